@@ -1,0 +1,124 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""From the options of tools/train.py and tools/test.py to a runner."""
+import argparse
+import os
+import sys
+from contextlib import contextmanager
+from typing import Iterator, Sequence
+
+import torch.distributed as torch_dist
+from mmaction.registry import RUNNERS
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from ata_mm.compat import cpu_distributed
+from ata_mm.datasets.annotations import check_config
+
+from .config import fit_workers, set_work_dir
+
+
+def _assignment(text: str) -> str:
+    """Check one word of ``--cfg-options``; DictAction splits it later."""
+    if '=' not in text:
+        raise argparse.ArgumentTypeError(f'expected KEY=VALUE, got {text!r}')
+    return text
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options`` to a parser.
+
+    Args:
+        parser (ArgumentParser): The parser of a tool, changed in place.
+    """
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        type=_assignment,
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings that replace those of the config, for example '
+        'train_dataloader.batch_size=4; a list is written as key="[a,b]" or '
+        'key=a,b, without white space')
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that training and testing have in common.
+
+    Args:
+        parser (ArgumentParser): The parser of a tool, changed in place.
+    """
+    parser.add_argument(
+        '--work-dir',
+        help='where logs and results go (default: '
+        "the config's work_dir, or work_dirs/<config name>)")
+    add_cfg_options(parser)
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes of a distributed job')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """End the program with one line where the user can mend the input.
+
+    Only for what runs before training, testing or prediction starts: there
+    a ValueError or FileNotFoundError comes from a check of the user's input.
+    Later ones keep their traceback.
+
+    Raises:
+        SystemExit: With the message, exit status 1.
+    """
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f'{os.path.basename(sys.argv[0])}: error: {error}')
+
+
+def prepare(cfg: Config, args: argparse.Namespace,
+            loaders: Sequence[str]) -> None:
+    """Check and complete a config before its run, and join its processes.
+
+    Args:
+        cfg (Config): A config with the tool's own options already applied,
+            changed in place.
+        args (Namespace): Values of :func:`add_run_options`.
+        loaders (Sequence[str]): The data loaders that the run uses, of
+            ``'train'``, ``'val'`` and ``'test'``.
+
+    Raises:
+        FileNotFoundError, ValueError: If the annotation files are missing or
+            wrong, or the launcher is not one for this machine.
+    """
+    set_work_dir(cfg, args.work_dir)
+    fit_workers(cfg)
+    check_config(cfg, loaders)
+    cfg.launcher = args.launcher
+    # Launchers set LOCAL_RANK today; those of old pass it as an option.
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cpu_distributed.apply(cfg)
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner of a config, the one that ``runner_type`` names if any.
+
+    Args:
+        cfg (Config): A config that :func:`prepare` has completed.
+
+    Returns:
+        Runner: mmengine's runner, ready to train or test.
+    """
+    build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
+    return build(cfg)
+
+
+def leave() -> None:
+    """Leave the process group, if there is one, at the end of a run.
+
+    Its threads would otherwise live on while the interpreter ends, and now
+    and then abort a process whose run has succeeded.
+    """
+    if torch_dist.is_initialized():
+        torch_dist.destroy_process_group()

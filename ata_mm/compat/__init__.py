@@ -1,0 +1,35 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Shims for the published versions of MMAction2 and MMEngine.
+
+Each module here mends one fault of a released package, in memory and only
+where the fault is found. A shim has two functions: ``needed()`` looks, and
+``apply()`` mends; both may be called any number of times. :func:`apply` runs
+the shims that have to be in place before ``mmaction.models`` is first imported.
+:mod:`ata_mm.compat.cpu_distributed` needs the config of a run, so the entry
+points call it instead.
+
+Two faults need no shim: mmaction imports ``importlib_metadata`` without
+declaring it, and mmengine imports ``pkg_resources``, which setuptools has
+dropped (open-mmlab/mmengine#1676 replaces it after 0.10.7). Both packages are
+dependencies of ata_mm, setuptools in a version that still has the module;
+imitating ``pkg_resources`` would take more code than it saves.
+"""
+from . import checkpoint_globals, config_scope, localizers_drn, multimodal
+from .require_mmcv import require_mmcv
+
+_SHIMS = (localizers_drn, multimodal, checkpoint_globals, config_scope)
+
+
+def apply() -> None:
+    """Apply every import-time shim that is needed here.
+
+    Raises:
+        ImportError: If neither mmcv nor mmcv-lite is installed.
+    """
+    require_mmcv()
+    for shim in _SHIMS:
+        if shim.needed():
+            shim.apply()
+
+
+__all__ = ['apply', 'require_mmcv']

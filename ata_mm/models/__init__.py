@@ -1,0 +1,6 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Models; importing this registers them in ``mmaction.registry.MODELS``."""
+from .backbones import ATATimeSformer
+from .temporal import ATA, TemporalAttention, TemporalAveraging
+
+__all__ = ['ATA', 'ATATimeSformer', 'TemporalAttention', 'TemporalAveraging']

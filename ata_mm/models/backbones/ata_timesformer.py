@@ -1,0 +1,231 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""TimeSformer with a choice of temporal modelling, ATA above all.
+
+Papers: "Is Space-Time Attention All You Need for Video Understanding?",
+https://arxiv.org/abs/2102.05095 (official code:
+https://github.com/facebookresearch/TimeSformer), and ATA, NeurIPS 2022. The
+parameters of the image model have timm's names.
+"""
+from typing import Optional, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from mmaction.registry import MODELS
+from mmengine.model import BaseModule
+from mmengine.model.weight_init import trunc_normal_
+from mmengine.utils import to_2tuple
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ata_mm.checkpoints import adapt_state_dict, load_pretrained
+from .divided_block import DividedBlock
+
+
+class PatchEmbed(nn.Module):
+    """Frames to patch tokens: (B, 3, T, H, W) -> (B, T, N, C)."""
+
+    def __init__(self, in_channels: int, embed_dims: int,
+                 patch_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, embed_dims, patch_size, patch_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = x.transpose(1, 2)  # (B, T, 3, H, W)
+        patches = self.proj(frames.flatten(0, 1))  # (B*T, C, H', W')
+        patches = patches.flatten(2).transpose(1, 2)  # (B*T, N, C)
+        return patches.unflatten(0, frames.shape[:2])
+
+
+@MODELS.register_module()
+class ATATimeSformer(BaseModule):
+    """Vision transformer on frames with a temporal module in every block.
+
+    With ``temporal=dict(type='TemporalAttention')`` this is the divided
+    space-time TimeSformer, with 'ATA' the paper's model, with
+    'TemporalAveraging' the image model on every frame (space-only).
+
+    Args:
+        num_frames (int): Frames a clip, T.
+        img_size (int | tuple[int, int]): Height and width in pixels. Defaults
+            to 224.
+        patch_size (int): Side of a patch in pixels. Defaults to 16.
+        embed_dims (int): Channels C. Defaults to 768.
+        num_heads (int): Heads of spatial and temporal attention. Defaults to
+            12.
+        num_layers (int): Number of blocks. Defaults to 12.
+        in_channels (int): Channels of the video. Defaults to 3.
+        drop_path_rate (float): Stochastic depth of the last block, growing
+            linearly from 0 at the first. Defaults to 0.1.
+        temporal (dict): The temporal module. Defaults to
+            ``dict(type='ATA')``.
+        temporal_blocks (str | Sequence[int]): Blocks that get ``temporal``:
+            'all', or their indices from 0. Defaults to 'all'.
+        other_temporal (dict): The temporal module of the other blocks.
+            Defaults to ``dict(type='TemporalAttention')``, as in Tables 5
+            and 7.
+        position_std (float): Scale at which position and time embeddings
+            start. The usual 0.02 suits a start from an image model, which
+            brings its own position embedding; trained from scratch, a value
+            near the scale of the tokens lets the model read the position
+            from the first step on. Defaults to 0.02.
+        with_cp (bool): Recompute the blocks in the backward pass to save
+            memory. Defaults to False.
+        pretrained (str, optional): Path or URL for :func:`load_pretrained`;
+            short for ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
+            Defaults to None.
+        init_cfg (dict, optional): As in mmengine. Defaults to None.
+
+    Raises:
+        ValueError: If the image is not divisible into patches, a block index
+            is out of range, or both pretrained and init_cfg are given.
+    """
+
+    def __init__(self,
+                 num_frames: int,
+                 img_size: Union[int, Tuple[int, int]] = 224,
+                 patch_size: int = 16,
+                 embed_dims: int = 768,
+                 num_heads: int = 12,
+                 num_layers: int = 12,
+                 in_channels: int = 3,
+                 drop_path_rate: float = 0.1,
+                 temporal: Optional[dict] = None,
+                 temporal_blocks: Union[str, Sequence[int]] = 'all',
+                 other_temporal: Optional[dict] = None,
+                 position_std: float = 0.02,
+                 with_cp: bool = False,
+                 pretrained: Optional[str] = None,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(_merge_init_cfg(pretrained, init_cfg))
+        self.num_frames = num_frames
+        self.in_channels = in_channels
+        self.img_size = to_2tuple(img_size)
+        self.grid = _patch_grid(self.img_size, patch_size)
+        self.with_cp = with_cp
+        num_patches = self.grid[0] * self.grid[1]
+
+        chosen = _chosen_blocks(temporal_blocks, num_layers)
+        temporal = temporal or dict(type='ATA')
+        other_temporal = other_temporal or dict(type='TemporalAttention')
+        rates = np.linspace(0, drop_path_rate, num_layers).tolist()
+        self.patch_embed = PatchEmbed(in_channels, embed_dims, patch_size)
+        self.blocks = nn.ModuleList(
+            DividedBlock(embed_dims, num_heads,
+                         temporal if i in chosen else other_temporal, rates[i])
+            for i in range(num_layers))
+        self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
+
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dims))
+        self.pos_embed = nn.Parameter(
+            torch.zeros(1, 1 + num_patches, embed_dims))
+        self.time_embed = None
+        if any(block.temporal.mixes_frames for block in self.blocks):
+            self.time_embed = nn.Parameter(
+                torch.zeros(1, num_frames, embed_dims))
+        self._init_parameters(position_std)
+
+    def _init_parameters(self, position_std: float) -> None:
+        trunc_normal_(self.cls_token, std=0.02)
+        trunc_normal_(self.pos_embed, std=position_std)
+        if self.time_embed is not None:
+            trunc_normal_(self.time_embed, std=position_std)
+        for block in self.blocks:
+            for layer in [*block.attn.modules(), *block.mlp.modules()]:
+                if isinstance(layer, nn.Linear):
+                    nn.init.xavier_uniform_(layer.weight)
+                    nn.init.zeros_(layer.bias)
+
+    def init_weights(self) -> None:
+        """Load the checkpoint of ``pretrained`` or ``init_cfg``, if any."""
+        init_cfg = self.init_cfg or {}
+        if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+            load_pretrained(self, init_cfg['checkpoint'])
+            self._is_init = True
+        else:
+            super().init_weights()
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args,
+                              **kwargs) -> None:
+        """Take checkpoints of other layouts wherever torch or mmengine load
+        them, ``load_from`` in a config among others."""
+        adapt_state_dict(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A clip to its class token.
+
+        Args:
+            x (Tensor): (B, 3, T, H, W).
+
+        Returns:
+            Tensor: Class tokens (B, C), normalised.
+
+        Raises:
+            ValueError: If the clip has another shape than the model is for.
+        """
+        self._check_input(x)
+        patches = self.patch_embed(x)  # (B, T, N, C)
+        position = self.position_embedding()  # (1, T | 1, N, C)
+        x = self._add_class_token(patches + position)  # (B, T, 1+N, C)
+        for block in self.blocks:
+            if self.with_cp and self.training:
+                x = checkpoint(
+                    block, x, position, self.grid, use_reentrant=False)
+            else:
+                x = block(x, position, self.grid)
+        return self.norm(x[:, :, 0].mean(1))
+
+    def position_embedding(self) -> Tensor:
+        """What is added to the patches: (1, T, N, C), (1, 1, N, C) without
+        time embedding."""
+        position = self.pos_embed[:, None, 1:]
+        if self.time_embed is None:
+            return position
+        return position + self.time_embed[:, :, None]
+
+    def _add_class_token(self, patches: Tensor) -> Tensor:
+        cls_token = self.cls_token + self.pos_embed[:, :1]  # (1, 1, C)
+        cls_token = cls_token.expand(*patches.shape[:2], 1, -1)
+        return torch.cat([cls_token, patches], dim=2)
+
+    def _check_input(self, x: Tensor) -> None:
+        expected = (self.in_channels, self.num_frames, *self.img_size)
+        if x.ndim != 5 or tuple(x.shape[1:]) != expected:
+            raise ValueError(
+                f'Expected clips (B, {", ".join(map(str, expected))}) = (B, '
+                f'channels, num_frames, height, width), got {tuple(x.shape)}. '
+                "Set the model's num_frames and img_size to what the pipeline "
+                '(SampleFrames.clip_len, the crop size) delivers, or the '
+                'other way round.')
+
+
+def _merge_init_cfg(pretrained: Optional[str],
+                    init_cfg: Optional[dict]) -> Optional[dict]:
+    if pretrained is None:
+        return init_cfg
+    if init_cfg is not None:
+        raise ValueError(
+            'Expected either pretrained or init_cfg, got both: pretrained='
+            f'{pretrained!r}, init_cfg={init_cfg!r}. Leave one out.')
+    return dict(type='Pretrained', checkpoint=pretrained)
+
+
+def _patch_grid(img_size: Tuple[int, int], patch_size: int) -> Tuple[int, int]:
+    height, width = img_size
+    if height % patch_size or width % patch_size:
+        raise ValueError(
+            'Expected an image size divisible by the patch size, got img_size='
+            f'{img_size} and patch_size={patch_size}.')
+    return height // patch_size, width // patch_size
+
+
+def _chosen_blocks(temporal_blocks: Union[str, Sequence[int]],
+                   num_layers: int) -> Sequence[int]:
+    if temporal_blocks == 'all':
+        return range(num_layers)
+    if isinstance(temporal_blocks, str) or not set(temporal_blocks).issubset(
+            range(num_layers)):
+        raise ValueError(
+            "Expected temporal_blocks='all' or block indices from 0 to "
+            f'{num_layers - 1}, got {temporal_blocks!r}.')
+    return temporal_blocks

@@ -1,0 +1,95 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""A ViT block with a temporal module before its spatial attention."""
+from typing import Optional, Tuple
+
+import torch
+from mmaction.registry import MODELS
+from mmcv.cnn.bricks import DropPath
+from torch import Tensor, nn
+
+from ..attention import SelfAttention
+
+
+class Mlp(nn.Sequential):
+    """Two linear layers with a GELU between, named as in timm."""
+
+    def __init__(self, embed_dims: int, hidden_dims: int) -> None:
+        super().__init__()
+        self.add_module('fc1', nn.Linear(embed_dims, hidden_dims))
+        self.add_module('act', nn.GELU())
+        self.add_module('fc2', nn.Linear(hidden_dims, embed_dims))
+
+
+class DividedBlock(nn.Module):
+    """Divided space-time attention: time first, then space, then the MLP.
+
+    The class token takes no part in the temporal module. Every frame has a
+    copy of it for the spatial attention; where frames are mixed, the copies
+    are averaged afterwards, which makes it one token a clip as in TimeSformer.
+    Under temporal averaging the copies stay apart, and each frame is treated
+    as an image.
+
+    Args:
+        embed_dims (int): Channels C.
+        num_heads (int): Number of heads.
+        temporal (dict): Config of the temporal module.
+        drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
+    """
+
+    def __init__(self,
+                 embed_dims: int,
+                 num_heads: int,
+                 temporal: dict,
+                 drop_path_rate: float = 0.) -> None:
+        super().__init__()
+        self.temporal = MODELS.build(
+            temporal,
+            default_args=dict(
+                embed_dims=embed_dims,
+                num_heads=num_heads,
+                drop_path_rate=drop_path_rate))
+        self.norm1 = nn.LayerNorm(embed_dims, eps=1e-6)
+        self.attn = SelfAttention(embed_dims, num_heads)
+        self.norm2 = nn.LayerNorm(embed_dims, eps=1e-6)
+        self.mlp = Mlp(embed_dims, 4 * embed_dims)
+        self.drop_path = DropPath(drop_path_rate)
+
+    def forward(self,
+                x: Tensor,
+                position: Optional[Tensor] = None,
+                grid: Optional[Tuple[int, int]] = None) -> Tensor:
+        """Mix time, then space.
+
+        Args:
+            x (Tensor): (B, T, 1+N, C), each frame's class token first.
+            position (Tensor, optional): Embedding contained in the patches,
+                broadcastable to (B, T, N, C). Defaults to None.
+            grid (tuple[int, int], optional): Height and width of the patch
+                grid. Defaults to None.
+
+        Returns:
+            Tensor: (B, T, 1+N, C).
+        """
+        cls_token, patches = x[:, :, :1], x[:, :, 1:]
+        patches = self.temporal(patches, position, grid)
+        x = torch.cat([cls_token, patches], dim=2)
+
+        # Stochastic depth drops single frames here, whole clips below.
+        out = self.attn(self.norm1(x), dim=2)
+        x = x + self.drop_path(out.flatten(0, 1)).view_as(out)
+        if self.temporal.mixes_frames:
+            x = average_class_token(x)
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+def average_class_token(x: Tensor) -> Tensor:
+    """Give all frames of a clip the mean of their class tokens.
+
+    Args:
+        x (Tensor): (B, T, 1+N, C).
+
+    Returns:
+        Tensor: (B, T, 1+N, C).
+    """
+    cls_token = x[:, :, :1].mean(1, keepdim=True).expand(-1, x.shape[1], -1, -1)
+    return torch.cat([cls_token, x[:, :, 1:]], dim=2)

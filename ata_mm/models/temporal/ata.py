@@ -1,0 +1,109 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Alignment-guided Temporal Attention.
+
+Paper: "Alignment-guided Temporal Attention for Video Action Recognition",
+NeurIPS 2022, Sec. 3.3, Algorithms 1 and 2.
+"""
+from typing import Optional, Tuple
+
+from mmaction.registry import MODELS
+from torch import Tensor
+
+from ata_mm.ops import Alignment, align_frames
+from ata_mm.registry import MATCHERS
+from .attention import TemporalAttention
+
+
+@MODELS.register_module()
+class ATA(TemporalAttention):
+    r"""Temporal attention along routes of matched patches.
+
+    The patches of neighbouring frames are matched one to one by cosine
+    similarity, attention over T follows the matches, and the patches are put
+    back:
+
+    .. math:: y = x + dealign(branch(align(x)))
+
+    No parameter and no state_dict key over :class:`TemporalAttention`; the
+    weights of one load into the other.
+
+    Args:
+        embed_dims (int): Channels C.
+        num_heads (int): Number of heads.
+        drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
+        zero_init (bool): See :class:`TemporalAttention`. Defaults to True.
+        matcher (dict): Config of a matcher in ``ata_mm.registry.MATCHERS``.
+            Defaults to ``dict(type='ExactMatcher')``.
+        match_on (str): What is compared. 'tokens': the input of this module,
+            as in the paper. 'content': the input less the position and time
+            embedding that the backbone added at its entrance, which otherwise
+            draws matches towards the same place. Residual connections carry
+            those embeddings to every depth, so the same difference serves
+            deeper blocks. Backbones without such embeddings see no
+            difference. Defaults to 'tokens'.
+        dealign (bool): Put patches back after attention. False is the
+            paper's ablation (Table 3): the stream goes on in route order,
+            in which frame 0 keeps its own. Defaults to True.
+        init_cfg (dict, optional): As in mmengine. Defaults to None.
+
+    Raises:
+        ValueError: If ``match_on`` is unknown, or is 'content' while
+            ``dealign`` is off: the next block could not tell which embedding
+            belongs to which patch.
+    """
+
+    def __init__(self,
+                 embed_dims: int,
+                 num_heads: int,
+                 drop_path_rate: float = 0.,
+                 zero_init: bool = True,
+                 matcher: Optional[dict] = None,
+                 match_on: str = 'tokens',
+                 dealign: bool = True,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(embed_dims, num_heads, drop_path_rate, zero_init,
+                         init_cfg)
+        if match_on not in ('tokens', 'content'):
+            raise ValueError("Expected match_on='tokens' or "
+                             f"match_on='content', got {match_on!r}.")
+        if match_on == 'content' and not dealign:
+            raise ValueError(
+                "match_on='content' takes the position embedding out of each "
+                'patch, which needs the patches in their own order. Use '
+                "dealign=True, or match_on='tokens' with dealign=False.")
+        self.matcher = MATCHERS.build(matcher or dict(type='ExactMatcher'))
+        self.match_on = match_on
+        self.dealign = dealign
+
+    def alignment(self,
+                  x: Tensor,
+                  position: Optional[Tensor] = None,
+                  grid: Optional[Tuple[int, int]] = None) -> Alignment:
+        """The routes that ``forward`` takes for the same arguments."""
+        if self.match_on == 'content' and position is not None:
+            x = x.detach() - position.detach()
+        return align_frames(x, self.matcher, grid)
+
+    def forward(self,
+                x: Tensor,
+                position: Optional[Tensor] = None,
+                grid: Optional[Tuple[int, int]] = None) -> Tensor:
+        """Let the frames exchange what they have along each route.
+
+        Args:
+            x (Tensor): Patch features (B, T, N, C), no class token.
+            position (Tensor, optional): The position and time embedding
+                contained in x, broadcastable to x. Defaults to None.
+            grid (tuple[int, int], optional): Height and width of the patch
+                grid, for matchers that use it. Defaults to None.
+
+        Returns:
+            Tensor: (B, T, N, C); in route order if ``dealign`` is off.
+        """
+        alignment = self.alignment(x, position, grid)
+        aligned = alignment.align(x)
+        if not self.dealign:
+            return aligned + self.branch(aligned)
+        # The residual stays in the frames' own order: the same sum as
+        # aligning and de-aligning the whole stream, with less memory moved.
+        return x + alignment.dealign(self.branch(aligned))

@@ -1,0 +1,77 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Temporal attention of TimeSformer: each place attends over the frames.
+
+Paper: "Is Space-Time Attention All You Need for Video Understanding?"
+https://arxiv.org/abs/2102.05095; official code, Apache-2.0 for its ViT parts:
+https://github.com/facebookresearch/TimeSformer
+"""
+from typing import Optional, Tuple
+
+from mmaction.registry import MODELS
+from mmcv.cnn.bricks import DropPath
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ..attention import SelfAttention
+
+
+@MODELS.register_module()
+class TemporalAttention(BaseModule):
+    r"""Attention over the T patches at each place, with a residual.
+
+    .. math:: y = x + fc(droppath(MSA_T(LN(x))))
+
+    Adds 5 C^2 weights to a block: 3 for query, key and value, one for the
+    projection, one for ``temporal_fc``.
+
+    Args:
+        embed_dims (int): Channels C.
+        num_heads (int): Number of heads.
+        drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
+        zero_init (bool): Start ``temporal_fc`` at zero, so that a pretrained
+            image model is unchanged at the first step. Turn it off to train
+            from scratch, where a random start learns motion sooner. Defaults
+            to True.
+        init_cfg (dict, optional): As in mmengine. Defaults to None.
+    """
+
+    mixes_frames = True
+
+    def __init__(self,
+                 embed_dims: int,
+                 num_heads: int,
+                 drop_path_rate: float = 0.,
+                 zero_init: bool = True,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
+        self.attn = SelfAttention(embed_dims, num_heads)
+        self.drop_path = DropPath(drop_path_rate)
+        self.temporal_fc = nn.Linear(embed_dims, embed_dims)
+        if zero_init:
+            nn.init.zeros_(self.temporal_fc.weight)
+        else:
+            nn.init.xavier_uniform_(self.temporal_fc.weight)
+        nn.init.zeros_(self.temporal_fc.bias)
+
+    def branch(self, x: Tensor) -> Tensor:
+        """What is added to x: (B, T, N, C) -> (B, T, N, C)."""
+        x = self.attn(self.norm(x), dim=1)
+        return self.temporal_fc(self.drop_path(x))
+
+    def forward(self,
+                x: Tensor,
+                position: Optional[Tensor] = None,
+                grid: Optional[Tuple[int, int]] = None) -> Tensor:
+        """Let the frames exchange what they have at each place.
+
+        Args:
+            x (Tensor): Patch features (B, T, N, C), no class token.
+            position (Tensor, optional): Not used; temporal modules share one
+                signature. Defaults to None.
+            grid (tuple[int, int], optional): Not used. Defaults to None.
+
+        Returns:
+            Tensor: (B, T, N, C).
+        """
+        return x + self.branch(x)

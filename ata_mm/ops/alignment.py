@@ -1,0 +1,129 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Align the patches of a clip along routes, and put them back (Sec. 3.3)."""
+from typing import Callable, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from .matching import ExactMatcher
+from .permutation import chain, invert
+from .similarity import neighbour_similarity
+
+Matcher = Callable[..., Tensor]
+
+
+class Alignment:
+    """Routes of patches through a clip, one through every patch.
+
+    `align` orders the patches of all frames by route, so that attention over
+    T at a fixed index follows the content; `dealign` is its inverse, exact to
+    the bit (Eq. 7).
+
+    Args:
+        routes (Tensor): int64 of shape (B, T, N); ``routes[b, t, i]`` is the
+            patch of frame t on route i.
+
+    Raises:
+        ValueError: If ``routes`` is not (B, T, N) or a frame's entries are no
+            permutation of 0..N-1.
+
+    Examples:
+        >>> x = torch.randn(2, 8, 196, 768)
+        >>> alignment = align_frames(x)
+        >>> y = alignment.align(x)
+        >>> torch.equal(alignment.dealign(y), x)
+        True
+    """
+
+    def __init__(self, routes: Tensor) -> None:
+        if routes.ndim != 3:
+            raise ValueError('Expected routes of shape (B, T, N), got '
+                             f'{tuple(routes.shape)}.')
+        self.routes = routes
+        self._align_rows = _flat_rows(routes)
+        self._dealign_rows = _flat_rows(invert(routes))
+
+    def __repr__(self) -> str:
+        batch, frames, num = self.routes.shape
+        return f'Alignment(B={batch}, T={frames}, N={num})'
+
+    def align(self, x: Tensor) -> Tensor:
+        """Order patches by route: ``y[b, t, i] = x[b, t, routes[b, t, i]]``.
+
+        Args:
+            x (Tensor): (B, T, N, C') in the frames' own order, any C'.
+
+        Returns:
+            Tensor: (B, T, N, C') in route order.
+        """
+        return self._take(x, self._align_rows)
+
+    def dealign(self, y: Tensor) -> Tensor:
+        """Undo `align`: (B, T, N, C') in route order -> the frames' order."""
+        return self._take(y, self._dealign_rows)
+
+    def _take(self, x: Tensor, rows: Tensor) -> Tensor:
+        if x.shape[:-1] != self.routes.shape:
+            raise ValueError(
+                'Expected features of shape (B, T, N, C) with (B, T, N) = '
+                f'{tuple(self.routes.shape)}, got {tuple(x.shape)}.')
+        # Whole rows by one flat index: four times faster than gather with an
+        # index expanded over C, and its backward ten times faster than that
+        # of x[rows].
+        return x.reshape(-1, x.shape[-1]).index_select(0, rows).view(x.shape)
+
+
+def align_frames(x: Tensor,
+                 matcher: Optional[Matcher] = None,
+                 grid: Optional[Tuple[int, int]] = None) -> Alignment:
+    """Match the patches of neighbouring frames and chain them to routes.
+
+    Alg. 1 aligns each frame to the aligned one before it, one solve after the
+    other. Aligning a frame only renames the rows of the next problem, so all
+    pairs of all clips are solved at once on the original order, and the
+    permutations are composed. Both give the same routes but for exact ties;
+    `ata_mm.ops.reference` has the literal form.
+
+    Args:
+        x (Tensor): Patch features of shape (B, T, N, C).
+        matcher (Callable, optional): Maps similarities (..., N, N) to
+            permutations (..., N) that maximise their sum. Defaults to None,
+            an `ExactMatcher`.
+        grid (tuple[int, int], optional): Height and width of the patch grid,
+            passed on to the matcher as ``grid=`` when given. Defaults to None.
+
+    Returns:
+        Alignment: Its ``routes`` have shape (B, T, N).
+
+    Raises:
+        ValueError: If x is not (B, T, N, C), holds NaN or infinity, or has
+            more patches than the matcher solves; if grid does not hold N
+            patches; if the matcher does not return permutations.
+    """
+    _check_input(x, grid)
+    matcher = ExactMatcher() if matcher is None else matcher
+    similarity = neighbour_similarity(x)
+    options = {} if grid is None else dict(grid=grid)
+    matching = matcher(similarity, **options)
+    if matching.shape != similarity.shape[:-1] or matching.is_floating_point():
+        raise ValueError(
+            'Expected the matcher to return int64 permutations of shape '
+            f'{tuple(similarity.shape[:-1])}, got {matching.dtype} of shape '
+            f'{tuple(matching.shape)} from {matcher!r}.')
+    return Alignment(chain(matching))
+
+
+def _check_input(x: Tensor, grid: Optional[Tuple[int, int]]) -> None:
+    if x.ndim != 4 or 0 in x.shape:
+        raise ValueError('Expected patch features of shape (B, T, N, C), none '
+                         f'of them 0, got {tuple(x.shape)}.')
+    if grid is not None and grid[0] * grid[1] != x.shape[2]:
+        raise ValueError(f'Expected N = {grid[0]} x {grid[1]} patches for '
+                         f'grid={tuple(grid)}, got N = {x.shape[2]}.')
+
+
+def _flat_rows(index: Tensor) -> Tensor:
+    """Patch indices (B, T, N) -> row numbers of the (B*T*N, C) matrix."""
+    batch, frames, num = index.shape
+    start = torch.arange(batch * frames, device=index.device) * num
+    return (index + start.view(batch, frames, 1)).flatten()

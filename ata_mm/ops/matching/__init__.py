@@ -1,0 +1,5 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Matchers: similarities (..., N, N) -> permutations (..., N)."""
+from .exact import ExactMatcher, solve_lapx, solve_scipy
+
+__all__ = ['ExactMatcher', 'solve_lapx', 'solve_scipy']

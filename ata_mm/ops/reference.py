@@ -1,0 +1,53 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Algorithms 1 and 2 of the paper, step by step: what the fast path equals.
+
+Two slips of the printed pseudo-code are put right: the assignment maximises
+the similarity, and the list of de-alignments starts at frame 1.
+"""
+from typing import List, Tuple
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+
+def align_literal(x: Tensor) -> Tuple[Tensor, List[Tensor]]:
+    """Algorithm 1: align each frame to the aligned frame before it.
+
+    Args:
+        x (Tensor): One clip, (T, H, W, C).
+
+    Returns:
+        tuple[Tensor, list[Tensor]]: The aligned clip (T, H, W, C) and T - 1
+        one-hot de-alignment matrices (HW, HW).
+    """
+    frames, height, width, _ = x.shape
+    x = x.flatten(1, 2).clone()  # (T, HW, C)
+    dealignment = []
+    for t in range(1, frames):
+        prev = F.normalize(x[t - 1].float(), dim=-1).detach()
+        curr = F.normalize(x[t].float(), dim=-1).detach()
+        similarity = prev @ curr.t()  # (HW, HW)
+        match = linear_sum_assignment(similarity.numpy(), maximize=True)[1]
+        alignment = F.one_hot(torch.from_numpy(match), height * width)
+        dealignment.append(alignment.t())
+        x[t] = x[t, alignment.argmax(-1)]
+    return x.unflatten(1, (height, width)), dealignment
+
+
+def dealign_literal(x: Tensor, dealignment: List[Tensor]) -> Tensor:
+    """Algorithm 2: put the patches of every frame back.
+
+    Args:
+        x (Tensor): The aligned clip, (T, H, W, C).
+        dealignment (list[Tensor]): What `align_literal` returned.
+
+    Returns:
+        Tensor: The clip in its own order, (T, H, W, C).
+    """
+    height, width = x.shape[1:3]
+    x = x.flatten(1, 2).clone()
+    for t, matrix in enumerate(dealignment, start=1):
+        x[t] = x[t, matrix.argmax(-1)]
+    return x.unflatten(1, (height, width))

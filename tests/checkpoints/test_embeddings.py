@@ -1,0 +1,41 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import pytest
+import torch
+
+from ata_mm.checkpoints.embeddings import resize_pos_embed, resize_time_embed
+
+
+def test_a_position_embedding_that_fits_is_kept():
+    embed = torch.randn(1, 1 + 16, 8)
+    assert resize_pos_embed(embed, (4, 4)) is embed
+
+
+def test_the_class_token_keeps_its_embedding():
+    embed = torch.randn(1, 1 + 16, 8)
+    resized = resize_pos_embed(embed, (6, 7))
+    assert resized.shape == (1, 1 + 42, 8)
+    assert torch.equal(resized[:, 0], embed[:, 0])
+
+
+def test_rows_and_columns_are_not_swapped():
+    rows = torch.arange(4.)[:, None].expand(4, 4).reshape(1, 16, 1)
+    embed = torch.cat([torch.zeros(1, 1, 1), rows], 1)
+    plane = resize_pos_embed(embed, (8, 6))[0, 1:, 0].view(8, 6)
+    assert (plane.diff(dim=0) > 0).all()
+    torch.testing.assert_close(plane, plane[:, :1].expand(8, 6))
+
+
+def test_refuses_positions_of_no_square_grid():
+    with pytest.raises(ValueError, match='square grid .* 15 patches'):
+        resize_pos_embed(torch.randn(1, 1 + 15, 8), (4, 4))
+
+
+def test_time_is_interpolated_linearly():
+    embed = torch.arange(4.).view(1, 4, 1)
+    resized = resize_time_embed(embed, 8)[0, :, 0]
+    torch.testing.assert_close(resized[1:-1].diff(), torch.full((5, ), 0.5))
+
+
+def test_a_time_embedding_that_fits_is_kept():
+    embed = torch.randn(1, 8, 4)
+    assert resize_time_embed(embed, 8) is embed

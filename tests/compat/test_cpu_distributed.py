@@ -1,0 +1,74 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import pytest
+from mmengine.config import Config
+
+from ata_mm.compat import cpu_distributed
+
+TRAIN = '''
+import os, sys
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from ata_mm.compat import cpu_distributed
+
+
+class Line(BaseModel):
+
+    def __init__(self):
+        super().__init__()
+        self.line = torch.nn.Linear(1, 1)
+
+    def forward(self, x, mode):
+        return dict(loss=self.line(torch.stack(x)).pow(2).mean())
+
+
+data = dict(
+    dataset=[dict(x=torch.ones(1) * i) for i in range(4)],
+    batch_size=2, num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False))
+cfg = Config(dict(launcher='pytorch'))
+cpu_distributed.apply(cfg)
+runner = Runner(
+    Line(), sys.argv[1], cfg=cfg, launcher='pytorch', experiment_name='line',
+    train_dataloader=data, train_cfg=dict(by_epoch=True, max_epochs=1),
+    optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)))
+runner.train()
+weight = runner.model.module.line.weight.item()
+print('rank', os.environ['RANK'], 'weight', weight)
+'''
+
+
+@pytest.fixture
+def cpu(monkeypatch):
+    """Hide an accelerator that this machine may have."""
+    monkeypatch.setattr(cpu_distributed, 'get_device', lambda: 'cpu')
+
+
+def test_two_processes_train_one_model(python, tmp_path):
+    script = tmp_path / 'train.py'
+    script.write_text(TRAIN)
+    torchrun = ('-m', 'torch.distributed.run', '--standalone',
+                '--nproc_per_node=2', str(script))
+    done = python(tmp_path, command=torchrun, CUDA_VISIBLE_DEVICES='')
+    lines = [i for i in done.stdout.splitlines() if i.startswith('rank ')]
+    assert len(lines) == 2, done.stderr
+    assert len({line.split()[-1] for line in lines}) == 1
+
+
+@pytest.mark.usefixtures('cpu')
+def test_one_process_is_left_alone():
+    cfg = Config(dict(launcher='none'))
+    cpu_distributed.apply(cfg)
+    assert cfg.to_dict() == dict(launcher='none')
+
+
+def test_accelerator_is_left_alone(monkeypatch):
+    monkeypatch.setattr(cpu_distributed, 'get_device', lambda: 'cuda')
+    assert not cpu_distributed.needed(Config(dict(launcher='pytorch')))
+
+
+@pytest.mark.usefixtures('cpu')
+def test_other_launcher_is_refused():
+    with pytest.raises(ValueError, match='torchrun'):
+        cpu_distributed.apply(Config(dict(launcher='slurm')))

@@ -1,0 +1,146 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""A handful of real video files, a tiny recipe on them, and its training."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable
+
+import cv2
+import numpy as np
+import pytest
+
+import ata_mm  # noqa: F401  before any mmaction.models, as users do
+
+ROOT = Path(__file__).resolve().parents[1]
+CLASSES = ('pan left', 'pan right')
+
+CONFIG = '''
+custom_imports = dict(imports='ata_mm')
+default_scope = 'mmaction'
+root = {root!r}
+model = dict(
+    type='Recognizer3D',
+    backbone=dict(
+        type='ATATimeSformer', num_frames=4, img_size=32, patch_size=16,
+        embed_dims=24, num_heads=2, num_layers=2, drop_path_rate=0.,
+        temporal=dict(type='ATA')),
+    cls_head=dict(
+        type='TimeSformerHead', num_classes=2, in_channels=24,
+        average_clips='prob'),
+    data_preprocessor=dict(
+        type='ActionDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3,
+        format_shape='NCTHW'))
+decode = [dict(type='DecordDecode'), dict(type='Resize', scale=(-1, 32))]
+pack = [dict(type='FormatShape', input_format='NCTHW'),
+        dict(type='PackActionInputs')]
+sample = dict(type='SampleFrames', clip_len=4, frame_interval=2, num_clips=1)
+crop = dict(type='CenterCrop', crop_size=32)
+train_pipeline = [dict(type='DecordInit'), sample, *decode, crop, *pack]
+sample = dict(sample, test_mode=True)
+crop = dict(type='ThreeCrop', crop_size=32)
+test_pipeline = [dict(type='DecordInit'), sample, *decode, crop, *pack]
+dataset = dict(
+    type='VideoDataset', ann_file=root + '/list.txt',
+    data_prefix=dict(video=root),
+    metainfo=dict(classes=root + '/classes.txt'))
+train_dataloader = dict(
+    batch_size=2, num_workers=0, persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(dataset, pipeline=train_pipeline))
+val_dataloader = test_dataloader = dict(
+    batch_size=2, num_workers=0, persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(dataset, pipeline=test_pipeline, test_mode=True))
+val_evaluator = test_evaluator = dict(type='AccMetric')
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01))
+'''
+
+
+def _write_video(path: Path,
+                 num_frames: int = 20,
+                 step: int = 3,
+                 seed: int = 0) -> None:
+    scene = np.random.RandomState(seed).randint(0, 255, (48, 64, 3), np.uint8)
+    codec = cv2.VideoWriter_fourcc(*'mp4v')
+    writer = cv2.VideoWriter(str(path), codec, 10, (64, 48))
+    for frame in range(num_frames):
+        writer.write(np.roll(scene, frame * step, axis=1))
+    writer.release()
+
+
+@pytest.fixture(scope='session')
+def write_video() -> Callable:
+    """Write an mp4 file of 64×48 pixels: a texture that moves sideways by
+    step pixels a frame."""
+    return _write_video
+
+
+@pytest.fixture(scope='session')
+def video_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of 0.mp4 … 3.mp4, their list.txt and classes.txt."""
+    root = tmp_path_factory.mktemp('videos')
+    for i in range(4):
+        _write_video(root / f'{i}.mp4', step=3 * (-1)**i, seed=i)
+    lines = [f'{i}.mp4 {i % 2}\n' for i in range(4)]
+    (root / 'list.txt').write_text(''.join(lines))
+    (root / 'classes.txt').write_text('\n'.join(CLASSES) + '\n')
+    return root
+
+
+@pytest.fixture(scope='session')
+def tiny_config(video_root: Path) -> Path:
+    """A config that trains a tiny ATATimeSformer on video_root: one epoch
+    of two iterations, tested with three crops."""
+    path = video_root / 'tiny.py'
+    path.write_text(CONFIG.format(root=str(video_root)))
+    return path
+
+
+@pytest.fixture(scope='session')
+def run() -> Callable[..., subprocess.CompletedProcess]:
+    """Run a script of tools/ in a process of its own, with one thread."""
+    env = dict(
+        os.environ,
+        PYTHONPATH=str(ROOT),
+        PYTHON=sys.executable,
+        OMP_NUM_THREADS='1')
+
+    def _run(script: str, *args, **more) -> subprocess.CompletedProcess:
+        start = ['bash'] if script.endswith('.sh') else [sys.executable]
+        return subprocess.run(
+            start + [str(ROOT / 'tools' / script), *map(str, args)],
+            env=dict(env, **more),
+            capture_output=True,
+            text=True,
+            timeout=300)
+
+    return _run
+
+
+@pytest.fixture(scope='session')
+def work_dir(run: Callable, tiny_config: Path) -> Path:
+    """Where tools/train.py has trained tiny_config for one epoch."""
+    path = tiny_config.parent / 'work'
+    done = run('train.py', tiny_config, '--work-dir', path, '--seed', 0)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.fixture(scope='session')
+def checkpoint(work_dir: Path) -> Path:
+    """The checkpoint of that training."""
+    return work_dir / 'epoch_1.pth'
+
+
+@pytest.fixture(scope='session')
+def dump(run: Callable, tiny_config: Path, checkpoint: Path) -> Path:
+    """The predictions that tools/test.py dumps for video_root."""
+    path = tiny_config.parent / 'dump.pkl'
+    done = run('test.py', tiny_config, checkpoint, '--dump', path,
+               '--work-dir', path.parent / 'tested')
+    assert done.returncode == 0, done.stderr
+    return path

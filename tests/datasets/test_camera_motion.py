@@ -1,0 +1,122 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import os
+
+import decord
+import numpy as np
+import pytest
+from mmaction.datasets import VideoDataset
+
+from ata_mm.datasets import (CLASSES, camera_motion, make_camera_motion,
+                             render_clip)
+
+SMALL = dict(num_videos=dict(train=8), num_frames=6, size=(32, 16))
+
+
+def contents(root):
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in root.rglob('*') if path.is_file()
+    }
+
+
+@pytest.fixture
+def data(tmp_path):
+    make_camera_motion(str(tmp_path), **SMALL)
+    return tmp_path
+
+
+def test_files_of_a_split(data):
+    videos = {f'train/{i:05d}.mp4' for i in range(8)}
+    assert set(
+        contents(data)) == videos | {'train.txt', 'train.json', 'classes.txt'}
+
+
+def test_classes_are_balanced_and_named(data):
+    lines = (data / 'train.txt').read_text().splitlines()
+    assert sorted(int(line.split()[1]) for line in lines) == list(range(8))
+    assert (data / 'classes.txt').read_text().splitlines() == list(CLASSES)
+
+
+def test_mmaction_reads_it_with_its_own_pipeline(data):
+    dataset = VideoDataset(
+        'train.txt',
+        data_root=str(data),
+        pipeline=[
+            dict(type='mmaction.DecordInit'),
+            dict(type='mmaction.SampleFrames', clip_len=4, num_clips=1),
+            dict(type='mmaction.DecordDecode'),
+            dict(type='mmaction.FormatShape', input_format='NCTHW'),
+            dict(type='mmaction.PackActionInputs')
+        ])
+    assert len(dataset) == 8
+    assert dataset[0]['inputs'].shape == (1, 3, 4, 16, 32)
+
+
+def test_every_frame_survives_the_video(tmp_path):
+    parameters = dict(num_frames=16, size=(64, 48), speed=(4., 8.), seed=0)
+    path = str(tmp_path / 'a.mp4')
+    camera_motion._write_video(path, 'val', 3, 1, parameters)
+    decoded = decord.VideoReader(path)
+    rendered = render_clip(camera_motion._rng(0, 'val', 4), 1)
+    decoded = decoded.get_batch(range(len(decoded))).asnumpy()
+    errors = (decoded.astype(float) - rendered)**2
+    assert (10 * np.log10(255**2 / errors.mean((1, 2, 3))) > 28).all()
+
+
+def test_frames_are_coded_one_by_one(data):
+    reader = decord.VideoReader(str(data / 'train/00000.mp4'))
+    assert list(reader.get_key_indices()) == list(range(6))
+
+
+def test_the_same_seed_makes_the_same_files(data, tmp_path_factory):
+    other = tmp_path_factory.mktemp('other')
+    make_camera_motion(str(other), **SMALL)
+    assert contents(other) == contents(data)
+
+
+def test_what_is_whole_is_left_alone(data):
+    before = {p: p.stat().st_mtime_ns for p in data.rglob('*')}
+    make_camera_motion(str(data), **SMALL)
+    assert {p: p.stat().st_mtime_ns for p in data.rglob('*')} == before
+
+
+@pytest.mark.parametrize('damage', [
+    lambda root: (root / 'train/00003.mp4').unlink(),
+    lambda root: os.truncate(root / 'train/00003.mp4', 99),
+    lambda root: (root / 'train.txt').unlink(),
+    lambda root: (root / 'train.json').unlink(),
+])
+def test_what_is_damaged_is_made_again(data, damage):
+    before = contents(data)
+    damage(data)
+    make_camera_motion(str(data), **SMALL)
+    assert contents(data) == before
+
+
+def test_only_the_damaged_video_is_made_again(data):
+    other = data / 'train/00002.mp4'
+    before = other.stat().st_mtime_ns
+    (data / 'train/00003.mp4').unlink()
+    make_camera_motion(str(data), **SMALL)
+    assert other.stat().st_mtime_ns == before
+
+
+def test_other_parameters_in_the_same_folder_are_an_error(data):
+    with pytest.raises(ValueError, match=r'seed is 0 there, 1 was.*Delete'):
+        make_camera_motion(str(data), **SMALL, seed=1)
+
+
+@pytest.mark.parametrize('wrong', [
+    dict(speed=(5., 4.)),
+    dict(size=(33, 16)),
+    dict(num_frames=1),
+    dict(num_videos=dict(train=0)),
+])
+def test_parameters_out_of_range_are_an_error(tmp_path, wrong):
+    with pytest.raises(ValueError, match=f'{list(wrong)[0]} must'):
+        make_camera_motion(str(tmp_path), **{**SMALL, **wrong})
+
+
+def test_nothing_is_said_on_stderr(tmp_path, capfd):
+    make_camera_motion(str(tmp_path), **SMALL)
+    assert 'OpenCV' not in capfd.readouterr().err

@@ -1,0 +1,110 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import pytest
+import torch
+from mmaction.registry import MODELS
+
+from ata_mm.models import ATA, TemporalAttention
+from ata_mm.ops.reference import align_literal, dealign_literal
+from ata_mm.registry import MATCHERS
+
+
+def ata(**options):
+    return ATA(24, 3, zero_init=False, **options).eval()
+
+
+def test_equals_literal_align_attend_dealign():
+    module, x = ata(), torch.randn(1, 5, 12, 24)
+    aligned, dealignment = align_literal(x[0].unflatten(1, (3, 4)))
+    aligned = aligned.flatten(1, 2)[None]
+    stream = aligned + module.branch(aligned)
+    expected = dealign_literal(stream[0].unflatten(1, (3, 4)), dealignment)
+    torch.testing.assert_close(module(x)[0], expected.flatten(1, 2))
+
+
+def test_equals_temporal_attention_where_nothing_moves():
+    module = ata()
+    plain = TemporalAttention(24, 3)
+    plain.load_state_dict(module.state_dict())
+    still = torch.randn(2, 1, 9, 24) + 0.01 * torch.randn(2, 4, 9, 24)
+    torch.testing.assert_close(module(still), plain(still))
+
+
+def test_does_not_depend_on_the_order_of_patches():
+    module, x = ata(), torch.randn(1, 4, 9, 24)
+    order = torch.randperm(9)
+    torch.testing.assert_close(module(x[:, :, order]), module(x)[:, :, order])
+
+
+def test_without_dealignment_the_stream_is_in_route_order():
+    module, x = ata(dealign=False), torch.randn(2, 4, 9, 24)
+    expected = module.alignment(x).align(ata_like(module)(x))
+    torch.testing.assert_close(module(x), expected)
+
+
+def ata_like(module):
+    twin = ata()
+    twin.load_state_dict(module.state_dict())
+    return twin
+
+
+def test_content_is_matched_less_the_position():
+    x, position = torch.randn(2, 4, 9, 24), 10 * torch.randn(1, 4, 9, 24)
+    routes = ata(match_on='content').alignment(x + position, position).routes
+    assert torch.equal(routes, ata().alignment(x).routes)
+
+
+def test_tokens_are_matched_with_the_position():
+    position = 10 * torch.randn(1, 1, 9, 24)
+    x = torch.randn(2, 4, 9, 24) + position
+    routes = ata().alignment(x, position).routes
+    assert torch.equal(routes, torch.arange(9).expand_as(routes))
+
+
+def test_gradient_flows_along_the_routes():
+    module = ata()
+    x = torch.randn(1, 3, 9, 24, requires_grad=True)
+    routes = module.alignment(x).routes
+    module(x)[0, 0, 0].sum().backward()
+    touched = x.grad.abs().sum(-1)[0].nonzero().tolist()
+    assert touched == [[t, routes[0, t, 0].item()] for t in range(3)]
+
+
+def test_has_the_state_dict_of_temporal_attention():
+    assert ata().state_dict().keys() == TemporalAttention(
+        24, 3).state_dict().keys()
+
+
+def test_matcher_is_chosen_by_config():
+    @MATCHERS.register_module(force=True)
+    class InPlace:
+
+        def __call__(self, similarity, grid=None):
+            num = similarity.shape[-1]
+            return torch.arange(num).expand(similarity.shape[:-1])
+
+    module = MODELS.build(
+        dict(type='ATA', embed_dims=24, num_heads=3,
+             matcher=dict(type='InPlace')))
+    x = torch.randn(1, 3, 4, 24)
+    assert torch.equal(module.alignment(x).routes,
+                       torch.arange(4).expand(1, 3, 4))
+
+
+def test_unknown_matcher_names_those_there_are():
+    with pytest.raises(ValueError, match="'ExactMatcher'.*Hungarian"):
+        ata(matcher=dict(type='Hungarian'))
+
+
+@pytest.mark.parametrize(
+    'options', [dict(match_on='pixels'),
+                dict(match_on='content', dealign=False)])
+def test_refuses_what_it_cannot_match_on(options):
+    with pytest.raises(ValueError, match='match_on'):
+        ata(**options)
+
+
+def test_matches_in_fp32_under_autocast():
+    module, x = ata(), torch.randn(1, 4, 49, 24)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        routes = module.alignment(x).routes
+    assert torch.equal(routes, module.alignment(x).routes)

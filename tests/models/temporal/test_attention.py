@@ -1,0 +1,44 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import pytest
+import torch
+from mmaction.models.common import DividedTemporalAttentionWithNorm
+
+from ata_mm.models import TemporalAttention
+
+
+def test_equals_that_of_mmaction2():
+    ours = TemporalAttention(24, 3, zero_init=False).eval()
+    peer = DividedTemporalAttentionWithNorm(
+        24, 3, num_frames=4, norm_cfg=dict(type='LN', eps=1e-6)).eval()
+    names = dict(
+        qkv_weight='in_proj_weight', qkv_bias='in_proj_bias',
+        proj_weight='out_proj.weight', proj_bias='out_proj.bias')
+    peer.attn.load_state_dict({
+        theirs: ours.attn.get_parameter(name.replace('_', '.'))
+        for name, theirs in names.items()
+    })
+    peer.temporal_fc.load_state_dict(ours.temporal_fc.state_dict())
+    x = torch.randn(2, 4, 9, 24)
+    tokens = x.transpose(1, 2).flatten(1, 2)  # theirs: patches before frames
+    tokens = torch.cat([torch.zeros(2, 1, 24), tokens], 1)
+    expected = peer(tokens)[:, 1:].view(2, 9, 4, 24).transpose(1, 2)
+    torch.testing.assert_close(ours(x), expected, atol=1e-6, rtol=0)
+
+
+def test_starts_as_the_identity():
+    x = torch.randn(2, 4, 9, 24)
+    assert torch.equal(TemporalAttention(24, 3)(x), x)
+
+
+def test_places_are_independent():
+    module = TemporalAttention(24, 3, zero_init=False)
+    x = torch.randn(1, 4, 9, 24)
+    one = module(x[:, :, 2:3])
+    torch.testing.assert_close(module(x)[:, :, 2:3], one)
+
+
+@pytest.mark.parametrize('channels', [96, 768])
+def test_adds_five_squares_of_the_channels(channels):
+    module = TemporalAttention(channels, 3)
+    weights = sum(p.numel() for p in module.parameters() if p.ndim == 2)
+    assert weights == 5 * channels**2

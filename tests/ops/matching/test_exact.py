@@ -1,0 +1,83 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+from itertools import permutations
+
+import pytest
+import torch
+
+from ata_mm.ops import ExactMatcher, neighbour_similarity
+from ata_mm.ops.matching import exact
+
+SOLVERS = ['lapx', 'scipy']
+
+
+def total(similarity, matching):
+    return similarity.gather(-1, matching[..., None]).sum((-2, -1)).double()
+
+
+def smooth_clip(num_frames, num, channels=32):
+    """Features that change slowly, so that matches are far from trivial."""
+    steps = torch.randn(2, num_frames, num, channels)
+    return steps.cumsum(1)
+
+
+@pytest.mark.parametrize('solver', SOLVERS)
+@pytest.mark.parametrize('num', range(1, 7))
+def test_best_of_all_permutations(solver, num):
+    similarity = torch.rand(4, num, num)
+    best = torch.stack([
+        total(similarity, torch.tensor(p).expand(4, num))
+        for p in permutations(range(num))
+    ]).amax(0)
+    found = total(similarity, ExactMatcher(solver)(similarity))
+    torch.testing.assert_close(found, best)
+
+
+@pytest.mark.parametrize('dtype',
+                         [torch.float32, torch.bfloat16, torch.float16])
+def test_lapx_reaches_the_optimum_of_scipy_on_196_patches(dtype):
+    similarity = neighbour_similarity(smooth_clip(4, 196).to(dtype))
+    fast, plain = (
+        ExactMatcher(solver)(similarity) for solver in SOLVERS)
+    torch.testing.assert_close(
+        total(similarity, fast), total(similarity, plain), rtol=0, atol=1e-4)
+
+
+def test_leading_dimensions_are_kept():
+    assert ExactMatcher()(torch.rand(2, 3, 5, 5)).shape == (2, 3, 5)
+
+
+def test_number_of_threads_does_not_change_the_matching():
+    similarity = torch.rand(16, 64, 64)
+    one, two = (
+        ExactMatcher(num_threads=n)(similarity) for n in (1, 2))
+    assert torch.equal(one, two)
+
+
+def test_scipy_where_lapx_is_missing(monkeypatch):
+    monkeypatch.setattr(exact, 'lap', None)
+    assert ExactMatcher().solver == 'scipy'
+    with pytest.raises(ValueError, match='pip install lapx'):
+        ExactMatcher('lapx')
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_refuses_what_is_not_finite(value):
+    similarity = torch.rand(2, 4, 4)
+    similarity[1, 2, 3] = value
+    with pytest.raises(ValueError, match='finite'):
+        ExactMatcher()(similarity)
+
+
+def test_refuses_more_patches_than_it_solves():
+    with pytest.raises(ValueError, match='at most 8 patches.*N = 9'):
+        ExactMatcher(max_patches=8)(torch.rand(9, 9))
+
+
+def test_refuses_problems_that_are_not_square():
+    with pytest.raises(ValueError, match=r'\(\.\.\., N, N\)'):
+        ExactMatcher()(torch.rand(2, 4, 5))
+
+
+def test_refuses_an_unknown_solver():
+    with pytest.raises(ValueError, match="'lapx' or solver='scipy'"):
+        ExactMatcher('hungarian')

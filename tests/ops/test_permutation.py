@@ -1,0 +1,40 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import pytest
+import torch
+
+from ata_mm.ops.permutation import chain, compose, identity, invert
+
+
+def random_permutations(*lead, num=12):
+    return torch.rand(*lead, num).argsort(-1)
+
+
+def test_inverse_undoes_a_permutation():
+    p = random_permutations(3, 4)
+    assert torch.equal(compose(invert(p), p), identity(*p.shape))
+
+
+def test_compose_applies_the_first_argument_last():
+    first, second = torch.tensor([[1, 2, 0], [2, 1, 0]])
+    assert compose(second, first).tolist() == [1, 0, 2]
+
+
+def test_chain_follows_each_patch_through_all_pairs():
+    matching = random_permutations(2, 3)
+    routes = chain(matching)
+    for b, i in [(0, 0), (1, 5)]:
+        patch = i
+        for t in range(3):
+            patch = matching[b, t, patch].item()
+            assert routes[b, t + 1, i] == patch
+
+
+def test_chain_starts_with_the_identity():
+    routes = chain(random_permutations(2, 3))
+    assert torch.equal(routes[:, 0], identity(2, 12))
+
+
+@pytest.mark.parametrize('bad', [[0, 0, 1], [0, 1, 3], [-1, 0, 1]])
+def test_invert_refuses_what_is_no_permutation(bad):
+    with pytest.raises(ValueError, match='permutations of 0..2'):
+        invert(torch.tensor(bad))

@@ -1,0 +1,100 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import ast
+import os
+import re
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+from importlib_metadata import packages_distributions
+
+import ata_mm
+
+ROOT = Path(__file__).resolve().parents[1]
+COMPAT = str(ROOT / 'ata_mm' / 'compat')
+MMACTION = 'import mmaction.datasets, mmaction.models, mmaction.engine'
+OURS = {'ata_mm', 'lap', 'lazy_importer'}  # lapx, and what it imports
+
+
+@pytest.fixture(scope='module')
+def setup_cfg():
+    parser = ConfigParser()
+    parser.read(ROOT / 'setup.cfg')
+    return parser
+
+
+def python(code):
+    """Run code in a fresh interpreter."""
+    env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    return subprocess.run([sys.executable, '-c', code],
+                          env=env,
+                          capture_output=True,
+                          text=True,
+                          timeout=300)
+
+
+def names(requirements):
+    """Names of distributions, spelled as in packages_distributions."""
+    found = re.findall(r'^[\w.-]+', requirements, flags=re.MULTILINE)
+    return {name.lower().replace('_', '-') for name in found}
+
+
+def imported_modules():
+    """Top-level names that the package's files import."""
+    for path in (ROOT / 'ata_mm').rglob('*.py'):
+        if '.mim' in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name.split('.')[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                yield node.module.split('.')[0]
+
+
+def test_import_is_quiet():
+    done = python('import ata_mm')
+    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+
+
+def test_import_loads_no_more_packages_than_mmaction():
+    show = "print(' '.join({name.split('.')[0] for name in sys.modules}))"
+    # Without the shim, in a module of its own, mmaction cannot be imported.
+    mmaction = python(f'import sys; sys.path.append({COMPAT!r})\n'
+                      'import localizers_drn; localizers_drn.apply()\n'
+                      f'{MMACTION}\n{show}')
+    ours = python(f'import sys, ata_mm\n{show}')
+    assert mmaction.returncode == ours.returncode == 0
+    extra = set(ours.stdout.split()) - set(mmaction.stdout.split())
+    assert extra <= OURS
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 10), reason='no sys.stdlib_module_names')
+def test_what_is_imported_is_declared(setup_cfg):
+    declared = names(setup_cfg['options']['install_requires'])
+    declared |= names(setup_cfg['options.extras_require']['lite'])
+    owners = packages_distributions()
+    for module in set(imported_modules()) - set(sys.stdlib_module_names):
+        if module != 'ata_mm':
+            assert declared & names('\n'.join(owners[module])), module
+
+
+def test_mmcv_is_left_to_the_user(setup_cfg):
+    required = names(setup_cfg['options']['install_requires'])
+    assert not required & {'mmcv', 'mmcv-lite', 'mmcv-full'}
+
+
+def test_constraints_cover_what_is_required(setup_cfg):
+    required = names(setup_cfg['options']['install_requires'])
+    required |= names(setup_cfg['options.extras_require']['lite'])
+    required |= names(setup_cfg['options.extras_require']['tests'])
+    assert names((ROOT / 'constraints.txt').read_text()) == required
+
+
+@pytest.mark.parametrize('name', ['configs', 'tools'])
+def test_mim_finds_the_files(name):
+    package = Path(ata_mm.__file__).parent
+    assert (package / '.mim' / name).resolve() == ROOT / name
+    assert (package / '.mim' / name).exists()

@@ -1,0 +1,27 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import json
+import pickle
+
+import pytest
+
+
+@pytest.fixture(scope='module')
+def metrics(dump):
+    """What test.py has written about its run."""
+    path = next((dump.parent / 'tested').glob('*/*.json'))
+    return json.loads(path.read_text())
+
+
+def test_accuracy_is_that_of_the_dump(metrics, dump):
+    with open(dump, 'rb') as file:
+        samples = pickle.load(file)
+    right = [s['pred_score'].argmax() == s['gt_label'] for s in samples]
+    assert metrics['acc/top1'] == pytest.approx(sum(right).item() / 4)
+
+
+def test_every_weight_must_be_in_the_checkpoint(run, tiny_config, checkpoint,
+                                                tmp_path):
+    done = run('test.py', tiny_config, checkpoint, '--work-dir', tmp_path,
+               '--cfg-options', 'model.backbone.num_layers=3')
+    assert done.returncode == 1
+    assert 'missing keys in source state_dict' in done.stderr

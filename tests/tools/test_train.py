@@ -1,0 +1,108 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+TRAIN = str(Path(__file__).resolve().parents[2] / 'tools' / 'train.py')
+
+
+@pytest.fixture
+def options(tiny_config, monkeypatch):
+    """The config after train.py has applied these command line options."""
+
+    def _options(*args) -> Config:
+        monkeypatch.setattr(sys, 'argv', ['train.py', str(tiny_config), *args])
+        train = runpy.run_path(TRAIN)
+        parsed = train['parse_args']()
+        cfg = train['load_config'](parsed.config, parsed.cfg_options)
+        train['apply_options'](cfg, parsed)
+        return cfg
+
+    return _options
+
+
+@pytest.fixture
+def error(monkeypatch, capsys):
+    """What train.py prints to stderr, as a user error, for these options."""
+
+    def _error(*args) -> str:
+        monkeypatch.setattr(sys, 'argv', ['train.py', *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(TRAIN, run_name='__main__')
+        assert end.value.code not in (0, None)
+        return f'{end.value.code}\n{capsys.readouterr().err}'
+
+    return _error
+
+
+def test_training_saves_a_checkpoint(checkpoint):
+    assert torch.load(checkpoint)['meta']['iter'] == 2
+
+
+def test_training_resumes(run, tiny_config, work_dir):
+    done = run('train.py', tiny_config, '--work-dir', work_dir, '--resume',
+               '--cfg-options', 'train_cfg.max_epochs=2')
+    assert done.returncode == 0, done.stderr
+    assert torch.load(work_dir / 'epoch_2.pth')['meta']['iter'] == 4
+
+
+def test_resume_from_a_file(options, checkpoint):
+    cfg = options('--resume', str(checkpoint))
+    assert cfg.resume and cfg.load_from == str(checkpoint)
+
+
+def test_no_validate(options):
+    cfg = options('--no-validate')
+    assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None
+
+
+def test_seed_wins_over_the_config(options):
+    cfg = options('--seed', '7', '--cfg-options', 'randomness.seed=1',
+                  'randomness.deterministic=True')
+    assert cfg.randomness == dict(seed=7, deterministic=True)
+
+
+def test_auto_scale_lr(options):
+    cfg = options('--auto-scale-lr', '--cfg-options',
+                  'auto_scale_lr.base_batch_size=64')
+    assert cfg.auto_scale_lr == dict(base_batch_size=64, enable=True)
+
+
+def test_amp(options, monkeypatch):
+    monkeypatch.setattr('ata_mm.apis.config.get_device', lambda: 'cuda')
+    wrapper = options('--amp').optim_wrapper
+    assert wrapper.type == 'AmpOptimWrapper'
+    assert wrapper.loss_scale == 'dynamic'
+
+
+def test_missing_config_is_one_line(error):
+    assert error('nowhere.py').startswith(
+        'train.py: error: config nowhere.py is not a file')
+
+
+def test_missing_checkpoint(error, tiny_config):
+    assert 'x.pth is not a file' in error(tiny_config, '--resume', 'x.pth')
+
+
+def test_auto_scale_lr_without_a_base(error, tiny_config):
+    assert 'base_batch_size' in error(tiny_config, '--auto-scale-lr')
+
+
+def test_option_without_a_value(error, tiny_config):
+    message = error(tiny_config, '--cfg-options', 'train_cfg.max_epochs')
+    assert "expected KEY=VALUE, got 'train_cfg.max_epochs'" in message
+
+
+def test_wrong_annotation_is_found_before_training(error, tiny_config,
+                                                   tmp_path):
+    path = tmp_path / 'list.txt'
+    path.write_text('0.mp4 0\n1.mp4 2\n')
+    message = error(tiny_config, '--work-dir', tmp_path / 'work',
+                    '--cfg-options',
+                    f'train_dataloader.dataset.ann_file={path}')
+    assert message.startswith('train.py: error:') and str(path) in message
+    assert not (tmp_path / 'work').exists()

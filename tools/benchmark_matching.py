@@ -1,0 +1,86 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Time the alignment of real frames against the paper's literal loop.
+
+``python tools/benchmark_matching.py [VIDEO]`` cuts frames of a video (by
+default a rendered one) into 16x16 pixel patches, B x 8 x 196 x 768, and
+aligns them in every way in turn, round after round in one process. It prints
+medians and the median of the ratios of each round, as a Markdown table.
+"""
+import argparse
+from typing import Callable, Dict, Optional
+
+import ata_mm  # noqa: F401  must precede what mmaction2 imports
+import numpy as np
+import torch
+from decord import VideoReader
+from mmengine.utils import ProgressBar
+
+from ata_mm.apis.timing import paired_times, ratio_table
+from ata_mm.datasets import render_clip
+from ata_mm.ops import ExactMatcher, align_frames
+from ata_mm.ops.reference import align_literal
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description='Time the alignment against the literal loop')
+    parser.add_argument('video', nargs='?', help='default: a rendered one')
+    parser.add_argument('--batch', type=int, default=2, help='clips (2)')
+    parser.add_argument('--rounds', type=int, default=15, help='rounds (15)')
+    parser.add_argument(
+        '--threads', type=int, help="threads (default: torch's choice)")
+    return parser.parse_args()
+
+
+def read_clips(video: Optional[str], batch: int, num_frames: int = 8,
+               side: int = 224) -> torch.Tensor:
+    """Neighbouring clips of a video, as floats (B, T, H, W, 3) in -1..1."""
+    total = batch * num_frames
+    if video is None:
+        rng = np.random.default_rng(0)
+        frames = render_clip(rng, 0, total, (side, side), (4., 16.))
+    else:
+        reader = VideoReader(video, width=side, height=side)
+        if len(reader) < total:
+            raise ValueError(f'expected at least {total} frames, got '
+                             f'{len(reader)} in {video}; use --batch 1')
+        frames = reader.get_batch(range(total)).asnumpy()
+    clips = torch.from_numpy(frames).float() / 127.5 - 1
+    return clips.view(batch, num_frames, side, side, 3)
+
+
+def patches(clips: torch.Tensor, side: int = 16) -> torch.Tensor:
+    """(B, T, H, W, 3) -> pixel patches (B, T, N, side * side * 3)."""
+    rows = clips.unflatten(3, (-1, side)).unflatten(2, (-1, side))
+    return rows.transpose(3, 4).flatten(4).flatten(2, 3)
+
+
+def ways(x: torch.Tensor) -> Dict[str, Callable[[], None]]:
+    """What is timed, by name; the first is the unit of the ratios."""
+    grid = (x.shape[2], 1)
+    scipy, one = ExactMatcher('scipy'), ExactMatcher(num_threads=1)
+    return {
+        'Algorithm 1, literally (scipy)':
+        lambda: [align_literal(clip.unflatten(1, grid)) for clip in x],
+        'align_frames, scipy': lambda: align_frames(x, scipy).align(x),
+        'align_frames, lapx, 1 thread': lambda: align_frames(x, one).align(x),
+        'align_frames, lapx': lambda: align_frames(x).align(x),
+    }
+
+
+def main() -> None:
+    """Time and print."""
+    args = parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    x = patches(read_clips(args.video, args.batch))
+    bar = ProgressBar(args.rounds)
+    times = paired_times(ways(x), args.rounds, bar.update)
+    print(f'\n\nB, T, N, C = {tuple(x.shape)}, fp32, '
+          f'{torch.get_num_threads()} threads, {args.rounds} rounds\n')
+    print(ratio_table(times))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,93 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Time ATATimeSformer against MMAction2's TimeSformer.
+
+``python tools/benchmark_model.py [VIDEO]`` runs ViT-B/16 on 8 frames of 224 x
+224 pixels with each temporal modelling in turn, round after round in one
+process, and prints medians and the median of the ratios of each round as a
+Markdown table. All models have the same weights where they share them.
+"""
+import argparse
+from functools import partial
+from typing import Callable, Dict
+
+import ata_mm  # noqa: F401  must precede what mmaction2 imports
+import torch
+from benchmark_matching import read_clips
+from mmaction.models import TimeSformer
+from mmengine.registry import init_default_scope
+from mmengine.utils import ProgressBar
+from torch import Tensor, nn
+
+from ata_mm.apis.timing import paired_times, ratio_table
+from ata_mm.checkpoints import load_pretrained
+from ata_mm.models import ATATimeSformer
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Time ATATimeSformer against MMAction2's TimeSformer")
+    parser.add_argument('video', nargs='?', help='default: a rendered one')
+    parser.add_argument('--batch', type=int, default=1, help='clips (1)')
+    parser.add_argument('--rounds', type=int, default=11, help='rounds (11)')
+    parser.add_argument(
+        '--train',
+        action='store_true',
+        help='time forward and backward, not the forward pass alone')
+    parser.add_argument(
+        '--threads', type=int, help="threads (default: torch's choice)")
+    return parser.parse_args()
+
+
+def build_models() -> Dict[str, nn.Module]:
+    """ViT-B/16 models of the same weights, by name; the peer first."""
+    init_default_scope('mmaction')
+    peer = TimeSformer(num_frames=8, img_size=224, patch_size=16)
+    peer.init_weights()
+    for layer in peer.transformer_layers.layers:
+        # At its zero start the branch would add nothing to be matched on.
+        nn.init.xavier_uniform_(layer.attentions[0].temporal_fc.weight)
+    models = {'mmaction2 TimeSformer': peer}
+    for temporal in ('TemporalAttention', 'ATA'):
+        model = ATATimeSformer(num_frames=8, temporal=dict(type=temporal))
+        load_pretrained(model, peer.state_dict())
+        models[f'ATATimeSformer, {temporal}'] = model
+    return models
+
+
+def step(model: nn.Module, x: Tensor, train: bool) -> None:
+    """One pass forward, and backward in training."""
+    if train:
+        model.zero_grad()
+        model(x).square().sum().backward()
+    else:
+        with torch.no_grad():
+            model(x)
+
+
+def ways(x: Tensor, train: bool) -> Dict[str, Callable[[], None]]:
+    """What is timed, by name; the first is the unit of the ratios."""
+    return {
+        name: partial(step, model.to(x.device).train(train), x, train)
+        for name, model in build_models().items()
+    }
+
+
+def main() -> None:
+    """Time and print."""
+    args = parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    clips = read_clips(args.video, args.batch)
+    x = clips.permute(0, 4, 1, 2, 3).contiguous().to(device)
+    bar = ProgressBar(args.rounds)
+    times = paired_times(ways(x, args.train), args.rounds, bar.update)
+    what = 'forward and backward' if args.train else 'forward'
+    print(f'\n\n{what}, clips {tuple(x.shape)}, fp32 on {device}, '
+          f'{torch.get_num_threads()} threads, {args.rounds} rounds\n')
+    print(ratio_table(times))
+
+
+if __name__ == '__main__':
+    main()

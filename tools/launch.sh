@@ -1,0 +1,47 @@
+# What dist_*.sh and slurm_*.sh share; they source it.
+#
+# PYTHON is the interpreter. Unless the caller sets it, it is `python` of the
+# active environment, or that of the checkout's .venv where none is active.
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+if [ -z "${PYTHON:-}" ]; then
+    PYTHON=python
+    if [ -z "${VIRTUAL_ENV:-}" ] && [ "${CONDA_DEFAULT_ENV:-base}" = base ] &&
+        [ -x "$ROOT/.venv/bin/python" ]; then
+        PYTHON=$ROOT/.venv/bin/python
+    fi
+fi
+export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
+
+# need COUNT USAGE ARGS...: end with the usage if arguments are missing.
+need() {
+    if [ $(($# - 2)) -lt "$1" ]; then
+        echo "usage: $2" >&2
+        exit 2
+    fi
+}
+
+# run_distributed PROCESSES SCRIPT ARGS...: by torchrun, on this node.
+run_distributed() {
+    # One machine: a free port, on an address that needs no name server.
+    local where=(--standalone --local-addr=127.0.0.1)
+    if [ "${NNODES:-1}" -gt 1 ] || [ -n "${PORT:-}" ]; then
+        where=(--nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}"
+            --master_addr="${MASTER_ADDR:-127.0.0.1}"
+            --master_port="${PORT:-29500}")
+    fi
+    exec "$PYTHON" -m torch.distributed.run "${where[@]}" \
+        --nproc_per_node="$1" "${@:2}"
+}
+
+# run_slurm PARTITION JOB_NAME SCRIPT ARGS...: one task a GPU, by srun.
+run_slurm() {
+    local gpus=${GPUS:-8}
+    local per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
+    # A port of its own lets several jobs share a node.
+    export MASTER_PORT=${MASTER_PORT:-$((12000 + RANDOM % 20000))}
+    # SRUN_ARGS is unquoted: it holds several words.
+    exec srun -p "$1" --job-name="$2" --gres="gpu:$per_node" \
+        --ntasks="$gpus" --ntasks-per-node="$per_node" \
+        --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 \
+        ${SRUN_ARGS:-} "$PYTHON" -u "${@:3}" --launcher=slurm
+}

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Run the tests in .venv, which is created first if need be. Arguments are
+# passed on to pytest, for example: bash tools/run_tests.sh tests/ops -k exact
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source tools/setup_env.sh
+
+# Small problems in several processes: more threads only get in the way.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+python -m pytest -q "$@"

@@ -1,0 +1,56 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Test a recognizer: ``python tools/test.py CONFIG CHECKPOINT``."""
+import argparse
+from functools import partial
+
+import ata_mm  # noqa: F401  must precede what mmaction2 imports
+from mmengine.config import Config
+
+from ata_mm.apis.config import check_checkpoint, load_config
+from ata_mm.apis.launch import (add_run_options, build_runner, leave, prepare,
+                                user_errors)
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Test a recognizer')
+    parser.add_argument('config', help='the config file')
+    parser.add_argument('checkpoint', help='the trained weights')
+    parser.add_argument(
+        '--dump',
+        metavar='FILE.pkl',
+        help='write the predictions to a pickle file')
+    add_run_options(parser)
+    return parser.parse_args()
+
+
+def set_dump(cfg: Config, path: str) -> None:
+    """Add the metric that writes all predictions to a pickle file."""
+    if not path.endswith(('.pkl', '.pickle')):
+        raise ValueError(f'--dump expects a .pkl or .pickle file, got {path}')
+    evaluator = cfg.test_evaluator
+    metrics = evaluator if isinstance(evaluator, list) else [evaluator]
+    cfg.test_evaluator = metrics + [
+        dict(type='DumpResults', out_file_path=path)
+    ]
+
+
+def main() -> None:
+    """Test as the command line says."""
+    args = parse_args()
+    with user_errors():
+        cfg = load_config(args.config, args.cfg_options)
+        check_checkpoint(args.checkpoint)
+        cfg.load_from, cfg.resume = args.checkpoint, False
+        if args.dump:
+            set_dump(cfg, args.dump)
+        prepare(cfg, args, loaders=('test', ))
+    runner = build_runner(cfg)
+    # Runner.test loads leniently, and a missing weight would stay random.
+    runner.load_checkpoint = partial(runner.load_checkpoint, strict=True)
+    runner.test()
+    leave()
+
+
+if __name__ == '__main__':
+    main()

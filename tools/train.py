@@ -1,0 +1,114 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Train a recognizer: ``python tools/train.py CONFIG``."""
+import argparse
+
+import ata_mm  # noqa: F401  must precede what mmaction2 imports
+from mmaction.utils import get_str_type
+from mmengine.config import Config
+
+from ata_mm.apis.config import (check_checkpoint, check_precision, load_config)
+from ata_mm.apis.launch import (add_run_options, build_runner, leave, prepare,
+                                user_errors)
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Train a recognizer')
+    parser.add_argument('config', help='the config file')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint, or without a value from the latest '
+        'one in the work directory')
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='train in automatic mixed precision (needs a GPU)')
+    parser.add_argument(
+        '--no-validate',
+        action='store_true',
+        help='do not evaluate during training')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help="scale the learning rate with the batch size, from the config's "
+        'auto_scale_lr.base_batch_size')
+    parser.add_argument('--seed', type=int, help='the random seed')
+    parser.add_argument(
+        '--diff-rank-seed',
+        action='store_true',
+        default=None,
+        help='give every process its own seed')
+    parser.add_argument(
+        '--deterministic',
+        action='store_true',
+        default=None,
+        help='use deterministic algorithms only')
+    add_run_options(parser)
+    return parser.parse_args()
+
+
+def set_resume(cfg: Config, resume: str) -> None:
+    """Go on from a checkpoint, ``'auto'`` for the latest one."""
+    cfg.resume = True
+    cfg.load_from = None if resume == 'auto' else resume
+
+
+def set_amp(cfg: Config) -> None:
+    """Train in mixed precision with a dynamic loss scale."""
+    wrapper = get_str_type(cfg.optim_wrapper.get('type', 'OptimWrapper'))
+    if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise ValueError('--amp replaces OptimWrapper, but the config uses '
+                         f'{wrapper}; set its precision in the config')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def set_auto_scale_lr(cfg: Config) -> None:
+    """Scale the learning rate with the batch size."""
+    if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+        raise ValueError(
+            '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=…) in '
+            'the config: the batch size its learning rate is meant for')
+    cfg.auto_scale_lr.enable = True
+
+
+def set_randomness(cfg: Config, args: argparse.Namespace) -> None:
+    """Let the seed options given win over the config's randomness."""
+    names = ('seed', 'diff_rank_seed', 'deterministic')
+    given = {k: v for k, v in vars(args).items() if k in names}
+    given = {k: v for k, v in given.items() if v is not None}
+    cfg.randomness = {'seed': None, **(cfg.get('randomness') or {}), **given}
+
+
+def apply_options(cfg: Config, args: argparse.Namespace) -> None:
+    """Bring the options of this tool into the config and check them."""
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.resume:
+        set_resume(cfg, args.resume)
+    if args.amp:
+        set_amp(cfg)
+    if args.auto_scale_lr:
+        set_auto_scale_lr(cfg)
+    set_randomness(cfg, args)
+    check_precision(cfg)
+    if cfg.get('load_from'):
+        check_checkpoint(cfg.load_from)
+
+
+def main() -> None:
+    """Train as the command line says."""
+    args = parse_args()
+    with user_errors():
+        cfg = load_config(args.config, args.cfg_options)
+        apply_options(cfg, args)
+        prepare(cfg, args, loaders=('train', 'val'))
+    build_runner(cfg).train()
+    leave()
+
+
+if __name__ == '__main__':
+    main()
