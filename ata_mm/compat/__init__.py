@@ -4,7 +4,7 @@
 Each module here mends one fault of a released package, in memory and only
 where the fault is found. A shim has two functions: ``needed()`` looks, and
 ``apply()`` mends; both may be called any number of times. :func:`apply` runs
-the shims that have to be in place before ``mmaction.models`` is first imported.
+the shims that have to be there before ``mmaction.models`` is first imported.
 :mod:`ata_mm.compat.cpu_distributed` needs the config of a run, so the entry
 points call it instead.
 

@@ -15,6 +15,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.fileio import list_from_file
 from mmengine.logging import print_log
 
+_LOADERS = ('train', 'val', 'test')
+
 
 def check_annotations(ann_file: str,
                       num_classes: int,
@@ -66,8 +68,7 @@ def check_annotations(ann_file: str,
         _check_files(ann_file, data_prefix, paths)
 
 
-def check_config(
-    cfg: Config, loaders: Sequence[str] = ('train', 'val', 'test')) -> None:
+def check_config(cfg: Config, loaders: Sequence[str] = _LOADERS) -> None:
     """Check the annotation files that the data loaders of a config name.
 
     Files are checked that MMAction2's ``VideoDataset`` or ``RawframeDataset``

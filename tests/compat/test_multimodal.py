@@ -3,33 +3,36 @@ import pytest
 
 
 @pytest.fixture
-def transformers(tmp_path):
-    """Make an installed transformers, empty but for its version."""
+def install(tmp_path):
+    """Make a transformers of some version, empty, with or without a timm."""
 
-    def install(version):
+    def make(version, timm=False):
         info = tmp_path / f'transformers-{version}.dist-info'
         info.mkdir()
         (info / 'METADATA').write_text('Metadata-Version: 2.1\n'
                                        'Name: transformers\n'
                                        f'Version: {version}\n')
         (tmp_path / 'transformers.py').touch()
+        layers = tmp_path / 'timm' / 'models' / 'layers.py'
+        layers.parent.mkdir(parents=True)
+        layers.write_text('' if timm else 'raise ImportError')
         return tmp_path
 
-    return install
+    return make
 
 
-def test_mmaction_models_can_be_imported(python, transformers):
-    done = python('import ata_mm, mmaction.models', transformers('4.56.0'))
+def test_mmaction_models_can_be_imported(python, install):
+    done = python('import ata_mm, mmaction.models', install('4.56.0'))
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize('version, needed', [('4.55.4', False),
-                                             ('4.56.0', True)])
-def test_needed_from_4_56_until_applied(python, shims, transformers, version,
-                                        needed):
+@pytest.mark.parametrize('version, timm, needed', [('4.55.4', True, False),
+                                                   ('4.55.4', False, True),
+                                                   ('4.56.0', True, True)])
+def test_needed_until_applied(python, shims, install, version, timm, needed):
     code = ('import multimodal as shim\n'
             f'assert shim.needed() is {needed}\n'
             'shim.apply(); shim.apply()\n'
             'assert not shim.needed()')
-    done = python(code, shims, transformers(version))
+    done = python(code, shims, install(version, timm))
     assert done.returncode == 0, done.stderr

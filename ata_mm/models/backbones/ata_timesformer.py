@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from mmaction.registry import MODELS
 from mmengine.model import BaseModule
-from mmengine.model.weight_init import trunc_normal_
+from mmengine.model.weight_init import kaiming_init, trunc_normal_
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -28,6 +28,8 @@ class PatchEmbed(nn.Module):
                  patch_size: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(in_channels, embed_dims, patch_size, patch_size)
+        # Tokens of the variance of the pixels, as in MMAction2's TimeSformer.
+        kaiming_init(self.proj, mode='fan_in', nonlinearity='linear')
 
     def forward(self, x: Tensor) -> Tensor:
         frames = x.transpose(1, 2)  # (B, T, 3, H, W)
@@ -122,18 +124,16 @@ class ATATimeSformer(BaseModule):
         if any(block.temporal.mixes_frames for block in self.blocks):
             self.time_embed = nn.Parameter(
                 torch.zeros(1, num_frames, embed_dims))
-        self._init_parameters(position_std)
+        self._init_embeddings(position_std)
 
-    def _init_parameters(self, position_std: float) -> None:
+    def _init_embeddings(self, position_std: float) -> None:
+        # A large embedding of the class token would outweigh what the token
+        # gathers from the patches.
         trunc_normal_(self.cls_token, std=0.02)
-        trunc_normal_(self.pos_embed, std=position_std)
+        trunc_normal_(self.pos_embed[:, :1], std=0.02)
+        trunc_normal_(self.pos_embed[:, 1:], std=position_std)
         if self.time_embed is not None:
             trunc_normal_(self.time_embed, std=position_std)
-        for block in self.blocks:
-            for layer in [*block.attn.modules(), *block.mlp.modules()]:
-                if isinstance(layer, nn.Linear):
-                    nn.init.xavier_uniform_(layer.weight)
-                    nn.init.zeros_(layer.bias)
 
     def init_weights(self) -> None:
         """Load the checkpoint of ``pretrained`` or ``init_cfg``, if any."""

@@ -18,6 +18,9 @@ class Mlp(nn.Sequential):
         self.add_module('fc1', nn.Linear(embed_dims, hidden_dims))
         self.add_module('act', nn.GELU())
         self.add_module('fc2', nn.Linear(hidden_dims, embed_dims))
+        for layer in (self.fc1, self.fc2):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
 
 class DividedBlock(nn.Module):

@@ -8,9 +8,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 try:
-    import lap
+    from lap import lapjvr_batch
 except ImportError:  # scipy gives the same optimum, several times slower
-    lap = None
+    lapjvr_batch = None
 
 
 def solve_scipy(similarity: np.ndarray) -> np.ndarray:
@@ -37,7 +37,7 @@ def solve_lapx(similarity: np.ndarray, num_threads: int) -> np.ndarray:
     Returns:
         np.ndarray: (P, N) int64 permutations that maximise the sum.
     """
-    _, columns = lap.lapjvr_batch(
+    _, columns = lapjvr_batch(
         -similarity, return_cost=False, n_threads=num_threads)
     return np.stack(columns)
 
@@ -69,13 +69,13 @@ class ExactMatcher:
                  solver: Optional[str] = None,
                  num_threads: Optional[int] = None,
                  max_patches: int = 4096) -> None:
-        solver = solver or ('scipy' if lap is None else 'lapx')
+        solver = solver or ('scipy' if lapjvr_batch is None else 'lapx')
         if solver not in ('lapx', 'scipy'):
             raise ValueError("Expected solver='lapx' or solver='scipy', got "
                              f'{solver!r}.')
-        if solver == 'lapx' and lap is None:
-            raise ValueError("solver='lapx' needs the package lapx: pip "
-                             "install lapx, or use solver='scipy'.")
+        if solver == 'lapx' and lapjvr_batch is None:
+            raise ValueError("solver='lapx' needs the package lapx >= 0.11: "
+                             "pip install lapx, or use solver='scipy'.")
         self.solver = solver
         self.num_threads = num_threads
         self.max_patches = max_patches

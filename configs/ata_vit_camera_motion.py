@@ -1,0 +1,6 @@
+# The embedded default: which way does the camera move? Minutes on a CPU.
+_base_ = [
+    '_base_/models/ata_timesformer_micro.py',
+    '_base_/datasets/camera_motion.py',
+    '_base_/schedules/adamw_from_scratch.py', '_base_/default_runtime.py'
+]

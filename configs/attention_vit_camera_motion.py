@@ -1,0 +1,7 @@
+# The same with plain temporal attention: each patch looks at its own place.
+_base_ = 'ata_vit_camera_motion.py'
+
+model = dict(
+    backbone=dict(
+        temporal=dict(
+            _delete_=True, type='TemporalAttention', zero_init=False)))

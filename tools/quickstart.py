@@ -1,0 +1,169 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Train, test and predict on camera motion; ``tools/quickstart.sh`` runs it.
+
+Every step is a call of a tool that a user would call, and is shown. What is
+finished is not done again: a run ends with ``result.json`` in its folder.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Dict, List, NamedTuple
+
+import ata_mm  # noqa: F401  must precede what mmaction2 imports
+from mmaction.registry import DATASETS
+from rich.console import Console
+from rich.table import Table
+
+from ata_mm.apis import load_config
+
+MODELS = {
+    'temporal attention': 'configs/attention_vit_camera_motion.py',
+    'ATA': 'configs/ata_vit_camera_motion.py',
+}
+# Enough to see every step work, not to learn.
+FAST = {
+    'train_dataloader.dataset.num_videos': 64,
+    'val_dataloader.dataset.num_videos': 32,
+    'test_dataloader.dataset.num_videos': 32,
+    'train_dataloader.dataset.data_root': 'data/camera_motion_fast',
+    'val_dataloader.dataset.data_root': 'data/camera_motion_fast',
+    'test_dataloader.dataset.data_root': 'data/camera_motion_fast',
+    'train_cfg.max_epochs': 1,
+    'train_cfg.val_begin': 1,
+}
+
+
+class Run(NamedTuple):
+    """One model trained with one seed."""
+    model: str
+    seed: int
+    folder: Path
+    options: Dict[str, object]
+
+    @property
+    def name(self) -> str:
+        return f'{self.model}, seed {self.seed}'
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog='quickstart.sh', description='The main job on camera motion')
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', default=[0], help='default: 0')
+    parser.add_argument(
+        '--fast', action='store_true', help='every step, too short to learn')
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        default=os.cpu_count() or 1,
+        help='runs side by side (default: one a core)')
+    return parser.parse_args()
+
+
+def make_data(options: Dict[str, object]) -> str:
+    """Make the videos before the runs need them; a file to predict on."""
+    cfg = load_config(MODELS['ATA'], options)
+    DATASETS.build(cfg.train_dataloader.dataset)
+    return DATASETS.build(cfg.test_dataloader.dataset)[0]['inputs'] is not None
+
+
+def call(name: str, log: Path, *command: object) -> None:
+    """Run a tool, its output into a file, its progress onto the screen."""
+    line = ' '.join(map(str, command))
+    print(f'[{name}] python {line}', flush=True)
+    process = subprocess.Popen([sys.executable, *map(str, command)],
+                               stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT,
+                               text=True)
+    with log.open('w') as file:
+        for output in process.stdout:
+            file.write(output)
+            if 'Epoch(' in output:
+                print(f'[{name}] {output[output.index("Epoch("):].rstrip()}',
+                      flush=True)
+    if process.wait():
+        tail = ''.join(log.read_text().splitlines(keepends=True)[-15:])
+        sys.exit(f'python {line} failed; the end of {log}:\n{tail}')
+
+
+def cfg_options(options: Dict[str, object]) -> List[str]:
+    """The options as the tools take them."""
+    words = [f'{key}={value}' for key, value in options.items()]
+    return ['--cfg-options', *words] if words else []
+
+
+def train_and_test(run: Run) -> dict:
+    """Train and test a model, unless that has been done."""
+    config, folder = MODELS[run.model], run.folder
+    text = load_config(config, run.options).pretty_text
+    done = folder / 'result.json'
+    if done.is_file():
+        result = json.loads(done.read_text())
+        if result['config'] == text:
+            print(f'[{run.name}] done before: {folder}', flush=True)
+            return result
+    folder.mkdir(parents=True, exist_ok=True)
+    options = cfg_options(run.options)
+    start = time.perf_counter()
+    call(run.name, folder / 'train.txt', 'tools/train.py', config,
+         '--work-dir', folder, '--seed', run.seed, *options)
+    trained = time.perf_counter()
+    checkpoint = (folder / 'last_checkpoint').read_text()
+    call(run.name, folder / 'test.txt', 'tools/test.py', config, checkpoint,
+         '--work-dir', folder / 'test', *options)
+    result = dict(
+        config=text,
+        checkpoint=os.path.relpath(checkpoint),
+        train_seconds=trained - start,
+        test_seconds=time.perf_counter() - trained,
+        **newest_metrics(folder / 'test'))
+    done.write_text(json.dumps(result, indent=2))
+    return result
+
+
+def newest_metrics(folder: Path) -> dict:
+    """The metrics that tools/test.py wrote last."""
+    files = sorted(folder.glob('*/*.json'), key=lambda f: f.stat().st_mtime)
+    return json.loads(files[-1].read_text())
+
+
+def show(runs: List[Run], results: List[dict]) -> None:
+    """Print one table of all runs."""
+    views = 'top-1 of 1024 held-out videos'
+    table = Table(title='Camera motion: 8 classes, chance 0.125')
+    for column in ('model', 'seed', 'top-1', 'top-5', 'training', 'test',
+                   'checkpoint'):
+        table.add_column(column, overflow='fold')
+    for run, result in zip(runs, results):
+        table.add_row(run.model, str(run.seed),
+                      f"{result['acc/top1']:.3f}", f"{result['acc/top5']:.3f}",
+                      f"{result['train_seconds']:.0f} s",
+                      f"{result['test_seconds']:.0f} s", result['checkpoint'])
+    del views
+    Console(width=max(100, Console().width)).print(table)
+
+
+def main() -> None:
+    """Go through all steps."""
+    args = parse_args()
+    options = FAST if args.fast else {}
+    root = Path('work_dirs') / ('quickstart_fast'
+                                if args.fast else 'quickstart')
+    make_data(options)
+    runs = [
+        Run(model, seed, root / f'{model.replace(" ", "_")}_seed{seed}',
+            options) for seed in args.seeds for model in MODELS
+    ]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        results = list(pool.map(train_and_test, runs))
+    show(runs, results)
+
+
+if __name__ == '__main__':
+    main()
