@@ -66,11 +66,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_data(options: Dict[str, object]) -> str:
-    """Make the videos before the runs need them; a file to predict on."""
+def make_data(options: Dict[str, object]) -> Path:
+    """Make the videos before the runs share them; returns their folder."""
     cfg = load_config(MODELS['ATA'], options)
-    DATASETS.build(cfg.train_dataloader.dataset)
-    return DATASETS.build(cfg.test_dataloader.dataset)[0]['inputs'] is not None
+    for loader in (cfg.train_dataloader, cfg.test_dataloader):
+        DATASETS.build(loader.dataset)
+    return Path(cfg.test_dataloader.dataset.data_root)
 
 
 def call(name: str, log: Path, *command: object) -> None:
@@ -133,9 +134,19 @@ def newest_metrics(folder: Path) -> dict:
     return json.loads(files[-1].read_text())
 
 
+def predict(result: dict, video: Path, out: Path) -> None:
+    """Predict on one held-out file with a trained model."""
+    config = MODELS['ATA']
+    command = [
+        'tools/predict.py', video, '--config', config, '--checkpoint',
+        result['checkpoint'], '--out', out
+    ]
+    print('python', *command, flush=True)
+    subprocess.run([sys.executable, *map(str, command)], check=True)
+
+
 def show(runs: List[Run], results: List[dict]) -> None:
     """Print one table of all runs."""
-    views = 'top-1 of 1024 held-out videos'
     table = Table(title='Camera motion: 8 classes, chance 0.125')
     for column in ('model', 'seed', 'top-1', 'top-5', 'training', 'test',
                    'checkpoint'):
@@ -145,7 +156,6 @@ def show(runs: List[Run], results: List[dict]) -> None:
                       f"{result['acc/top1']:.3f}", f"{result['acc/top5']:.3f}",
                       f"{result['train_seconds']:.0f} s",
                       f"{result['test_seconds']:.0f} s", result['checkpoint'])
-    del views
     Console(width=max(100, Console().width)).print(table)
 
 
@@ -155,14 +165,18 @@ def main() -> None:
     options = FAST if args.fast else {}
     root = Path('work_dirs') / ('quickstart_fast'
                                 if args.fast else 'quickstart')
-    make_data(options)
+    data = make_data(options)
     runs = [
         Run(model, seed, root / f'{model.replace(" ", "_")}_seed{seed}',
             options) for seed in args.seeds for model in MODELS
     ]
     with ThreadPoolExecutor(args.jobs) as pool:
         results = list(pool.map(train_and_test, runs))
+    first_ata = next(i for i, run in enumerate(runs) if run.model == 'ATA')
+    predict(results[first_ata], data / 'val' / '00000.mp4',
+            root / 'prediction.json')
     show(runs, results)
+    print(f'videos: {data}\nlogs, checkpoints, prediction: {root}')
 
 
 if __name__ == '__main__':

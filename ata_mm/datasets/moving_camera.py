@@ -37,11 +37,10 @@ def render_clip(
     r"""Render one clip of a random scene, seen by a moving camera.
 
     The speed :math:`v` of a clip is drawn uniformly from ``speed``. A pan
-    moves the view by :math:`v` pixels a frame. With :math:`\rho =
-    \sqrt{W^2 + H^2} / 4`, half the distance from the centre of the view to
-    its corner, a zoom multiplies the scale by :math:`e^{\pm v / \rho}` and a
-    roll turns the view by :math:`\pm v / \rho` radians a frame: in every
-    class, a point at :math:`\rho` from the centre moves at about :math:`v`.
+    moves the view by :math:`v` pixels a frame. With the diagonal
+    :math:`\rho = \sqrt{W^2 + H^2}`, a zoom multiplies the scale by
+    :math:`e^{\pm v / \rho}` and a roll turns the view by :math:`\pm v / \rho`
+    radians a frame, so that the corners move at about :math:`v / 2`.
     All four motions jitter on top of that; light and contrast vary, and the
     pixels are noisy.
 
@@ -70,7 +69,7 @@ def render_clip(
 
 def _camera_path(rng, velocity, num_frames, size):
     """Centres (T, 2) in units of the scene, log2 scales (T,), rolls (T,)."""
-    rho = np.hypot(*size) / 4
+    rho = np.hypot(*size)
     steps = rng.normal(velocity, _JITTER, (num_frames - 1, 4))  # px
     scale = np.cumsum(np.r_[rng.uniform(), steps[:, 2] / rho / np.log(2)])
     roll = np.cumsum(np.r_[rng.uniform(0, 2 * np.pi), steps[:, 3] / rho])
