@@ -13,7 +13,7 @@ from .embeddings import resize_pos_embed, resize_time_embed
 from .formats import StateDict, find_layout, rename, split_head
 
 # A TimeSformer starts its temporal attention from the spatial one of the same
-# block, and adds nothing at first: temporal_fc and time_embed are zero.
+# block, and adds nothing at first: temporal_fc and embeddings of time are zero.
 _SPATIAL_TWINS = ((r'\.temporal\.norm\.', '.norm1.'),
                   (r'\.temporal\.attn\.', '.attn.'))
 
@@ -187,7 +187,8 @@ def _start_temporal(converted: StateDict, target: StateDict,
         if twin in converted:
             converted[key] = converted[twin].clone()
             report.copied.append(key)
-        elif key == 'time_embed' or '.temporal_fc.' in key:
+        elif key == 'time_embed' or '.temporal_fc.' in key or key.endswith(
+                '.time_bias'):
             converted[key] = torch.zeros_like(target[key])
             report.zeroed.append(key)
 

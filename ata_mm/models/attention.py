@@ -1,5 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Multi-head self-attention along any one dimension."""
+from typing import Optional
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -37,12 +39,15 @@ class SelfAttention(nn.Module):
             if bias is not None:
                 nn.init.zeros_(bias)
 
-    def forward(self, x: Tensor, dim: int) -> Tensor:
+    def forward(self, x: Tensor, dim: int,
+                bias: Optional[Tensor] = None) -> Tensor:
         """Attend along one dimension, the others being independent.
 
         Args:
             x (Tensor): Features (..., C), of three dimensions or more.
             dim (int): The dimension, of length L, to attend along.
+            bias (Tensor, optional): Added to the logits, (heads, L, L).
+                Defaults to None.
 
         Returns:
             Tensor: As x.
@@ -53,6 +58,6 @@ class SelfAttention(nn.Module):
         qkv = qkv.movedim(-3, 0).transpose(-2, -3)  # (3, ..., heads, L, d)
         # Fused kernels want exactly (batch, heads, L, d).
         query, key, value = qkv.reshape(3, -1, *qkv.shape[-3:])
-        out = F.scaled_dot_product_attention(query, key, value)
+        out = F.scaled_dot_product_attention(query, key, value, bias)
         out = out.unflatten(0, lead).transpose(-2, -3).flatten(-2)
         return self.proj(out.movedim(-2, dim))

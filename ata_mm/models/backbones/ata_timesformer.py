@@ -113,7 +113,8 @@ class ATATimeSformer(BaseModule):
         self.patch_embed = PatchEmbed(in_channels, embed_dims, patch_size)
         self.blocks = nn.ModuleList(
             DividedBlock(embed_dims, num_heads,
-                         temporal if i in chosen else other_temporal, rates[i])
+                         temporal if i in chosen else other_temporal,
+                         num_frames, rates[i])
             for i in range(num_layers))
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
 

@@ -36,6 +36,7 @@ class DividedBlock(nn.Module):
         embed_dims (int): Channels C.
         num_heads (int): Number of heads.
         temporal (dict): Config of the temporal module.
+        num_frames (int): Frames a clip, T.
         drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
     """
 
@@ -43,6 +44,7 @@ class DividedBlock(nn.Module):
                  embed_dims: int,
                  num_heads: int,
                  temporal: dict,
+                 num_frames: int,
                  drop_path_rate: float = 0.) -> None:
         super().__init__()
         self.temporal = MODELS.build(
@@ -50,6 +52,7 @@ class DividedBlock(nn.Module):
             default_args=dict(
                 embed_dims=embed_dims,
                 num_heads=num_heads,
+                num_frames=num_frames,
                 drop_path_rate=drop_path_rate))
         self.norm1 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.attn = SelfAttention(embed_dims, num_heads)

@@ -31,7 +31,11 @@ class ATA(TemporalAttention):
         embed_dims (int): Channels C.
         num_heads (int): Number of heads.
         drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
+        num_frames (int, optional): See :class:`TemporalAttention`. Defaults
+            to None.
         zero_init (bool): See :class:`TemporalAttention`. Defaults to True.
+        time_bias_std (float, optional): See :class:`TemporalAttention`.
+            Defaults to None.
         matcher (dict): Config of a matcher in ``ata_mm.registry.MATCHERS``.
             Defaults to ``dict(type='ExactMatcher')``.
         match_on (str): What is compared. 'tokens': the input of this module,
@@ -56,13 +60,15 @@ class ATA(TemporalAttention):
                  embed_dims: int,
                  num_heads: int,
                  drop_path_rate: float = 0.,
+                 num_frames: Optional[int] = None,
                  zero_init: bool = True,
+                 time_bias_std: Optional[float] = None,
                  matcher: Optional[dict] = None,
                  match_on: str = 'tokens',
                  dealign: bool = True,
                  init_cfg: Optional[dict] = None) -> None:
-        super().__init__(embed_dims, num_heads, drop_path_rate, zero_init,
-                         init_cfg)
+        super().__init__(embed_dims, num_heads, drop_path_rate, num_frames,
+                         zero_init, time_bias_std, init_cfg)
         if match_on not in ('tokens', 'content'):
             raise ValueError("Expected match_on='tokens' or "
                              f"match_on='content', got {match_on!r}.")

@@ -7,6 +7,7 @@ https://github.com/facebookresearch/TimeSformer
 """
 from typing import Optional, Tuple
 
+import torch
 from mmaction.registry import MODELS
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
@@ -28,11 +29,22 @@ class TemporalAttention(BaseModule):
         embed_dims (int): Channels C.
         num_heads (int): Number of heads.
         drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
+        num_frames (int, optional): Frames a clip, T; what ``time_bias_std``
+            needs. Defaults to None.
         zero_init (bool): Start ``temporal_fc`` at zero, so that a pretrained
             image model is unchanged at the first step. Turn it off to train
             from scratch, where a random start learns motion sooner. Defaults
             to True.
+        time_bias_std (float, optional): Adds to the logits of each head a
+            learned bias for each distance in time, heads x (2T - 1), that
+            starts at this scale. Not in the paper: trained from scratch,
+            large random biases let heads look forward or back from the first
+            step on, without which the sense of a motion is learned late.
+            Defaults to None, no bias.
         init_cfg (dict, optional): As in mmengine. Defaults to None.
+
+    Raises:
+        ValueError: If ``time_bias_std`` is given without ``num_frames``.
     """
 
     mixes_frames = True
@@ -41,7 +53,9 @@ class TemporalAttention(BaseModule):
                  embed_dims: int,
                  num_heads: int,
                  drop_path_rate: float = 0.,
+                 num_frames: Optional[int] = None,
                  zero_init: bool = True,
+                 time_bias_std: Optional[float] = None,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
@@ -53,10 +67,29 @@ class TemporalAttention(BaseModule):
         else:
             nn.init.xavier_uniform_(self.temporal_fc.weight)
         nn.init.zeros_(self.temporal_fc.bias)
+        self.time_bias = None
+        if time_bias_std is not None:
+            self._add_time_bias(num_heads, num_frames, time_bias_std)
+
+    def _add_time_bias(self, num_heads: int, num_frames: Optional[int],
+                       std: float) -> None:
+        if num_frames is None:
+            raise ValueError('Expected num_frames with time_bias_std='
+                             f'{std}, got None.')
+        bias = torch.randn(num_heads, 2 * num_frames - 1) * std
+        self.time_bias = nn.Parameter(bias)
+        time = torch.arange(num_frames)
+        self.register_buffer(
+            'distance',
+            time[:, None] - time + num_frames - 1,
+            persistent=False)
 
     def branch(self, x: Tensor) -> Tensor:
         """What is added to x: (B, T, N, C) -> (B, T, N, C)."""
-        x = self.attn(self.norm(x), dim=1)
+        bias = None
+        if self.time_bias is not None:
+            bias = self.time_bias[:, self.distance]  # (heads, T, T)
+        x = self.attn(self.norm(x), dim=1, bias=bias)
         return self.temporal_fc(self.drop_path(x))
 
     def forward(self,

@@ -19,6 +19,7 @@ class TemporalAveraging(BaseModule):
         embed_dims (int): Channels C. Not used.
         num_heads (int): Number of heads. Not used.
         drop_path_rate (float): Not used. Defaults to 0.
+        num_frames (int, optional): Not used. Defaults to None.
         init_cfg (dict, optional): As in mmengine. Defaults to None.
     """
 
@@ -28,6 +29,7 @@ class TemporalAveraging(BaseModule):
                  embed_dims: int,
                  num_heads: int,
                  drop_path_rate: float = 0.,
+                 num_frames: Optional[int] = None,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
 
