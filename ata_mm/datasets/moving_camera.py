@@ -23,7 +23,7 @@ _VELOCITIES = np.array([(-1, 0, 0, 0), (1, 0, 0, 0), (0, -1, 0, 0),
 
 _TILE = 128  # side of the periodic texture, in texels
 _SHAPES = 60  # ellipses in it
-_OCTAVES = 4  # octaves of detail in view at any time
+_OCTAVES = 2  # octaves of detail in view at any time
 _JITTER = 0.5  # px a frame, standard deviation of each of the four motions
 
 
@@ -37,11 +37,11 @@ def render_clip(
     r"""Render one clip of a random scene, seen by a moving camera.
 
     The speed :math:`v` of a clip is drawn uniformly from ``speed``. A pan
-    moves the view by :math:`v` pixels a frame. With the diagonal
-    :math:`\rho = \sqrt{W^2 + H^2}`, a zoom multiplies the scale by
-    :math:`e^{\pm v / \rho}` and a roll turns the view by :math:`\pm v / \rho`
-    radians a frame, so that the corners move at about :math:`v / 2`.
-    All four motions jitter on top of that; light and contrast vary, and the
+    moves the view by :math:`v` pixels a frame. With :math:`\rho =
+    \sqrt{W^2 + H^2} / 2`, the distance from the centre of the view to its
+    corners, a zoom multiplies the scale by :math:`e^{\pm v / \rho}` and a
+    roll turns the view by :math:`\pm v / \rho` radians a frame, so that the
+    corners move at about :math:`v`, and the centre stays. All four motions jitter on top of that; light and contrast vary, and the
     pixels are noisy.
 
     Args:
@@ -69,7 +69,7 @@ def render_clip(
 
 def _camera_path(rng, velocity, num_frames, size):
     """Centres (T, 2) in units of the scene, log2 scales (T,), rolls (T,)."""
-    rho = np.hypot(*size)
+    rho = np.hypot(*size) / 2
     steps = rng.normal(velocity, _JITTER, (num_frames - 1, 4))  # px
     scale = np.cumsum(np.r_[rng.uniform(), steps[:, 2] / rho / np.log(2)])
     roll = np.cumsum(np.r_[rng.uniform(0, 2 * np.pi), steps[:, 3] / rho])

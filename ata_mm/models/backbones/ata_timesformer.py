@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from mmaction.registry import MODELS
 from mmengine.model import BaseModule
-from mmengine.model.weight_init import kaiming_init, trunc_normal_
+from mmengine.model.weight_init import kaiming_init
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ata_mm.checkpoints import adapt_state_dict, load_pretrained
 from .divided_block import DividedBlock
+from .embeddings import sincos_embedding
 
 
 class PatchEmbed(nn.Module):
@@ -65,11 +66,17 @@ class ATATimeSformer(BaseModule):
         other_temporal (dict): The temporal module of the other blocks.
             Defaults to ``dict(type='TemporalAttention')``, as in Tables 5
             and 7.
-        position_std (float): Scale at which position and time embeddings
-            start. The usual 0.02 suits a start from an image model, which
-            brings its own position embedding; trained from scratch, a value
-            near the scale of the tokens lets the model read the position
-            from the first step on. Defaults to 0.02.
+        position_std (float): Scale (root mean square) at which the position
+            embedding of the patches starts. The usual 0.02 suits a start from
+            an image model, which brings its own; trained from scratch, a
+            value above the scale of the tokens, which is that of the pixels,
+            lets the model read the position from the first step on. Defaults
+            to 0.02.
+        position_init (str): 'normal', random, or 'sincos', the sines and
+            cosines of rows and columns, in which a displacement is easy to
+            see; learned from there on in both cases. Defaults to 'normal'.
+        time_std (float): Scale at which the time embedding starts. Defaults
+            to 0.02.
         with_cp (bool): Recompute the blocks in the backward pass to save
             memory. Defaults to False.
         pretrained (str, optional): Path or URL for :func:`load_pretrained`;
@@ -79,7 +86,8 @@ class ATATimeSformer(BaseModule):
 
     Raises:
         ValueError: If the image is not divisible into patches, a block index
-            is out of range, or both pretrained and init_cfg are given.
+            is out of range, position_init is unknown, or both pretrained and
+            init_cfg are given.
     """
 
     def __init__(self,
@@ -95,6 +103,8 @@ class ATATimeSformer(BaseModule):
                  temporal_blocks: Union[str, Sequence[int]] = 'all',
                  other_temporal: Optional[dict] = None,
                  position_std: float = 0.02,
+                 position_init: str = 'normal',
+                 time_std: float = 0.02,
                  with_cp: bool = False,
                  pretrained: Optional[str] = None,
                  init_cfg: Optional[dict] = None) -> None:
@@ -125,16 +135,25 @@ class ATATimeSformer(BaseModule):
         if any(block.temporal.mixes_frames for block in self.blocks):
             self.time_embed = nn.Parameter(
                 torch.zeros(1, num_frames, embed_dims))
-        self._init_embeddings(position_std)
+        self._init_embeddings(position_std, position_init, time_std)
 
-    def _init_embeddings(self, position_std: float) -> None:
+    def _init_embeddings(self, position_std: float, position_init: str,
+                         time_std: float) -> None:
         # A large embedding of the class token would outweigh what the token
         # gathers from the patches.
-        trunc_normal_(self.cls_token, std=0.02)
-        trunc_normal_(self.pos_embed[:, :1], std=0.02)
-        trunc_normal_(self.pos_embed[:, 1:], std=position_std)
+        nn.init.normal_(self.cls_token, std=0.02)
+        nn.init.normal_(self.pos_embed, std=0.02)
+        patches = self.pos_embed.data[:, 1:]
+        if position_init == 'sincos':
+            code = sincos_embedding(self.grid, patches.shape[-1])
+            patches.copy_(code * position_std * 2**0.5)
+        elif position_init == 'normal':
+            nn.init.normal_(patches, std=position_std)
+        else:
+            raise ValueError("Expected position_init='normal' or "
+                             f"position_init='sincos', got {position_init!r}.")
         if self.time_embed is not None:
-            trunc_normal_(self.time_embed, std=position_std)
+            nn.init.normal_(self.time_embed, std=time_std)
 
     def init_weights(self) -> None:
         """Load the checkpoint of ``pretrained`` or ``init_cfg``, if any."""
