@@ -4,4 +4,7 @@ _base_ = 'ata_vit_camera_motion.py'
 model = dict(
     backbone=dict(
         temporal=dict(
-            _delete_=True, type='TemporalAttention', zero_init=False)))
+            _delete_=True,
+            type='TemporalAttention',
+            zero_init=False,
+            time_bias_std=3.)))

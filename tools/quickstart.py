@@ -16,6 +16,7 @@ from typing import Dict, List, NamedTuple
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
 from mmaction.registry import DATASETS
+from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Table
 
@@ -69,6 +70,7 @@ def parse_args() -> argparse.Namespace:
 def make_data(options: Dict[str, object]) -> Path:
     """Make the videos before the runs share them; returns their folder."""
     cfg = load_config(MODELS['ATA'], options)
+    init_default_scope(cfg.default_scope)
     for loader in (cfg.train_dataloader, cfg.test_dataloader):
         DATASETS.build(loader.dataset)
     return Path(cfg.test_dataloader.dataset.data_root)

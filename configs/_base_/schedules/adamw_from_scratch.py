@@ -13,7 +13,8 @@ optim_wrapper = dict(
         custom_keys={
             'backbone.cls_token': dict(decay_mult=0.),
             'backbone.pos_embed': dict(decay_mult=0.),
-            'backbone.time_embed': dict(decay_mult=0.)
+            'backbone.time_embed': dict(decay_mult=0.),
+            'time_bias': dict(decay_mult=0.)
         }),
     clip_grad=dict(max_norm=1.))
 param_scheduler = [

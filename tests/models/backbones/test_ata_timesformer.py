@@ -97,6 +97,20 @@ def test_other_temporal_chooses_the_rest():
     assert kinds == ['TemporalAveraging', 'ATA', 'TemporalAveraging']
 
 
+@pytest.mark.parametrize('position_init', ['normal', 'sincos'])
+def test_position_embedding_starts_at_the_scale_asked_for(position_init):
+    model = build(randomize=False, position_std=2., embed_dims=48,
+                  position_init=position_init)
+    scale = model.pos_embed[:, 1:].square().mean().sqrt()
+    assert 1.8 < scale < 2.2
+    assert model.pos_embed[:, 0].abs().max() < 0.1
+
+
+def test_refuses_an_unknown_start_of_the_position_embedding():
+    with pytest.raises(ValueError, match="'sincos', got 'zeros'"):
+        build(position_init='zeros')
+
+
 def test_temporal_averaging_averages_the_frames():
     model, x = build('TemporalAveraging'), clips(1)
     frames = x.transpose(1, 2)[0][:, :, None]  # (T, 3, 1, H, W)

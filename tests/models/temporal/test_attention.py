@@ -42,3 +42,30 @@ def test_adds_five_squares_of_the_channels(channels):
     module = TemporalAttention(channels, 3)
     weights = sum(p.numel() for p in module.parameters() if p.ndim == 2)
     assert weights == 5 * channels**2
+
+
+def test_time_bias_depends_on_the_distance_in_time():
+    module = TemporalAttention(24, 3, num_frames=4, time_bias_std=1.)
+    bias = module.time_bias[:, module.distance]
+    assert torch.equal(bias[:, 1:, 1:], bias[:, :-1, :-1])
+    assert torch.equal(bias[:, 3, 0], module.time_bias[:, 6])
+
+
+def test_large_bias_lets_a_frame_see_one_other_alone():
+    module = TemporalAttention(
+        24, 3, num_frames=4, zero_init=False, time_bias_std=1.)
+    with torch.no_grad():
+        module.time_bias.fill_(-100)
+        module.time_bias[:, 3 + 1] = 100  # the frame before
+    x = torch.randn(1, 4, 1, 24)
+    changed = x.clone()
+    changed[:, 1] = torch.randn(24)
+    difference = (module.branch(changed) - module.branch(x)).abs().amax(-1)
+    # The first frame has none before it and sees all alike.
+    seen = (difference[0, :, 0] > 1e-4).tolist()
+    assert seen == [True, False, True, False]
+
+
+def test_time_bias_needs_the_number_of_frames():
+    with pytest.raises(ValueError, match='Expected num_frames'):
+        TemporalAttention(24, 3, time_bias_std=1.)
