@@ -1,6 +1,6 @@
 # For small models trained from scratch.
 train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=6, val_begin=2, val_interval=2)
+    type='EpochBasedTrainLoop', max_epochs=5, val_begin=1, val_interval=2)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
