@@ -7,6 +7,7 @@ aligns them in every way in turn, round after round in one process. It prints
 medians and the median of the ratios of each round, as a Markdown table.
 """
 import argparse
+import os
 from typing import Callable, Dict, Optional
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
@@ -15,6 +16,7 @@ import torch
 from decord import VideoReader
 from mmengine.utils import ProgressBar
 
+from ata_mm.apis.launch import user_errors
 from ata_mm.apis.timing import paired_times, ratio_table
 from ata_mm.datasets import render_clip
 from ata_mm.ops import ExactMatcher, align_frames
@@ -27,25 +29,35 @@ def parse_args() -> argparse.Namespace:
         description='Time the alignment against the literal loop')
     parser.add_argument('video', nargs='?', help='default: a rendered one')
     parser.add_argument('--batch', type=int, default=2, help='clips (2)')
+    parser.add_argument(
+        '--interval',
+        type=int,
+        default=8,
+        help='frames of the video from one of a clip to the next (8)')
     parser.add_argument('--rounds', type=int, default=15, help='rounds (15)')
     parser.add_argument(
         '--threads', type=int, help="threads (default: torch's choice)")
     return parser.parse_args()
 
 
-def read_clips(video: Optional[str], batch: int, num_frames: int = 8,
-               side: int = 224) -> torch.Tensor:
+def read_clips(video: Optional[str], batch: int, interval: int,
+               num_frames: int = 8, side: int = 224) -> torch.Tensor:
     """Neighbouring clips of a video, as floats (B, T, H, W, 3) in -1..1."""
     total = batch * num_frames
+    needed = (total - 1) * interval + 1
     if video is None:
         rng = np.random.default_rng(0)
-        frames = render_clip(rng, 0, total, (side, side), (4., 16.))
+        frames = render_clip(rng, 0, total, (side, side), (8., 32.))
     else:
+        if not os.path.isfile(video):
+            raise FileNotFoundError(f'{video} does not exist; expected a '
+                                    'video file')
         reader = VideoReader(video, width=side, height=side)
-        if len(reader) < total:
-            raise ValueError(f'expected at least {total} frames, got '
-                             f'{len(reader)} in {video}; use --batch 1')
-        frames = reader.get_batch(range(total)).asnumpy()
+        if len(reader) < needed:
+            raise ValueError(
+                f'expected at least {needed} frames, got {len(reader)} in '
+                f'{video}; use a smaller --batch or --interval')
+        frames = reader.get_batch(range(0, needed, interval)).asnumpy()
     clips = torch.from_numpy(frames).float() / 127.5 - 1
     return clips.view(batch, num_frames, side, side, 3)
 
@@ -74,7 +86,8 @@ def main() -> None:
     args = parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    x = patches(read_clips(args.video, args.batch))
+    with user_errors():
+        x = patches(read_clips(args.video, args.batch, args.interval))
     bar = ProgressBar(args.rounds)
     times = paired_times(ways(x), args.rounds, bar.update)
     print(f'\n\nB, T, N, C = {tuple(x.shape)}, fp32, '

@@ -18,6 +18,7 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 
+from ata_mm.apis.launch import user_errors
 from ata_mm.apis.timing import paired_times, ratio_table
 from ata_mm.checkpoints import load_pretrained
 from ata_mm.models import ATATimeSformer
@@ -29,6 +30,11 @@ def parse_args() -> argparse.Namespace:
         description="Time ATATimeSformer against MMAction2's TimeSformer")
     parser.add_argument('video', nargs='?', help='default: a rendered one')
     parser.add_argument('--batch', type=int, default=1, help='clips (1)')
+    parser.add_argument(
+        '--interval',
+        type=int,
+        default=8,
+        help='frames of the video from one of the clip to the next (8)')
     parser.add_argument('--rounds', type=int, default=11, help='rounds (11)')
     parser.add_argument(
         '--train',
@@ -79,7 +85,8 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    clips = read_clips(args.video, args.batch)
+    with user_errors():
+        clips = read_clips(args.video, args.batch, args.interval)
     x = clips.permute(0, 4, 1, 2, 3).contiguous().to(device)
     bar = ProgressBar(args.rounds)
     times = paired_times(ways(x, args.train), args.rounds, bar.update)

@@ -1,7 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """What the matching compares: cosine similarities of patches (Eq. 17)."""
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -21,6 +20,15 @@ def neighbour_similarity(x: Tensor) -> Tensor:
     Returns:
         Tensor: fp32 similarities of shape (B, T-1, N, N).
     """
+    batch, frames, num, _ = x.shape
     with torch.autocast(x.device.type, enabled=False):
-        x = F.normalize(x.float(), dim=-1)
-        return x[:, :-1] @ x[:, 1:].transpose(-1, -2)
+        x = x.float()
+        scale = 1 / torch.linalg.vector_norm(x, dim=-1).clamp_min(1e-12)
+        similarity = x.new_empty(batch, frames - 1, num, num)
+        # One product a clip, and the lengths divided out of the result: no
+        # copy of the features is made, which costs as much as the product.
+        for clip, out in zip(x, similarity):
+            torch.bmm(clip[:-1], clip[1:].transpose(1, 2), out=out)
+        similarity *= scale[:, :-1, :, None]
+        similarity *= scale[:, 1:, None, :]
+    return similarity

@@ -26,3 +26,11 @@ def test_computed_in_fp32_under_autocast(dtype):
 def test_outside_autograd():
     x = torch.randn(1, 2, 4, 8, requires_grad=True)
     assert not neighbour_similarity(x).requires_grad
+
+
+def test_patches_of_zeros_are_like_nothing():
+    x = torch.randn(1, 2, 4, 8)
+    x[0, 0, 1] = 0
+    similarity = neighbour_similarity(x)
+    assert similarity.isfinite().all()
+    assert not similarity[0, 0, 1].any()
