@@ -66,3 +66,18 @@ def test_twins_differ_in_the_temporal_module_alone(twin):
             for c in (ours, other)]
     assert ours == other
     assert kind[0] == 'ATA' != kind[1]
+
+
+MMACTION = '''
+_base_ = 'mmaction::recognition/timesformer/timesformer_divST_8xb8-8x32x1-15e_kinetics400-rgb.py'
+custom_imports = dict(imports='ata_mm')
+model = dict(backbone=dict(_delete_=True, type='ATATimeSformer', num_frames=8))
+'''  # noqa: E501
+
+
+@pytest.mark.filterwarnings('ignore:pkg_resources')
+def test_three_lines_equip_a_recipe_of_mmaction2(tmp_path):
+    (tmp_path / 'mine.py').write_text(MMACTION)
+    cfg = Config.fromfile(tmp_path / 'mine.py')
+    init_default_scope(cfg.default_scope)
+    assert type(build(cfg).backbone).__name__ == 'ATATimeSformer'
