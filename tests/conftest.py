@@ -9,6 +9,7 @@ from typing import Callable
 import cv2
 import numpy as np
 import pytest
+from mmengine.registry import DefaultScope, init_default_scope
 
 import ata_mm  # noqa: F401  before any mmaction.models, as users do
 
@@ -70,6 +71,16 @@ def _write_video(path: Path,
     for frame in range(num_frames):
         writer.write(np.roll(scene, frame * step, axis=1))
     writer.release()
+
+
+@pytest.fixture(autouse=True)
+def mmaction_scope():
+    """MMAction2's own models find their parts in this scope only."""
+    before = DefaultScope.get_current_instance()
+    init_default_scope('mmaction')
+    yield
+    if before is not None:
+        init_default_scope(before.scope_name)
 
 
 @pytest.fixture(scope='session')

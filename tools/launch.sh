@@ -22,6 +22,9 @@ need() {
 
 # run_distributed PROCESSES SCRIPT ARGS...: by torchrun, on this node.
 run_distributed() {
+    # torchrun would give each process one thread, but the matching uses more.
+    local share=$(($(nproc) / $1))
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((share > 0 ? share : 1))}
     # One machine: a free port, on an address that needs no name server.
     local where=(--standalone --local-addr=127.0.0.1)
     if [ "${NNODES:-1}" -gt 1 ] || [ -n "${PORT:-}" ]; then

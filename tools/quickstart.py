@@ -12,6 +12,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import mean
 from typing import Dict, List, NamedTuple
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
@@ -62,7 +63,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--jobs',
         type=int,
-        default=os.cpu_count() or 1,
+        default=len(os.sched_getaffinity(0)),
         help='runs side by side (default: one a core)')
     return parser.parse_args()
 
@@ -92,7 +93,9 @@ def call(name: str, log: Path, *command: object) -> None:
                       flush=True)
     if process.wait():
         tail = ''.join(log.read_text().splitlines(keepends=True)[-15:])
-        sys.exit(f'python {line} failed; the end of {log}:\n{tail}')
+        # At once: the run beside this one may go on for minutes.
+        print(f'python {line} failed; the end of {log}:\n{tail}', flush=True)
+        sys.exit(1)
 
 
 def cfg_options(options: Dict[str, object]) -> List[str]:
@@ -158,6 +161,11 @@ def show(runs: List[Run], results: List[dict]) -> None:
                       f"{result['acc/top1']:.3f}", f"{result['acc/top5']:.3f}",
                       f"{result['train_seconds']:.0f} s",
                       f"{result['test_seconds']:.0f} s", result['checkpoint'])
+    for model in MODELS:
+        own = [r['acc/top1'] for run, r in zip(runs, results)
+               if run.model == model]
+        if len(own) > 1:
+            table.add_row(model, 'mean', f'{mean(own):.3f}')
     Console(width=max(100, Console().width)).print(table)
 
 

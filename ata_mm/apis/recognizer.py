@@ -11,8 +11,11 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.device import get_device
 from mmengine.fileio import list_from_file
-from mmengine.runner import load_checkpoint
+from mmengine.runner.checkpoint import (_load_checkpoint,
+                                        _load_checkpoint_to_model)
 from torch import Tensor
+
+from ata_mm.checkpoints import name_as_recognizer
 
 from .config import check_checkpoint, load_config
 
@@ -133,13 +136,11 @@ class VideoRecognizer:
     def _load(self, checkpoint: str) -> dict:
         """Load every weight of the model, return the checkpoint's meta."""
         try:
-            loaded = load_checkpoint(
-                self.model,
-                checkpoint,
-                map_location='cpu',
-                strict=True,
-                logger='silent')
-        except RuntimeError as error:
+            loaded = _load_checkpoint(checkpoint, map_location='cpu')
+            name_as_recognizer(loaded, self.model)
+            _load_checkpoint_to_model(
+                self.model, loaded, strict=True, logger='silent')
+        except (RuntimeError, ValueError) as error:
             raise ValueError(f'checkpoint {checkpoint} does not fit the '
                              f'model of the config: {error}') from error
         return loaded.get('meta', {})

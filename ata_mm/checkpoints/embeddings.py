@@ -20,16 +20,17 @@ def resize_pos_embed(pos_embed: Tensor, grid: Tuple[int, int]) -> Tensor:
         Tensor: (1, 1+H*W, C); the input itself where it fits.
 
     Raises:
-        ValueError: If the sizes differ and S is not a square.
+        ValueError: If S is not a square.
     """
     num = pos_embed.shape[1] - 1
-    if num == grid[0] * grid[1]:
-        return pos_embed
-    side = math.isqrt(num)
+    side = math.isqrt(max(num, 0))
     if side * side != num:
         raise ValueError(
-            'Expected pos_embed of a class token and a square grid of patches '
-            f'to interpolate from, got {num} patches.')
+            'Expected a pos_embed of 1 + S^2 tokens, a class token and a '
+            f'square grid, got {num + 1} tokens. Models with a distillation '
+            'token or without a class token are not supported.')
+    if (side, side) == tuple(grid):
+        return pos_embed
     cls_token, patches = pos_embed[:, :1], pos_embed[:, 1:]
     plane = patches.transpose(1, 2).unflatten(2, (side, side))
     plane = F.interpolate(

@@ -71,7 +71,7 @@ LAYOUTS = (
 
 _WRAPPERS = re.compile(r'^(?:(?:module|model|backbone)\.)+')
 _HEAD = re.compile(r'^(?:cls_head|head|pre_logits)\.')
-_CLASSIFIER = re.compile(r'^(?:cls_head\.fc_cls|head|head\.layers\.head)\.'
+_CLASSIFIER = re.compile(r'^(?:cls_head\.fc_cls|head(?:\.layers\.head|\.fc)?)\.'
                          r'(weight|bias)$')
 
 

@@ -2,40 +2,61 @@
 """``load_from`` for checkpoints that no recognizer of MMAction2 wrote."""
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
+from torch import nn
 
 from .formats import split_head
 from .loading import read_state_dict
 
 
-@HOOKS.register_module()
-class AdaptCheckpointHook(Hook):
-    """Name the parts of a loaded checkpoint as a recognizer does.
+def name_as_recognizer(checkpoint: dict, model: nn.Module) -> None:
+    """Name the parts of a checkpoint as a recognizer does, in place.
 
     A checkpoint of a bare model (official TimeSformer, timm) has no
-    ``backbone.`` in front of its keys, so that mmengine's ``load_from`` finds
-    nothing in it. This hook puts ``backbone.`` and ``cls_head.fc_cls.``
-    there; the backbone converts its layout itself. A classifier of another
-    number of classes is left out, the head keeps its initialisation and a
-    message says so. Checkpoints of recognizers pass unchanged.
+    ``backbone.`` in front of its keys, so that mmengine finds nothing in it
+    for a recognizer. Afterwards they have it, under 'state_dict', and the
+    classifier is ``cls_head.fc_cls``, unless it is of another shape: then it
+    is left out, and a message says so. The backbone converts its own layout
+    when it is loaded. Checkpoints of recognizers are not changed.
+
+    Args:
+        checkpoint (dict): As read from a file, changed in place.
+        model (nn.Module): The recognizer that is to take it.
     """
+    state_dict = read_state_dict(checkpoint)
+    if any(key.startswith('backbone.') for key in state_dict):
+        return
+    keys, head = split_head(state_dict)
+    renamed = {f'backbone.{k}': v for k, v in keys.items()}
+    own = model.state_dict()
+    for key in ('weight', 'bias'):
+        name = f'cls_head.fc_cls.{key}'
+        if key not in head or name not in own:
+            continue
+        if own[name].shape == head[key].shape:
+            renamed[name] = head[key]
+        else:
+            print_log(
+                f'{name} keeps its initialisation: {len(own[name])} classes '
+                f'here, {len(head[key])} in the checkpoint.',
+                logger='current')
+    checkpoint['state_dict'] = renamed
+
+
+@HOOKS.register_module()
+class AdaptCheckpointHook(Hook):
+    """Let ``load_from`` take checkpoints of bare models.
+
+    See :func:`name_as_recognizer`. Runs before other hooks look at the
+    checkpoint, such as mmengine's EMAHook.
+    """
+
+    priority = 'VERY_HIGH'
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Rename in place before mmengine loads it into the model."""
-        state_dict = read_state_dict(checkpoint)
-        if any(key.startswith('backbone.') for key in state_dict):
-            return
         model = runner.model
-        model = model.module if is_model_wrapper(model) else model
-        keys, head = split_head(state_dict)
-        renamed = {f'backbone.{k}': v for k, v in keys.items()}
-        own = model.state_dict()
-        for key in ('weight', 'bias'):
-            name = f'cls_head.fc_cls.{key}'
-            if key in head and own[name].shape == head[key].shape:
-                renamed[name] = head[key]
-            elif key in head:
-                runner.logger.warning(
-                    f'{name} keeps its initialisation: {len(own[name])} '
-                    f'classes here, {len(head[key])} in the checkpoint.')
-        checkpoint['state_dict'] = renamed
+        if is_model_wrapper(model):
+            model = model.module
+        name_as_recognizer(checkpoint, model)

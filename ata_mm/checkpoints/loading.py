@@ -6,6 +6,7 @@ from typing import List, Tuple, Union
 
 import torch
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
@@ -13,7 +14,7 @@ from .embeddings import resize_pos_embed, resize_time_embed
 from .formats import StateDict, find_layout, rename, split_head
 
 # A TimeSformer starts its temporal attention from the spatial one of the same
-# block, and adds nothing at first: temporal_fc and embeddings of time are zero.
+# block, and adds nothing at first: temporal_fc and time_embed are zero.
 _SPATIAL_TWINS = ((r'\.temporal\.norm\.', '.norm1.'),
                   (r'\.temporal\.attn\.', '.attn.'))
 
@@ -26,7 +27,6 @@ class LoadReport:
     interpolated: List[str] = field(default_factory=list)
     copied: List[str] = field(default_factory=list)
     zeroed: List[str] = field(default_factory=list)
-    missing: List[str] = field(default_factory=list)
     head: str = 'none in the checkpoint'
 
     def __str__(self) -> str:
@@ -53,12 +53,12 @@ def convert_state_dict(state_dict: StateDict,
         backbone (nn.Module): An ``ATATimeSformer``; not changed.
 
     Returns:
-        tuple[dict, LoadReport]: A state_dict for ``backbone``, complete but
-        for ``report.missing``, and the report.
+        tuple[dict, LoadReport]: A complete state_dict for ``backbone``, and
+        the report.
 
     Raises:
-        ValueError: If the layout is unknown, a key has no place in the model
-            or a shape does not fit.
+        ValueError: If the layout is unknown, a key has no place in the model,
+            a shape does not fit or a parameter is missing.
     """
     layout = find_layout(state_dict)
     source = rename(state_dict, layout)
@@ -66,12 +66,22 @@ def convert_state_dict(state_dict: StateDict,
     target = backbone.state_dict()
     converted = {}
     for key, value in source.items():
-        converted[key] = _fit(key, value, backbone)
+        fitted = key in target and value.shape == target[key].shape
+        own = layout.name == 'ata_mm' and fitted  # of any grid, not a square
+        converted[key] = value if own else _fit(key, value, backbone)
         resized = converted[key] is not value
         (report.interpolated if resized else report.loaded).append(key)
     if layout.name.startswith('image'):
+        if 'time_embed' in converted:
+            raise ValueError(
+                'Expected an image model or divided space-time attention, got '
+                f'keys of an {layout.name} with a time_embed: joint '
+                'space-time attention has no counterpart here.')
         _start_temporal(converted, target, report)
-    report.missing = sorted(target.keys() - converted.keys())
+    for key in target.keys() - converted.keys():
+        if key.endswith('.time_bias'):  # the same function without it
+            converted[key] = torch.zeros_like(target[key])
+            report.zeroed.append(key)
     _check_placed(converted, target, report)
     return converted, report
 
@@ -99,13 +109,11 @@ def load_pretrained(model: nn.Module, source: Union[str, dict]) -> LoadReport:
         ValueError: If a key of the backbone is left over, does not fit, or is
             missing; the model is unchanged then.
     """
+    if is_model_wrapper(model):
+        model = model.module
     backbone = getattr(model, 'backbone', model)
     keys, head = split_head(read_state_dict(source))
     converted, report = convert_state_dict(keys, backbone)
-    if report.missing:
-        raise ValueError(
-            'Expected a checkpoint with every parameter of the backbone, but '
-            f'{len(report.missing)} are missing: {report.missing[:8]}.')
     backbone.load_state_dict(converted)
     report.head = _load_head(model, head)
     print_log(str(report), logger='current')
@@ -116,8 +124,8 @@ def adapt_state_dict(backbone: nn.Module, state_dict: StateDict,
                      prefix: str) -> None:
     """Convert, in place, what a load is about to hand to ``backbone``.
 
-    For ``_load_from_state_dict``: nothing changes where the keys are ours and
-    fit; missing keys are left for torch or mmengine to report.
+    For ``_load_from_state_dict``: nothing changes where the keys are ours,
+    complete and fit.
 
     Args:
         backbone (nn.Module): An ``ATATimeSformer``.
@@ -138,8 +146,8 @@ def adapt_state_dict(backbone: nn.Module, state_dict: StateDict,
             'add custom_hooks=[dict(type="AdaptCheckpointHook")] to a config '
             'that uses load_from.')
     plain = {k[len(prefix):]: v for k, v in own.items()}
-    if all(k in target and v.shape == target[k].shape
-           for k, v in plain.items()) and _has_temporal(plain, target):
+    if plain.keys() == target.keys() and all(
+            v.shape == target[k].shape for k, v in plain.items()):
         return
     keys, head = split_head(plain)
     converted, report = convert_state_dict(keys, backbone)
@@ -187,16 +195,9 @@ def _start_temporal(converted: StateDict, target: StateDict,
         if twin in converted:
             converted[key] = converted[twin].clone()
             report.copied.append(key)
-        elif key == 'time_embed' or '.temporal_fc.' in key or key.endswith(
-                '.time_bias'):
+        elif key == 'time_embed' or '.temporal_fc.' in key:
             converted[key] = torch.zeros_like(target[key])
             report.zeroed.append(key)
-
-
-def _has_temporal(state_dict: StateDict, target: StateDict) -> bool:
-    """False for an image model's keys that are to go into a video model."""
-    return any('.temporal.' in k for k in state_dict) or not any(
-        '.temporal.' in k for k in target)
 
 
 def _check_placed(converted: StateDict, target: StateDict,
@@ -213,12 +214,17 @@ def _check_placed(converted: StateDict, target: StateDict,
             raise ValueError(
                 f'Expected {key} of shape {tuple(target[key].shape)}, got '
                 f'{tuple(value.shape)} from the checkpoint ({report.layout}). '
-                'Do embed_dims and patch_size agree?')
+                'Do embed_dims, patch_size, num_heads and num_frames agree?')
+    missing = sorted(target.keys() - converted.keys())
+    if missing:
+        raise ValueError(
+            'Expected a checkpoint with every parameter of the backbone, but '
+            f'{len(missing)} are missing: {missing[:8]}.')
 
 
 def _load_head(model: nn.Module, head: StateDict) -> str:
     """Load the classifier where it fits; returns what was done."""
-    if 'weight' not in head:
+    if not {'weight', 'bias'} <= head.keys():
         return 'none in the checkpoint'
     classes = len(head['weight'])
     layer = getattr(getattr(model, 'cls_head', None), 'fc_cls', None)

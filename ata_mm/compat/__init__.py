@@ -14,12 +14,12 @@ dropped (open-mmlab/mmengine#1676 replaces it after 0.10.7). Both packages are
 dependencies of ata_mm, setuptools in a version that still has the module;
 imitating ``pkg_resources`` would take more code than it saves.
 """
-from . import (checkpoint_globals, config_scope, localizers_drn,
-               mmcv_lite_warning, multimodal)
+from . import (checkpoint_globals, checkpoint_urls, config_scope,
+               localizers_drn, mmcv_lite_warning, multimodal)
 from .require_mmcv import require_mmcv
 
 _SHIMS = (mmcv_lite_warning, localizers_drn, multimodal, checkpoint_globals,
-          config_scope)
+          checkpoint_urls, config_scope)
 
 
 def apply() -> None:

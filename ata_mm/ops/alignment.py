@@ -36,9 +36,9 @@ class Alignment:
     """
 
     def __init__(self, routes: Tensor) -> None:
-        if routes.ndim != 3:
-            raise ValueError('Expected routes of shape (B, T, N), got '
-                             f'{tuple(routes.shape)}.')
+        if routes.ndim != 3 or routes.dtype != torch.int64:
+            raise ValueError('Expected int64 routes of shape (B, T, N), got '
+                             f'{routes.dtype} of {tuple(routes.shape)}.')
         self.routes = routes
         self._align_rows = _flat_rows(routes)
         self._dealign_rows = _flat_rows(invert(routes))
@@ -105,7 +105,8 @@ def align_frames(x: Tensor,
     similarity = neighbour_similarity(x)
     options = {} if grid is None else dict(grid=grid)
     matching = matcher(similarity, **options)
-    if matching.shape != similarity.shape[:-1] or matching.is_floating_point():
+    if (matching.shape != similarity.shape[:-1]
+            or matching.dtype != torch.int64):
         raise ValueError(
             'Expected the matcher to return int64 permutations of shape '
             f'{tuple(similarity.shape[:-1])}, got {matching.dtype} of shape '

@@ -1,36 +1,68 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-import logging
-from types import SimpleNamespace
-
 import pytest
 import torch
+from mmengine.hooks import EMAHook
+from mmengine.runner import Runner
 
-from ata_mm.checkpoints import AdaptCheckpointHook
-from tests.checkpoints.test_loading import official, recognizer
-
-
-def adapted(checkpoint, num_classes=5):
-    runner = SimpleNamespace(
-        model=recognizer(num_classes), logger=logging.getLogger('test'))
-    AdaptCheckpointHook().after_load_checkpoint(runner, checkpoint)
-    return runner.model, checkpoint
+from tests.checkpoints.test_loading import image_vit, official, recognizer
 
 
-def test_official_checkpoint_loads_into_a_recognizer():
+@pytest.fixture
+def loaded(tmp_path):
+    """Load a checkpoint as load_from does, and return the recognizer."""
+
+    def load(checkpoint, num_classes=5, hooks=(), model=None):
+        torch.save(checkpoint, tmp_path / 'checkpoint.pth')
+        runner = Runner(
+            model or recognizer(num_classes),
+            work_dir=str(tmp_path),
+            custom_hooks=[*hooks, dict(type='AdaptCheckpointHook')],
+            default_scope='mmaction',
+            experiment_name=tmp_path.name)
+        for hook in runner.hooks:
+            if isinstance(hook, EMAHook):
+                hook.before_run(runner)
+        runner.load_checkpoint(str(tmp_path / 'checkpoint.pth'))
+        return runner.model
+
+    return load
+
+
+def test_official_checkpoint_loads_into_a_recognizer(loaded):
     source = official()
-    model, checkpoint = adapted({'model_state': dict(source)})
-    model.load_state_dict(checkpoint['state_dict'])
+    model = loaded({'model_state': source})
     assert torch.equal(model.backbone.norm.weight, source['model.norm.weight'])
     assert torch.equal(model.cls_head.fc_cls.bias, source['model.head.bias'])
 
 
-def test_classifier_of_other_classes_is_left_out(caplog):
-    _, checkpoint = adapted(official(), num_classes=7)
-    assert 'cls_head.fc_cls.weight' not in checkpoint['state_dict']
-    assert '7 classes here, 5 in the checkpoint' in caplog.text
+def test_image_model_loads_into_a_recognizer(loaded):
+    source = image_vit()
+    block = loaded(source).backbone.blocks[1]
+    assert torch.equal(block.temporal.attn.qkv.weight,
+                       source['blocks.1.attn.qkv.weight'])
 
 
-def test_checkpoint_of_a_recognizer_passes_unchanged():
+def test_classifier_of_other_classes_is_left_out(loaded):
+    model = recognizer(7)
+    before = model.cls_head.fc_cls.weight.clone()
+    loaded(official(), model=model)
+    assert torch.equal(model.cls_head.fc_cls.weight, before)
+
+
+def test_order_of_hooks_does_not_matter(loaded):
+    source = official()
+    model = loaded({'model_state': source}, hooks=[dict(type='EMAHook')])
+    assert torch.equal(model.backbone.norm.weight, source['model.norm.weight'])
+
+
+def test_checkpoint_of_a_recognizer_is_loaded_as_it_is(loaded):
     state = recognizer().state_dict()
-    _, checkpoint = adapted(dict(state_dict=state))
-    assert checkpoint['state_dict'] is state
+    model = loaded(dict(state_dict=state))
+    assert torch.equal(model.backbone.norm.bias, state['backbone.norm.bias'])
+    assert torch.equal(model.cls_head.fc_cls.weight,
+                       state['cls_head.fc_cls.weight'])
+
+
+def test_missing_layers_are_an_error(loaded):
+    with pytest.raises(ValueError, match='are missing: .*blocks.2'):
+        loaded(official(), model=recognizer(num_layers=3))

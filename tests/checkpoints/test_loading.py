@@ -3,7 +3,6 @@ import pytest
 import torch
 from mmaction.models import TimeSformer
 from mmaction.registry import MODELS
-from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 
 from ata_mm.checkpoints import load_pretrained
@@ -19,7 +18,6 @@ def build(temporal='ATA', **options):
 
 
 def recognizer(num_classes=5, **options):
-    init_default_scope('mmaction')
     backbone = dict(type='ATATimeSformer', num_layers=2, **SIZES)
     return MODELS.build(
         dict(type='Recognizer3D', backbone={**backbone, **options},
@@ -103,8 +101,12 @@ def test_image_weights_start_the_temporal_attention(source):
     assert 'blocks.1.temporal.attn.qkv.weight' in report.copied
 
 
+def test_image_of_another_shape_is_interpolated_at_the_same_size():
+    model = build(img_size=(16, 64))  # 2 x 8 patches for 4 x 4
+    assert load_pretrained(model, image_vit()).interpolated == ['pos_embed']
+
+
 def test_image_weights_in_keys_of_mmaction2():
-    init_default_scope('mmaction')
     peer = TimeSformer(
         **SIZES, num_transformer_layers=2, attention_type='space_only')
     model = build()
@@ -185,6 +187,39 @@ def test_what_is_no_state_dict_is_an_error():
         load_pretrained(build(), {'epoch': 3})
 
 
+def test_a_missing_key_is_an_error_wherever_it_is_loaded():
+    state = build().state_dict()
+    del state['blocks.1.mlp.fc1.bias']
+    with pytest.raises(ValueError, match='blocks.1.mlp.fc1.bias'):
+        build().load_state_dict(state, strict=False)
+
+
+def test_joint_attention_is_refused():
+    source = {**image_vit(), 'time_embed': torch.randn(1, 4, 24)}
+    with pytest.raises(ValueError, match='joint'):
+        load_pretrained(build(), source)
+
+
+def test_weights_without_a_time_bias_start_it_at_zero():
+    model = ATATimeSformer(
+        num_layers=2, temporal=dict(type='ATA', time_bias_std=1.), **SIZES)
+    report = load_pretrained(model, official())
+    assert not model.blocks[1].temporal.time_bias.any()
+    assert 'blocks.1.temporal.time_bias' in report.zeroed
+
+
+def test_head_without_a_bias_is_left_out():
+    model, source = recognizer(), official()
+    del source['model.head.bias']
+    assert load_pretrained(model, source).head == 'none in the checkpoint'
+
+
+def test_model_in_a_wrapper():
+    model, source = build(), official()
+    load_pretrained(torch.nn.DataParallel(model), source)
+    assert torch.equal(model.norm.weight, source['model.norm.weight'])
+
+
 def test_missing_file():
     with pytest.raises(FileNotFoundError, match='nowhere.pth'):
         load_pretrained(build(), 'nowhere.pth')
@@ -202,7 +237,6 @@ def test_init_weights_loads_a_file(tmp_path, how):
 
 
 def test_mmengine_loads_a_recognizer_of_mmaction2(tmp_path):
-    init_default_scope('mmaction')
     peer = TimeSformer(**SIZES, num_transformer_layers=2)
     state = {f'backbone.{k}': v
              for k, v in randomized(peer.state_dict()).items()}

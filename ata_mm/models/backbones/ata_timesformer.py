@@ -78,7 +78,7 @@ class ATATimeSformer(BaseModule):
         time_std (float): Scale at which the time embedding starts. Defaults
             to 0.02.
         with_cp (bool): Recompute the blocks in the backward pass to save
-            memory. Defaults to False.
+            memory, their matchings included. Defaults to False.
         pretrained (str, optional): Path or URL for :func:`load_pretrained`;
             short for ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
             Defaults to None.
@@ -232,6 +232,9 @@ def _merge_init_cfg(pretrained: Optional[str],
 
 def _patch_grid(img_size: Tuple[int, int], patch_size: int) -> Tuple[int, int]:
     height, width = img_size
+    if not isinstance(patch_size, int) or patch_size < 1:
+        raise ValueError('Expected patch_size to be the side of a square, an '
+                         f'integer, got {patch_size!r}.')
     if height % patch_size or width % patch_size:
         raise ValueError(
             'Expected an image size divisible by the patch size, got img_size='

@@ -47,8 +47,9 @@ class DividedBlock(nn.Module):
                  num_frames: int,
                  drop_path_rate: float = 0.) -> None:
         super().__init__()
+        # Found whatever the default scope of the run is.
         self.temporal = MODELS.build(
-            temporal,
+            {'_scope_': 'mmaction', **temporal},
             default_args=dict(
                 embed_dims=embed_dims,
                 num_heads=num_heads,
@@ -80,12 +81,15 @@ class DividedBlock(nn.Module):
         patches = self.temporal(patches, position, grid)
         x = torch.cat([cls_token, patches], dim=2)
 
-        # Stochastic depth drops single frames here, whole clips below.
-        out = self.attn(self.norm1(x), dim=2)
-        x = x + self.drop_path(out.flatten(0, 1)).view_as(out)
-        if self.temporal.mixes_frames:
-            x = average_class_token(x)
+        x = x + self._drop_frames(self.attn(self.norm1(x), dim=2))
+        if not self.temporal.mixes_frames:
+            return x + self._drop_frames(self.mlp(self.norm2(x)))
+        x = average_class_token(x)
         return x + self.drop_path(self.mlp(self.norm2(x)))
+
+    def _drop_frames(self, x: Tensor) -> Tensor:
+        """Stochastic depth with a draw for each frame: (B, T, 1+N, C)."""
+        return self.drop_path(x.flatten(0, 1)).view_as(x)
 
 
 def average_class_token(x: Tensor) -> Tensor:

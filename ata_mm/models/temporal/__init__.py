@@ -1,5 +1,11 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Temporal modules: (B, T, N, C) -> (B, T, N, C), one signature."""
+"""Temporal modules: (B, T, N, C) -> (B, T, N, C), one signature.
+
+A module of your own is registered in ``mmaction.registry.MODELS``, is built
+with ``embed_dims, num_heads, num_frames, drop_path_rate`` besides what its
+config says, is called as ``module(x, position, grid)``, and has the attribute
+``mixes_frames``: False where frames do not see each other.
+"""
 from .ata import ATA
 from .attention import TemporalAttention
 from .averaging import TemporalAveraging

@@ -28,12 +28,13 @@ class TemporalAttention(BaseModule):
     Args:
         embed_dims (int): Channels C.
         num_heads (int): Number of heads.
-        drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
+        drop_path_rate (float): Rate of stochastic depth, drawn for each place.
+            Defaults to 0.
         num_frames (int, optional): Frames a clip, T; what ``time_bias_std``
             needs. Defaults to None.
         zero_init (bool): Start ``temporal_fc`` at zero, so that a pretrained
             image model is unchanged at the first step. Turn it off to train
-            from scratch, where a random start learns motion sooner. Defaults
+            from scratch, where a Xavier start learns motion sooner. Defaults
             to True.
         time_bias_std (float, optional): Adds to the logits of each head a
             learned bias for each distance in time, heads x (2T - 1), that
@@ -90,7 +91,16 @@ class TemporalAttention(BaseModule):
         if self.time_bias is not None:
             bias = self.time_bias[:, self.distance]  # (heads, T, T)
         x = self.attn(self.norm(x), dim=1, bias=bias)
-        return self.temporal_fc(self.drop_path(x))
+        return self.temporal_fc(self._drop_places(x))
+
+    def _drop_places(self, x: Tensor) -> Tensor:
+        """Stochastic depth with a draw for each place or route, as in
+        TimeSformer, not for each clip: (B, T, N, C)."""
+        if not self.training:
+            return x
+        batch, _, num, _ = x.shape
+        keep = self.drop_path(x.new_ones(batch * num, 1))
+        return x * keep.view(batch, 1, num, 1)
 
     def forward(self,
                 x: Tensor,

@@ -56,8 +56,8 @@ class ExactMatcher:
         solver (str, optional): 'lapx' or 'scipy'. Defaults to None, lapx where
             it is installed.
         num_threads (int, optional): Threads of lapx. Defaults to None, those
-            of torch (``torch.get_num_threads()``), so that processes started
-            with OMP_NUM_THREADS=1 do not crowd the machine.
+            of torch (``torch.get_num_threads()``, set by OMP_NUM_THREADS), so
+            that several processes can share a machine.
         max_patches (int): Largest N accepted. Defaults to 4096 (64x64), whose
             solve takes seconds a pair of frames.
 

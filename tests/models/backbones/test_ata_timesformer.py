@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmaction.models import TimeSformer
 from mmaction.registry import MODELS
+from mmengine.registry import init_default_scope
 
 from ata_mm.checkpoints import load_pretrained
 from ata_mm.models import ATATimeSformer
@@ -88,6 +89,11 @@ def test_temporal_blocks_choose_where():
     model = build('ATA', temporal_blocks=[0, 2])
     kinds = [type(block.temporal).__name__ for block in model.blocks]
     assert kinds == ['ATA', 'TemporalAttention', 'ATA']
+
+
+def test_is_built_in_any_default_scope():
+    init_default_scope('mmengine')
+    assert type(build('ATA').blocks[0].temporal).__name__ == 'ATA'
 
 
 def test_other_temporal_chooses_the_rest():

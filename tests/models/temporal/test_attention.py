@@ -69,3 +69,20 @@ def test_large_bias_lets_a_frame_see_one_other_alone():
 def test_time_bias_needs_the_number_of_frames():
     with pytest.raises(ValueError, match='Expected num_frames'):
         TemporalAttention(24, 3, time_bias_std=1.)
+
+
+def test_stochastic_depth_drops_places_not_clips():
+    module = TemporalAttention(
+        24, 3, drop_path_rate=0.5, zero_init=False).train()
+    x = torch.randn(1, 4, 64, 24)
+    module.temporal_fc.bias.data.zero_()
+    dropped = module.branch(x).abs().sum((1, 3))[0] == 0
+    assert 8 < dropped.sum() < 56
+
+
+def test_stochastic_depth_keeps_the_mean():
+    module = TemporalAttention(24, 3, drop_path_rate=0.5, zero_init=False)
+    x = torch.randn(1, 4, 1, 24).expand(-1, -1, 20000, -1)
+    expected = module.eval().branch(x).mean(2)
+    torch.testing.assert_close(
+        module.train().branch(x).mean(2), expected, atol=0.05, rtol=0.05)
