@@ -136,7 +136,8 @@ class VideoRecognizer:
     def _load(self, checkpoint: str) -> dict:
         """Load every weight of the model, return the checkpoint's meta."""
         try:
-            loaded = _load_checkpoint(checkpoint, map_location='cpu')
+            loaded = _load_checkpoint(
+                checkpoint, map_location='cpu', logger='silent')
             name_as_recognizer(loaded, self.model)
             _load_checkpoint_to_model(
                 self.model, loaded, strict=True, logger='silent')

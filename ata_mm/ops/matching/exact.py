@@ -102,20 +102,22 @@ class ExactMatcher:
             ValueError: If the problems are not square, too large, or hold NaN
                 or infinity.
         """
-        num = _check_problems(similarity, self.max_patches)
+        num = _check_size(similarity, self.max_patches)
         if similarity.numel() == 0:  # a clip of one frame has no pair
             return similarity.new_empty(similarity.shape[:-1]).long()
-        problems = similarity.detach().reshape(-1, num, num).float().cpu()
+        problems = similarity.detach().reshape(-1, num, num).float()
+        problems = problems.cpu().numpy()
+        _check_finite(problems)
         if self.solver == 'scipy':
-            solution = solve_scipy(problems.numpy())
+            solution = solve_scipy(problems)
         else:
-            solution = solve_lapx(problems.numpy(), self.num_threads
+            solution = solve_lapx(problems, self.num_threads
                                   or torch.get_num_threads())
         solution = torch.from_numpy(solution).to(similarity.device)
         return solution.view(similarity.shape[:-1])
 
 
-def _check_problems(similarity: Tensor, max_patches: int) -> int:
+def _check_size(similarity: Tensor, max_patches: int) -> int:
     """Refuse what no solver can take, and return N."""
     shape = tuple(similarity.shape)
     if len(shape) < 2 or shape[-1] != shape[-2]:
@@ -125,8 +127,12 @@ def _check_problems(similarity: Tensor, max_patches: int) -> int:
             f'Expected at most {max_patches} patches for an exact matching, '
             f'whose time grows as N^3, got N = {shape[-1]}. Match at a later, '
             'smaller stage, or raise max_patches of ExactMatcher.')
-    if not torch.isfinite(similarity).all():
+    return shape[-1]
+
+
+def _check_finite(problems: np.ndarray) -> None:
+    # By numpy: torch's threads, once awake, spin on and slow the solver's.
+    if not np.isfinite(problems).all():
         raise ValueError(
             'Expected finite similarities, got NaN or infinity. The features '
             'to be matched hold NaN or infinity: has training diverged?')
-    return shape[-1]
