@@ -84,7 +84,7 @@ class DividedBlock(nn.Module):
         x = x + self._drop_frames(self.attn(self.norm1(x), dim=2))
         if not self.temporal.mixes_frames:
             return x + self._drop_frames(self.mlp(self.norm2(x)))
-        x = average_class_token(x)
+        average_class_token_(x)
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
     def _drop_frames(self, x: Tensor) -> Tensor:
@@ -92,14 +92,10 @@ class DividedBlock(nn.Module):
         return self.drop_path(x.flatten(0, 1)).view_as(x)
 
 
-def average_class_token(x: Tensor) -> Tensor:
-    """Give all frames of a clip the mean of their class tokens.
+def average_class_token_(x: Tensor) -> None:
+    """Give all frames of a clip the mean of their class tokens, in place.
 
     Args:
-        x (Tensor): (B, T, 1+N, C).
-
-    Returns:
-        Tensor: (B, T, 1+N, C).
+        x (Tensor): (B, T, 1+N, C); not a leaf, and nobody else's.
     """
-    cls_token = x[:, :, :1].mean(1, keepdim=True).expand(-1, x.shape[1], -1, -1)
-    return torch.cat([cls_token, x[:, :, 1:]], dim=2)
+    x[:, :, 0] = x[:, :, 0].mean(1, keepdim=True)
