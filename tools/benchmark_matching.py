@@ -32,8 +32,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--interval',
         type=int,
-        default=8,
-        help='frames of the video from one of a clip to the next (8)')
+        default=32,
+        help='frames of the video from one of a clip to the next (32)')
     parser.add_argument('--rounds', type=int, default=15, help='rounds (15)')
     parser.add_argument(
         '--threads', type=int, help="threads (default: torch's choice)")
@@ -42,22 +42,26 @@ def parse_args() -> argparse.Namespace:
 
 def read_clips(video: Optional[str], batch: int, interval: int,
                num_frames: int = 8, side: int = 224) -> torch.Tensor:
-    """Neighbouring clips of a video, as floats (B, T, H, W, 3) in -1..1."""
-    total = batch * num_frames
-    needed = (total - 1) * interval + 1
+    """Clips spread over a video, as floats (B, T, H, W, 3) in -1..1."""
+    span = (num_frames - 1) * interval + 1
     if video is None:
         rng = np.random.default_rng(0)
-        frames = render_clip(rng, 0, total, (side, side), (8., 32.))
+        frames = np.stack([
+            render_clip(rng, 0, num_frames, (side, side), (8., 32.))
+            for _ in range(batch)
+        ])
     else:
         if not os.path.isfile(video):
             raise FileNotFoundError(f'{video} does not exist; expected a '
                                     'video file')
         reader = VideoReader(video, width=side, height=side)
-        if len(reader) < needed:
-            raise ValueError(
-                f'expected at least {needed} frames, got {len(reader)} in '
-                f'{video}; use a smaller --batch or --interval')
-        frames = reader.get_batch(range(0, needed, interval)).asnumpy()
+        if len(reader) < span:
+            raise ValueError(f'expected at least {span} frames, got '
+                             f'{len(reader)} in {video}; use a smaller '
+                             '--interval')
+        starts = np.linspace(0, len(reader) - span, batch).astype(int)
+        index = starts[:, None] + np.arange(num_frames) * interval
+        frames = reader.get_batch(index.ravel()).asnumpy()
     clips = torch.from_numpy(frames).float() / 127.5 - 1
     return clips.view(batch, num_frames, side, side, 3)
 

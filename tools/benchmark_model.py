@@ -33,8 +33,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--interval',
         type=int,
-        default=8,
-        help='frames of the video from one of the clip to the next (8)')
+        default=32,
+        help='frames of the video from one of the clip to the next (32)')
     parser.add_argument('--rounds', type=int, default=11, help='rounds (11)')
     parser.add_argument(
         '--train',

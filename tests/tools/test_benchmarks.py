@@ -14,5 +14,5 @@ def test_matching_refuses_a_short_video(run, write_video, tmp_path):
     write_video(video, num_frames=8)
     done = run('benchmark_matching.py', video, '--interval', 2)
     assert done.returncode == 1
-    assert 'expected at least 31 frames, got 8' in done.stderr
+    assert 'expected at least 15 frames, got 8' in done.stderr
     assert 'Traceback' not in done.stderr
