@@ -8,7 +8,8 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
-CONFIGS = sorted((Path(__file__).resolve().parents[1] / 'configs').glob('*.py'))
+CONFIGS = sorted(
+    (Path(__file__).resolve().parents[1] / 'configs').glob('*.py'))
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -43,7 +44,8 @@ def test_class_token_and_embeddings_do_not_decay(cfg):
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
     decay = {
         id(parameter): group['weight_decay']
-        for group in optimizer.param_groups for parameter in group['params']
+        for group in optimizer.param_groups
+        for parameter in group['params']
     }
     backbone = model.backbone
     free = [backbone.cls_token, backbone.pos_embed, backbone.time_embed]
@@ -62,8 +64,9 @@ def test_twins_differ_in_the_temporal_module_alone(twin):
     ours, other = (
         Config.fromfile(paths[f'{name}_vit_camera_motion']).to_dict()
         for name in ('ata', twin))
-    kind = [c['model']['backbone'].pop('temporal')['type']
-            for c in (ours, other)]
+    kind = [
+        c['model']['backbone'].pop('temporal')['type'] for c in (ours, other)
+    ]
     assert ours == other
     assert kind[0] == 'ATA' != kind[1]
 

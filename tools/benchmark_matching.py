@@ -40,8 +40,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_clips(video: Optional[str], batch: int, interval: int,
-               num_frames: int = 8, side: int = 224) -> torch.Tensor:
+def read_clips(video: Optional[str],
+               batch: int,
+               interval: int,
+               num_frames: int = 8,
+               side: int = 224) -> torch.Tensor:
     """Clips spread over a video, as floats (B, T, H, W, 3) in -1..1."""
     span = (num_frames - 1) * interval + 1
     if video is None:
@@ -79,9 +82,12 @@ def ways(x: torch.Tensor) -> Dict[str, Callable[[], None]]:
     return {
         'Algorithm 1, literally (scipy)':
         lambda: [align_literal(clip.unflatten(1, grid)) for clip in x],
-        'align_frames, scipy': lambda: align_frames(x, scipy).align(x),
-        'align_frames, lapx, 1 thread': lambda: align_frames(x, one).align(x),
-        'align_frames, lapx': lambda: align_frames(x).align(x),
+        'align_frames, scipy':
+        lambda: align_frames(x, scipy).align(x),
+        'align_frames, lapx, 1 thread':
+        lambda: align_frames(x, one).align(x),
+        'align_frames, lapx':
+        lambda: align_frames(x).align(x),
     }
 
 

@@ -74,7 +74,8 @@ def step(model: nn.Module, x: Tensor, train: bool) -> None:
 def ways(x: Tensor, train: bool) -> Dict[str, Callable[[], None]]:
     """What is timed, by name; the first is the unit of the ratios."""
     return {
-        name: partial(step, model.to(x.device).train(train), x, train)
+        name: partial(step,
+                      model.to(x.device).train(train), x, train)
         for name, model in build_models().items()
     }
 

@@ -89,8 +89,9 @@ def call(name: str, log: Path, *command: object) -> None:
         for output in process.stdout:
             file.write(output)
             if 'Epoch(' in output:
-                print(f'[{name}] {output[output.index("Epoch("):].rstrip()}',
-                      flush=True)
+                print(
+                    f'[{name}] {output[output.index("Epoch("):].rstrip()}',
+                    flush=True)
     if process.wait():
         tail = ''.join(log.read_text().splitlines(keepends=True)[-15:])
         # At once: the run beside this one may go on for minutes.
@@ -157,13 +158,15 @@ def show(runs: List[Run], results: List[dict]) -> None:
                    'checkpoint'):
         table.add_column(column, overflow='fold')
     for run, result in zip(runs, results):
-        table.add_row(run.model, str(run.seed),
-                      f"{result['acc/top1']:.3f}", f"{result['acc/top5']:.3f}",
+        table.add_row(run.model, str(run.seed), f"{result['acc/top1']:.3f}",
+                      f"{result['acc/top5']:.3f}",
                       f"{result['train_seconds']:.0f} s",
                       f"{result['test_seconds']:.0f} s", result['checkpoint'])
     for model in MODELS:
-        own = [r['acc/top1'] for run, r in zip(runs, results)
-               if run.model == model]
+        own = [
+            r['acc/top1'] for run, r in zip(runs, results)
+            if run.model == model
+        ]
         if len(own) > 1:
             table.add_row(model, 'mean', f'{mean(own):.3f}')
     Console(width=max(100, Console().width)).print(table)

@@ -7,10 +7,11 @@ from typing import Callable, Dict, List
 import torch
 
 
-def paired_times(ways: Dict[str, Callable[[], None]],
-                 rounds: int,
-                 after_round: Callable[[], None] = lambda: None
-                 ) -> Dict[str, List[float]]:
+def paired_times(
+        ways: Dict[str, Callable[[], None]],
+        rounds: int,
+        after_round: Callable[[],
+                              None] = lambda: None) -> Dict[str, List[float]]:
     """Run every way in turn, round after round, after one round unmeasured.
 
     Args:
@@ -46,7 +47,9 @@ def ratio_table(times: Dict[str, List[float]]) -> str:
         str: A Markdown table with a row for each name.
     """
     unit = next(iter(times.values()))
-    rows = ['| | median, ms | of the first | times as fast |', '|---|---|---|---|']
+    rows = [
+        '| | median, ms | of the first | times as fast |', '|---' * 4 + '|'
+    ]
     for name, own in times.items():
         share = median(a / b for a, b in zip(own, unit))
         rows.append(f'| {name} | {1e3 * median(own):.1f} | {share:.3f} | '

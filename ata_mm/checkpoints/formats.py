@@ -71,8 +71,9 @@ LAYOUTS = (
 
 _WRAPPERS = re.compile(r'^(?:(?:module|model|backbone)\.)+')
 _HEAD = re.compile(r'^(?:cls_head|head|pre_logits)\.')
-_CLASSIFIER = re.compile(r'^(?:cls_head\.fc_cls|head(?:\.layers\.head|\.fc)?)\.'
-                         r'(weight|bias)$')
+_CLASSIFIER = re.compile(
+    r'^(?:cls_head\.fc_cls|head(?:\.layers\.head|\.fc)?)\.'
+    r'(weight|bias)$')
 
 
 def split_head(state_dict: StateDict) -> Tuple[StateDict, StateDict]:

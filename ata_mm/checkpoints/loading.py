@@ -15,8 +15,8 @@ from .formats import StateDict, find_layout, rename, split_head
 
 # A TimeSformer starts its temporal attention from the spatial one of the same
 # block, and adds nothing at first: temporal_fc and time_embed are zero.
-_SPATIAL_TWINS = ((r'\.temporal\.norm\.', '.norm1.'),
-                  (r'\.temporal\.attn\.', '.attn.'))
+_SPATIAL_TWINS = ((r'\.temporal\.norm\.', '.norm1.'), (r'\.temporal\.attn\.',
+                                                       '.attn.'))
 
 
 @dataclass
@@ -34,8 +34,8 @@ class LoadReport:
                 ('interpolated', self.interpolated),
                 ('copied from the spatial attention', self.copied),
                 ('set to zero', self.zeroed)]
-        counts = ''.join(f'\n  {len(keys):4d} {what}'
-                         for what, keys in rows if keys)
+        counts = ''.join(f'\n  {len(keys):4d} {what}' for what, keys in rows
+                         if keys)
         return (f'Checkpoint layout: {self.layout}. Parameters of the '
                 f'backbone:{counts}\n  classifier: {self.head}')
 
@@ -146,8 +146,8 @@ def adapt_state_dict(backbone: nn.Module, state_dict: StateDict,
             'add custom_hooks=[dict(type="AdaptCheckpointHook")] to a config '
             'that uses load_from.')
     plain = {k[len(prefix):]: v for k, v in own.items()}
-    if plain.keys() == target.keys() and all(
-            v.shape == target[k].shape for k, v in plain.items()):
+    if plain.keys() == target.keys() and all(v.shape == target[k].shape
+                                             for k, v in plain.items()):
         return
     keys, head = split_head(plain)
     converted, report = convert_state_dict(keys, backbone)

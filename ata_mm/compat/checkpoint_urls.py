@@ -1,9 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Read checkpoints from the net as safely as those from a disk.
 
-mmengine reads a URL by ``torch.hub.load_state_dict_from_url``, whose default is
-``weights_only=False`` even where ``torch.load`` has another one: a checkpoint
-from the net could run any code.
+mmengine reads a URL by ``torch.hub.load_state_dict_from_url``, whose default
+is ``weights_only=False`` even where ``torch.load`` has another one: a
+checkpoint from the net could run any code.
 
 Upstream: no report to mmengine is known; torch documents the default:
 https://pytorch.org/docs/stable/hub.html#torch.hub.load_state_dict_from_url

@@ -41,8 +41,8 @@ def render_clip(
     \sqrt{W^2 + H^2} / 2`, the distance from the centre of the view to its
     corners, a zoom multiplies the scale by :math:`e^{\pm v / \rho}` and a
     roll turns the view by :math:`\pm v / \rho` radians a frame, so that the
-    corners move at about :math:`v`, and the centre stays. All four motions jitter on top of that; light and contrast vary, and the
-    pixels are noisy.
+    corners move at about :math:`v`, and the centre stays. All four motions
+    jitter on top of that; light and contrast vary, and the pixels are noisy.
 
     Args:
         rng (np.random.Generator): Source of all randomness.

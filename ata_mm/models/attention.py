@@ -39,7 +39,9 @@ class SelfAttention(nn.Module):
             if bias is not None:
                 nn.init.zeros_(bias)
 
-    def forward(self, x: Tensor, dim: int,
+    def forward(self,
+                x: Tensor,
+                dim: int,
                 bias: Optional[Tensor] = None) -> Tensor:
         """Attend along one dimension, the others being independent.
 

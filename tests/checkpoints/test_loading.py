@@ -8,8 +8,8 @@ from mmengine.runner import load_checkpoint
 from ata_mm.checkpoints import load_pretrained
 from ata_mm.models import ATATimeSformer
 
-SIZES = dict(num_frames=4, img_size=32, patch_size=8, embed_dims=24,
-             num_heads=3)
+SIZES = dict(
+    num_frames=4, img_size=32, patch_size=8, embed_dims=24, num_heads=3)
 
 
 def build(temporal='ATA', **options):
@@ -20,9 +20,16 @@ def build(temporal='ATA', **options):
 def recognizer(num_classes=5, **options):
     backbone = dict(type='ATATimeSformer', num_layers=2, **SIZES)
     return MODELS.build(
-        dict(type='Recognizer3D', backbone={**backbone, **options},
-             cls_head=dict(type='TimeSformerHead', num_classes=num_classes,
-                           in_channels=24)))
+        dict(
+            type='Recognizer3D',
+            backbone={
+                **backbone,
+                **options
+            },
+            cls_head=dict(
+                type='TimeSformerHead',
+                num_classes=num_classes,
+                in_channels=24)))
 
 
 def randomized(state_dict):
@@ -31,9 +38,11 @@ def randomized(state_dict):
 
 def official(num_classes=5):
     """A checkpoint with the keys of facebookresearch/TimeSformer."""
-    names = {'.temporal.norm.': '.temporal_norm1.',
-             '.temporal.attn.': '.temporal_attn.',
-             '.temporal.temporal_fc.': '.temporal_fc.'}
+    names = {
+        '.temporal.norm.': '.temporal_norm1.',
+        '.temporal.attn.': '.temporal_attn.',
+        '.temporal.temporal_fc.': '.temporal_fc.'
+    }
     keys = {}
     for key, value in randomized(build().state_dict()).items():
         for ours, theirs in names.items():
@@ -46,17 +55,24 @@ def official(num_classes=5):
 
 def image_vit():
     """A checkpoint with timm's keys."""
-    state = randomized(
-        build('TemporalAveraging', num_frames=1).state_dict())
-    return {**state, 'pre_logits.fc.weight': torch.randn(24, 24),
-            'head.weight': torch.randn(10, 24), 'head.bias': torch.randn(10)}
+    state = randomized(build('TemporalAveraging', num_frames=1).state_dict())
+    return {
+        **state, 'pre_logits.fc.weight': torch.randn(24, 24),
+        'head.weight': torch.randn(10, 24),
+        'head.bias': torch.randn(10)
+    }
 
 
 def mmpretrain_vit():
     """The same with mmpretrain's keys."""
-    names = {'norm1': 'ln1', 'norm2': 'ln2', 'mlp.fc1': 'ffn.layers.0.0',
-             'mlp.fc2': 'ffn.layers.1', 'blocks.': 'layers.',
-             'patch_embed.proj.': 'patch_embed.projection.'}
+    names = {
+        'norm1': 'ln1',
+        'norm2': 'ln2',
+        'mlp.fc1': 'ffn.layers.0.0',
+        'mlp.fc2': 'ffn.layers.1',
+        'blocks.': 'layers.',
+        'patch_embed.proj.': 'patch_embed.projection.'
+    }
     keys = {}
     for key, value in randomized(
             build('TemporalAveraging', num_frames=1).state_dict()).items():
@@ -83,7 +99,10 @@ def test_official_weights_land_where_they_belong():
 
 @pytest.mark.parametrize('prefix', ['', 'module.', 'module.backbone.'])
 def test_names_of_wrappers_do_not_matter(prefix):
-    source = {prefix + k: v for k, v in randomized(build().state_dict()).items()}
+    source = {
+        prefix + k: v
+        for k, v in randomized(build().state_dict()).items()
+    }
     model = build()
     load_pretrained(model, source)
     assert torch.equal(model.norm.weight, source[prefix + 'norm.weight'])
@@ -128,8 +147,8 @@ def test_trained_temporal_weights_are_not_overwritten():
 def test_every_parameter_is_in_the_report():
     model = build(img_size=40, num_frames=6)
     report = load_pretrained(model, image_vit())
-    listed = (report.loaded + report.interpolated + report.copied
-              + report.zeroed)
+    listed = (
+        report.loaded + report.interpolated + report.copied + report.zeroed)
     assert sorted(listed) == sorted(model.state_dict())
     assert report.interpolated == ['pos_embed']
 
@@ -154,8 +173,9 @@ def test_classifier_of_other_classes_is_reported():
 
 def test_a_key_without_a_place_is_an_error():
     with pytest.raises(ValueError, match='adapter.weight'):
-        load_pretrained(build(), {**official(), 'adapter.weight':
-                                  torch.ones(1)})
+        load_pretrained(build(), {
+            **official(), 'adapter.weight': torch.ones(1)
+        })
 
 
 def test_layers_that_the_model_lacks_are_an_error():
@@ -173,7 +193,8 @@ def test_a_missing_key_is_an_error_and_changes_nothing():
 
 
 def test_another_width_is_an_error():
-    with pytest.raises(ValueError, match=r'shape \(1, 1, 48\), got \(1, 1, 24'):
+    with pytest.raises(
+            ValueError, match=r'shape \(1, 1, 48\), got \(1, 1, 24'):
         load_pretrained(build(embed_dims=48), official())
 
 
@@ -238,13 +259,16 @@ def test_init_weights_loads_a_file(tmp_path, how):
 
 def test_mmengine_loads_a_recognizer_of_mmaction2(tmp_path):
     peer = TimeSformer(**SIZES, num_transformer_layers=2)
-    state = {f'backbone.{k}': v
-             for k, v in randomized(peer.state_dict()).items()}
+    state = {
+        f'backbone.{k}': v
+        for k, v in randomized(peer.state_dict()).items()
+    }
     torch.save(dict(state_dict=state), tmp_path / 'zoo.pth')
     model = recognizer()
     load_checkpoint(model, str(tmp_path / 'zoo.pth'), strict=False)
-    assert torch.equal(model.backbone.blocks[1].norm2.weight, state[
-        'backbone.transformer_layers.layers.1.ffns.0.norm.weight'])
+    assert torch.equal(
+        model.backbone.blocks[1].norm2.weight,
+        state['backbone.transformer_layers.layers.1.ffns.0.norm.weight'])
 
 
 def test_a_checkpoint_without_the_backbone_is_an_error():
@@ -255,5 +279,6 @@ def test_a_checkpoint_without_the_backbone_is_an_error():
 def test_a_state_dict_of_ours_is_loaded_as_it_is():
     model, twin = build(), build()
     twin.load_state_dict(model.state_dict())
-    assert all(torch.equal(a, b) for a, b in zip(
-        model.state_dict().values(), twin.state_dict().values()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.state_dict().values(),
+                                          twin.state_dict().values()))

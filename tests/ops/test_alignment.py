@@ -49,8 +49,7 @@ def test_other_features_follow_the_same_routes():
     x, _ = shuffled_clip()
     alignment = align_frames(x)
     index = torch.arange(9.).expand(2, 5, 9)[..., None]
-    assert torch.equal(
-        alignment.align(index)[..., 0].long(), alignment.routes)
+    assert torch.equal(alignment.align(index)[..., 0].long(), alignment.routes)
 
 
 def test_gradient_of_align_is_dealign():
@@ -73,6 +72,7 @@ def test_a_single_frame_is_left_alone():
 
 
 def test_any_callable_can_match():
+
     def reverse(similarity):
         num = similarity.shape[-1]
         return torch.arange(num - 1, -1, -1).expand(similarity.shape[:-1])
@@ -82,6 +82,7 @@ def test_any_callable_can_match():
 
 
 def test_grid_reaches_the_matcher():
+
     def match(similarity, grid):
         assert grid == (2, 3)
         return torch.arange(6).expand(similarity.shape[:-1])
@@ -108,6 +109,7 @@ def test_refuses_nan():
 
 
 def test_refuses_a_matcher_that_matches_twice():
+
     def nearest(similarity):
         return torch.zeros(similarity.shape[:-1], dtype=torch.long)
 

@@ -24,10 +24,12 @@ def options(write_video, tmp_path_factory):
         (root / f'{split}.txt').write_text(''.join(lines))
         for loader in loaders:
             dataset = f'{loader}_dataloader.dataset'
-            words += [f'{dataset}.ann_file={root}/{split}.txt',
-                      f'{dataset}.data_prefix.video={root}/videos_{split}',
-                      f'{loader}_dataloader.batch_size=1',
-                      f'{loader}_dataloader.num_workers=0']
+            words += [
+                f'{dataset}.ann_file={root}/{split}.txt',
+                f'{dataset}.data_prefix.video={root}/videos_{split}',
+                f'{loader}_dataloader.batch_size=1',
+                f'{loader}_dataloader.num_workers=0'
+            ]
     return ['--cfg-options', *words]
 
 

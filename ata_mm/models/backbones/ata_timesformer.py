@@ -122,9 +122,8 @@ class ATATimeSformer(BaseModule):
         rates = np.linspace(0, drop_path_rate, num_layers).tolist()
         self.patch_embed = PatchEmbed(in_channels, embed_dims, patch_size)
         self.blocks = nn.ModuleList(
-            DividedBlock(embed_dims, num_heads,
-                         temporal if i in chosen else other_temporal,
-                         num_frames, rates[i])
+            DividedBlock(embed_dims, num_heads, temporal if i in
+                         chosen else other_temporal, num_frames, rates[i])
             for i in range(num_layers))
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
 
@@ -246,8 +245,8 @@ def _chosen_blocks(temporal_blocks: Union[str, Sequence[int]],
                    num_layers: int) -> Sequence[int]:
     if temporal_blocks == 'all':
         return range(num_layers)
-    if isinstance(temporal_blocks, str) or not set(temporal_blocks).issubset(
-            range(num_layers)):
+    if isinstance(temporal_blocks,
+                  str) or not set(temporal_blocks).issubset(range(num_layers)):
         raise ValueError(
             "Expected temporal_blocks='all' or block indices from 0 to "
             f'{num_layers - 1}, got {temporal_blocks!r}.')

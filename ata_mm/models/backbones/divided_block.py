@@ -48,13 +48,15 @@ class DividedBlock(nn.Module):
                  drop_path_rate: float = 0.) -> None:
         super().__init__()
         # Found whatever the default scope of the run is.
-        self.temporal = MODELS.build(
-            {'_scope_': 'mmaction', **temporal},
-            default_args=dict(
-                embed_dims=embed_dims,
-                num_heads=num_heads,
-                num_frames=num_frames,
-                drop_path_rate=drop_path_rate))
+        self.temporal = MODELS.build({
+            '_scope_': 'mmaction',
+            **temporal
+        },
+                                     default_args=dict(
+                                         embed_dims=embed_dims,
+                                         num_heads=num_heads,
+                                         num_frames=num_frames,
+                                         drop_path_rate=drop_path_rate))
         self.norm1 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.attn = SelfAttention(embed_dims, num_heads)
         self.norm2 = nn.LayerNorm(embed_dims, eps=1e-6)

@@ -19,8 +19,13 @@ def build(temporal='ATA', randomize=True, **options):
     if isinstance(temporal, str):
         temporal = dict(type=temporal)
     arguments = dict(
-        num_frames=4, img_size=32, patch_size=8, embed_dims=24, num_heads=3,
-        num_layers=3, drop_path_rate=0.)
+        num_frames=4,
+        img_size=32,
+        patch_size=8,
+        embed_dims=24,
+        num_heads=3,
+        num_layers=3,
+        drop_path_rate=0.)
     model = ATATimeSformer(**{**arguments, **options}, temporal=temporal)
     return randomized(model) if randomize else model
 
@@ -44,8 +49,14 @@ def clips(batch=2):
                           ('TemporalAveraging', 'space_only')])
 def test_equals_timesformer_of_mmaction2(temporal, attention_type):
     peer = randomized(
-        TimeSformer(4, 32, 8, embed_dims=24, num_heads=3,
-                    num_transformer_layers=3, attention_type=attention_type))
+        TimeSformer(
+            4,
+            32,
+            8,
+            embed_dims=24,
+            num_heads=3,
+            num_transformer_layers=3,
+            attention_type=attention_type))
     model = build(temporal)
     load_pretrained(model, peer.state_dict())
     x = clips()
@@ -97,16 +108,21 @@ def test_is_built_in_any_default_scope():
 
 
 def test_other_temporal_chooses_the_rest():
-    model = build('ATA', temporal_blocks=[1],
-                  other_temporal=dict(type='TemporalAveraging'))
+    model = build(
+        'ATA',
+        temporal_blocks=[1],
+        other_temporal=dict(type='TemporalAveraging'))
     kinds = [type(block.temporal).__name__ for block in model.blocks]
     assert kinds == ['TemporalAveraging', 'ATA', 'TemporalAveraging']
 
 
 @pytest.mark.parametrize('position_init', ['normal', 'sincos'])
 def test_position_embedding_starts_at_the_scale_asked_for(position_init):
-    model = build(randomize=False, position_std=2., embed_dims=48,
-                  position_init=position_init)
+    model = build(
+        randomize=False,
+        position_std=2.,
+        embed_dims=48,
+        position_init=position_init)
     scale = model.pos_embed[:, 1:].square().mean().sqrt()
     assert 1.8 < scale < 2.2
     assert model.pos_embed[:, 0].abs().max() < 0.1
@@ -152,9 +168,9 @@ def test_every_parameter_gets_a_gradient():
     assert all(p.grad is not None for p in model.parameters())
 
 
-@pytest.mark.parametrize('clone', [
-    copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))
-], ids=['deepcopy', 'pickle'])
+@pytest.mark.parametrize(
+    'clone', [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))],
+    ids=['deepcopy', 'pickle'])
 def test_copies_compute_the_same(clone):
     model, x = build('ATA'), clips()
     assert torch.equal(clone(model)(x), model(x))
@@ -170,18 +186,24 @@ def test_vit_base_has_the_size_of_the_paper():
 
 def test_in_a_recognizer_with_several_views():
     recognizer = MODELS.build(
-        dict(type='Recognizer3D',
-             backbone=dict(
-                 type='ATATimeSformer', num_frames=4, img_size=32,
-                 patch_size=8, embed_dims=24, num_heads=3, num_layers=2),
-             cls_head=dict(
-                 type='TimeSformerHead', num_classes=5, in_channels=24)))
+        dict(
+            type='Recognizer3D',
+            backbone=dict(
+                type='ATATimeSformer',
+                num_frames=4,
+                img_size=32,
+                patch_size=8,
+                embed_dims=24,
+                num_heads=3,
+                num_layers=2),
+            cls_head=dict(
+                type='TimeSformerHead', num_classes=5, in_channels=24)))
     feats, _ = recognizer.extract_feat(torch.randn(2, 3, 3, 4, 32, 32))
     assert feats.shape == (6, 24)
 
 
-@pytest.mark.parametrize('shape',
-                         [(2, 3, 5, 32, 32), (2, 3, 4, 32, 40), (2, 3, 4, 32)])
+@pytest.mark.parametrize('shape', [(2, 3, 5, 32, 32), (2, 3, 4, 32, 40),
+                                   (2, 3, 4, 32)])
 def test_refuses_clips_of_another_shape(shape):
     with pytest.raises(ValueError, match=r'\(B, 3, 4, 32, 32\).*num_frames'):
         build()(torch.randn(shape))

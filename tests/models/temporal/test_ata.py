@@ -75,6 +75,7 @@ def test_has_the_state_dict_of_temporal_attention():
 
 
 def test_matcher_is_chosen_by_config():
+
     @MATCHERS.register_module(force=True)
     class InPlace:
 
@@ -83,11 +84,15 @@ def test_matcher_is_chosen_by_config():
             return torch.arange(num).expand(similarity.shape[:-1])
 
     module = MODELS.build(
-        dict(type='ATA', embed_dims=24, num_heads=3,
-             matcher=dict(type='InPlace')))
+        dict(
+            type='ATA',
+            embed_dims=24,
+            num_heads=3,
+            matcher=dict(type='InPlace')))
     x = torch.randn(1, 3, 4, 24)
-    assert torch.equal(module.alignment(x).routes,
-                       torch.arange(4).expand(1, 3, 4))
+    assert torch.equal(
+        module.alignment(x).routes,
+        torch.arange(4).expand(1, 3, 4))
 
 
 def test_unknown_matcher_names_those_there_are():
@@ -96,8 +101,9 @@ def test_unknown_matcher_names_those_there_are():
 
 
 @pytest.mark.parametrize(
-    'options', [dict(match_on='pixels'),
-                dict(match_on='content', dealign=False)])
+    'options',
+    [dict(match_on='pixels'),
+     dict(match_on='content', dealign=False)])
 def test_refuses_what_it_cannot_match_on(options):
     with pytest.raises(ValueError, match='match_on'):
         ata(**options)

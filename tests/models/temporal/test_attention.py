@@ -11,10 +11,13 @@ def test_equals_that_of_mmaction2():
     peer = DividedTemporalAttentionWithNorm(
         24, 3, num_frames=4, norm_cfg=dict(type='LN', eps=1e-6)).eval()
     names = dict(
-        qkv_weight='in_proj_weight', qkv_bias='in_proj_bias',
-        proj_weight='out_proj.weight', proj_bias='out_proj.bias')
+        qkv_weight='in_proj_weight',
+        qkv_bias='in_proj_bias',
+        proj_weight='out_proj.weight',
+        proj_bias='out_proj.bias')
     peer.attn.load_state_dict({
-        theirs: ours.attn.get_parameter(name.replace('_', '.'))
+        theirs:
+        ours.attn.get_parameter(name.replace('_', '.'))
         for name, theirs in names.items()
     })
     peer.temporal_fc.load_state_dict(ours.temporal_fc.state_dict())

@@ -25,7 +25,8 @@ def smooth_clip(num_frames, num, channels=32):
 def test_best_of_all_permutations(solver, num):
     similarity = torch.rand(4, num, num)
     best = torch.stack([
-        total(similarity, torch.tensor(p).expand(4, num))
+        total(similarity,
+              torch.tensor(p).expand(4, num))
         for p in permutations(range(num))
     ]).amax(0)
     found = total(similarity, ExactMatcher(solver)(similarity))
@@ -36,8 +37,7 @@ def test_best_of_all_permutations(solver, num):
                          [torch.float32, torch.bfloat16, torch.float16])
 def test_lapx_reaches_the_optimum_of_scipy_on_196_patches(dtype):
     similarity = neighbour_similarity(smooth_clip(4, 196).to(dtype))
-    fast, plain = (
-        ExactMatcher(solver)(similarity) for solver in SOLVERS)
+    fast, plain = (ExactMatcher(solver)(similarity) for solver in SOLVERS)
     torch.testing.assert_close(
         total(similarity, fast), total(similarity, plain), rtol=0, atol=1e-4)
 
@@ -48,8 +48,7 @@ def test_leading_dimensions_are_kept():
 
 def test_number_of_threads_does_not_change_the_matching():
     similarity = torch.rand(16, 64, 64)
-    one, two = (
-        ExactMatcher(num_threads=n)(similarity) for n in (1, 2))
+    one, two = (ExactMatcher(num_threads=n)(similarity) for n in (1, 2))
     assert torch.equal(one, two)
 
 
