@@ -22,6 +22,10 @@ need() {
 
 # run_distributed PROCESSES SCRIPT ARGS...: by torchrun, on this node.
 run_distributed() {
+    if ! [[ $1 =~ ^[1-9][0-9]*$ ]]; then
+        echo "error: expected the number of processes, 1 or more, got '$1'" >&2
+        exit 2
+    fi
     # torchrun would give each process one thread, but the matching uses more.
     local share=$(($(nproc) / $1))
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((share > 0 ? share : 1))}

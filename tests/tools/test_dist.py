@@ -80,3 +80,10 @@ def test_slurm_test(run, echo):
     words = done.stdout.splitlines()
     assert words[-3:] == ['a.py', 'a.pth', '--launcher=slurm']
     assert words[-4].endswith('tools/test.py')
+
+
+@pytest.mark.parametrize('processes', ['0', 'two'])
+def test_refuses_what_is_no_number_of_processes(run, processes):
+    done = run('dist_train.sh', 'config.py', processes)
+    assert done.returncode == 2
+    assert f"number of processes, 1 or more, got '{processes}'" in done.stderr
