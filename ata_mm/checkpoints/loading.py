@@ -72,11 +72,13 @@ def convert_state_dict(state_dict: StateDict,
         resized = converted[key] is not value
         (report.interpolated if resized else report.loaded).append(key)
     if layout.name.startswith('image'):
-        if 'time_embed' in converted:
+        if 'time_embed' in converted and any('.temporal.' in k
+                                             for k in target):
             raise ValueError(
                 'Expected an image model or divided space-time attention, got '
                 f'keys of an {layout.name} with a time_embed: joint '
-                'space-time attention has no counterpart here.')
+                "space-time attention, which is temporal=dict(type='"
+                "JointAttention') here.")
         _start_temporal(converted, target, report)
     for key in target.keys() - converted.keys():
         if key.endswith('.time_bias'):  # the same function without it

@@ -1,6 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Models; importing this registers them in ``mmaction.registry.MODELS``."""
 from .backbones import ATATimeSformer
-from .temporal import ATA, TemporalAttention, TemporalAveraging
+from .temporal import (ATA, JointAttention, TemporalAttention,
+                       TemporalAveraging)
 
-__all__ = ['ATA', 'ATATimeSformer', 'TemporalAttention', 'TemporalAveraging']
+__all__ = [
+    'ATA', 'ATATimeSformer', 'JointAttention', 'TemporalAttention',
+    'TemporalAveraging'
+]

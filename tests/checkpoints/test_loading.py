@@ -215,9 +215,12 @@ def test_a_missing_key_is_an_error_wherever_it_is_loaded():
         build().load_state_dict(state, strict=False)
 
 
-def test_joint_attention_is_refused():
+def test_joint_attention_is_for_joint_attention():
     source = {**image_vit(), 'time_embed': torch.randn(1, 4, 24)}
-    with pytest.raises(ValueError, match='joint'):
+    model = build('JointAttention')
+    load_pretrained(model, source)
+    assert torch.equal(model.time_embed, source['time_embed'])
+    with pytest.raises(ValueError, match="type='JointAttention'"):
         load_pretrained(build(), source)
 
 

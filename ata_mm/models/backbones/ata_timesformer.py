@@ -44,8 +44,9 @@ class ATATimeSformer(BaseModule):
     """Vision transformer on frames with a temporal module in every block.
 
     With ``temporal=dict(type='TemporalAttention')`` this is the divided
-    space-time TimeSformer, with 'ATA' the paper's model, with
-    'TemporalAveraging' the image model on every frame (space-only).
+    space-time TimeSformer, with 'JointAttention' the joint one, with 'ATA'
+    the paper's model, with 'TemporalAveraging' the image model on every frame
+    (space-only).
 
     Args:
         num_frames (int): Frames a clip, T.

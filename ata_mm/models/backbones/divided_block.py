@@ -30,7 +30,8 @@ class DividedBlock(nn.Module):
     copy of it for the spatial attention; where frames are mixed, the copies
     are averaged afterwards, which makes it one token a clip as in TimeSformer.
     Under temporal averaging the copies stay apart, and each frame is treated
-    as an image.
+    as an image. A temporal module with ``joins_frames``, `JointAttention`,
+    makes the block treat the whole clip as one image of T*N patches instead.
 
     Args:
         embed_dims (int): Channels C.
@@ -79,10 +80,14 @@ class DividedBlock(nn.Module):
         Returns:
             Tensor: (B, T, 1+N, C).
         """
+        if getattr(self.temporal, 'joins_frames', False):
+            return split_frames(self._mix_space(join_frames(x)), x.shape[1])
         cls_token, patches = x[:, :, :1], x[:, :, 1:]
         patches = self.temporal(patches, position, grid)
-        x = torch.cat([cls_token, patches], dim=2)
+        return self._mix_space(torch.cat([cls_token, patches], dim=2))
 
+    def _mix_space(self, x: Tensor) -> Tensor:
+        """Spatial attention and MLP of an image block: (B, T, 1+N, C)."""
         x = x + self._drop_frames(self.attn(self.norm1(x), dim=2))
         if not self.temporal.mixes_frames:
             return x + self._drop_frames(self.mlp(self.norm2(x)))
@@ -101,3 +106,25 @@ def average_class_token_(x: Tensor) -> None:
         x (Tensor): (B, T, 1+N, C); not a leaf, and nobody else's.
     """
     x[:, :, 0] = x[:, :, 0].mean(1, keepdim=True)
+
+
+def join_frames(x: Tensor) -> Tensor:
+    """A clip as one frame of all its patches, with one class token.
+
+    Args:
+        x (Tensor): (B, T, 1+N, C); class tokens are averaged.
+
+    Returns:
+        Tensor: (B, 1, 1+T*N, C).
+    """
+    cls_token = x[:, :, 0].mean(1, keepdim=True)  # (B, 1, C)
+    patches = x[:, :, 1:].flatten(1, 2)  # (B, T*N, C)
+    return torch.cat([cls_token, patches], dim=1)[:, None]
+
+
+def split_frames(x: Tensor, num_frames: int) -> Tensor:
+    """Undo `join_frames`: (B, 1, 1+T*N, C) -> (B, T, 1+N, C), each frame with
+    a copy of the class token."""
+    patches = x[:, 0, 1:].unflatten(1, (num_frames, -1))  # (B, T, N, C)
+    cls_token = x[:, :, :1].expand(-1, num_frames, -1, -1)
+    return torch.cat([cls_token, patches], dim=2)

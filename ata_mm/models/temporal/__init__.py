@@ -4,10 +4,13 @@
 A module of your own is registered in ``mmaction.registry.MODELS``, is built
 with ``embed_dims, num_heads, num_frames, drop_path_rate`` besides what its
 config says, is called as ``module(x, position, grid)``, and has the attribute
-``mixes_frames``: False where frames do not see each other.
+``mixes_frames``: False where frames do not see each other. One that has
+``joins_frames = True`` besides is not called: the block hands all patches of
+a clip to its own spatial attention (see :class:`JointAttention`).
 """
 from .ata import ATA
 from .attention import TemporalAttention
 from .averaging import TemporalAveraging
+from .joint import JointAttention
 
-__all__ = ['ATA', 'TemporalAttention', 'TemporalAveraging']
+__all__ = ['ATA', 'JointAttention', 'TemporalAttention', 'TemporalAveraging']

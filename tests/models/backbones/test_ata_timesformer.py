@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from ata_mm.checkpoints import load_pretrained
 from ata_mm.models import ATATimeSformer
 
-TEMPORAL = ['TemporalAveraging', 'TemporalAttention', 'ATA']
+TEMPORAL = ['TemporalAveraging', 'TemporalAttention', 'ATA', 'JointAttention']
 
 
 def build(temporal='ATA', randomize=True, **options):
@@ -46,7 +46,8 @@ def clips(batch=2):
 
 @pytest.mark.parametrize('temporal, attention_type',
                          [('TemporalAttention', 'divided_space_time'),
-                          ('TemporalAveraging', 'space_only')])
+                          ('TemporalAveraging', 'space_only'),
+                          ('JointAttention', 'joint_space_time')])
 def test_equals_timesformer_of_mmaction2(temporal, attention_type):
     peer = randomized(
         TimeSformer(
