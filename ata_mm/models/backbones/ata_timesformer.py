@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ata_mm.checkpoints import adapt_state_dict, load_pretrained
 from .divided_block import DividedBlock
-from .embeddings import sincos_embedding
+from ..embeddings import sincos_embedding
 
 
 class PatchEmbed(nn.Module):

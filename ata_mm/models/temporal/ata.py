@@ -48,12 +48,15 @@ class ATA(TemporalAttention):
         dealign (bool): Put patches back after attention. False is the
             paper's ablation (Table 3): the stream goes on in route order,
             in which frame 0 keeps its own. Defaults to True.
+        route_encoding (bool): See :class:`TemporalAttention`. Along a route,
+            attention otherwise knows the place of a patch only as far as the
+            features tell it. Defaults to False.
         init_cfg (dict, optional): As in mmengine. Defaults to None.
 
     Raises:
-        ValueError: If ``match_on`` is unknown, or is 'content' while
-            ``dealign`` is off: the next block could not tell which embedding
-            belongs to which patch.
+        ValueError: If ``match_on`` is unknown; if it is 'content', or
+            ``route_encoding`` is on, while ``dealign`` is off: the next block
+            could not tell the place of a patch.
     """
 
     def __init__(self,
@@ -66,9 +69,10 @@ class ATA(TemporalAttention):
                  matcher: Optional[dict] = None,
                  match_on: str = 'tokens',
                  dealign: bool = True,
+                 route_encoding: bool = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(embed_dims, num_heads, drop_path_rate, num_frames,
-                         zero_init, time_bias_std, init_cfg)
+                         zero_init, time_bias_std, route_encoding, init_cfg)
         if match_on not in ('tokens', 'content'):
             raise ValueError("Expected match_on='tokens' or "
                              f"match_on='content', got {match_on!r}.")
@@ -77,6 +81,11 @@ class ATA(TemporalAttention):
                 "match_on='content' takes the position embedding out of each "
                 'patch, which needs the patches in their own order. Use '
                 "dealign=True, or match_on='tokens' with dealign=False.")
+        if route_encoding and not dealign:
+            raise ValueError(
+                'route_encoding=True codes the place of each patch, which '
+                'needs the patches in their own order. Use dealign=True, or '
+                'route_encoding=False with dealign=False.')
         self.matcher = MATCHERS.build(matcher or dict(type='ExactMatcher'))
         self.match_on = match_on
         self.dealign = dealign
@@ -101,15 +110,17 @@ class ATA(TemporalAttention):
             position (Tensor, optional): The position and time embedding
                 contained in x, broadcastable to x. Defaults to None.
             grid (tuple[int, int], optional): Height and width of the patch
-                grid, for matchers that use it. Defaults to None.
+                grid, for ``route_encoding`` and for matchers that use it.
+                Defaults to None.
 
         Returns:
             Tensor: (B, T, N, C); in route order if ``dealign`` is off.
         """
         alignment = self.alignment(x, position, grid)
         aligned = alignment.align(x)
+        code = self.route_code(x, grid, alignment.align)
         if not self.dealign:
-            return aligned + self.branch(aligned)
+            return aligned + self.branch(aligned, code)
         # The residual stays in the frames' own order: the same sum as
         # aligning and de-aligning the whole stream, with less memory moved.
-        return x + alignment.dealign(self.branch(aligned))
+        return x + alignment.dealign(self.branch(aligned, code))

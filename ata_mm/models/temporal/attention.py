@@ -5,7 +5,7 @@ Paper: "Is Space-Time Attention All You Need for Video Understanding?"
 https://arxiv.org/abs/2102.05095; official code, Apache-2.0 for its ViT parts:
 https://github.com/facebookresearch/TimeSformer
 """
-from typing import Optional, Tuple
+from typing import Callable, Optional, Tuple
 
 import torch
 from mmaction.registry import MODELS
@@ -14,6 +14,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..attention import SelfAttention
+from ..embeddings import patch_places, route_embedding
 
 
 @MODELS.register_module()
@@ -42,10 +43,19 @@ class TemporalAttention(BaseModule):
             large random biases let heads look forward or back from the first
             step on, without which the sense of a motion is learned late.
             Defaults to None, no bias.
+        route_encoding (bool): Add to the normalised input a fixed code of
+            each patch's place on the grid, and of the step that brought its
+            route there; see :func:`~ata_mm.models.embeddings.route_embedding`.
+            Here every route stays at its place, in `ATA` it is the trajectory
+            that attention then sees. Not in the paper: for backbones without
+            a position embedding. Added after LayerNorm, where features have
+            unit variance at any depth, so that the code has the same weight
+            in every block. Needs ``grid``. Defaults to False.
         init_cfg (dict, optional): As in mmengine. Defaults to None.
 
     Raises:
-        ValueError: If ``time_bias_std`` is given without ``num_frames``.
+        ValueError: If ``time_bias_std`` is given without ``num_frames``, or
+            ``embed_dims`` is no multiple of 8 with ``route_encoding``.
     """
 
     mixes_frames = True
@@ -57,8 +67,13 @@ class TemporalAttention(BaseModule):
                  num_frames: Optional[int] = None,
                  zero_init: bool = True,
                  time_bias_std: Optional[float] = None,
+                 route_encoding: bool = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
+        if route_encoding and embed_dims % 8:
+            raise ValueError('Expected embed_dims to be a multiple of 8 with '
+                             f'route_encoding=True, got {embed_dims}.')
+        self.route_encoding = route_encoding
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.attn = SelfAttention(embed_dims, num_heads)
         self.drop_path = DropPath(drop_path_rate)
@@ -85,13 +100,49 @@ class TemporalAttention(BaseModule):
             time[:, None] - time + num_frames - 1,
             persistent=False)
 
-    def branch(self, x: Tensor) -> Tensor:
+    def branch(self, x: Tensor, code: Optional[Tensor] = None) -> Tensor:
         """What is added to x: (B, T, N, C) -> (B, T, N, C)."""
         bias = None
         if self.time_bias is not None:
             bias = self.time_bias[:, self.distance]  # (heads, T, T)
-        x = self.attn(self.norm(x), dim=1, bias=bias)
+        x = self.norm(x)
+        if code is not None:
+            x = x + code.to(x.dtype)
+        x = self.attn(x, dim=1, bias=bias)
         return self.temporal_fc(self._drop_places(x))
+
+    def route_code(
+        self,
+        x: Tensor,
+        grid: Optional[Tuple[int, int]],
+        align: Optional[Callable[[Tensor],
+                                 Tensor]] = None) -> Optional[Tensor]:
+        """The code of the routes, or None where ``route_encoding`` is off.
+
+        Args:
+            x (Tensor): Features (B, T, N, C), for their shape and device.
+            grid (tuple[int, int], optional): Height and width of the patch
+                grid.
+            align (Callable, optional): Orders (B, T, N, 2) by route. Defaults
+                to None: patches stay at their places.
+
+        Returns:
+            Tensor | None: Broadcastable to (B, T, N, C).
+
+        Raises:
+            ValueError: If ``grid`` does not hold N patches.
+        """
+        if not self.route_encoding:
+            return None
+        if grid is None or grid[0] * grid[1] != x.shape[2]:
+            raise ValueError(
+                'Expected grid=(H, W), the height and width of the grid of '
+                f'N = {x.shape[2]} patches, which route_encoding=True needs, '
+                f'got grid={grid}.')
+        places = patch_places(grid, x.device)[None, None].float()
+        if align is not None:
+            places = align(places.expand(*x.shape[:3], 2))
+        return route_embedding(places, grid, x.shape[-1])
 
     def _drop_places(self, x: Tensor) -> Tensor:
         """Stochastic depth with a draw for each place or route, as in
@@ -112,9 +163,10 @@ class TemporalAttention(BaseModule):
             x (Tensor): Patch features (B, T, N, C), no class token.
             position (Tensor, optional): Not used; temporal modules share one
                 signature. Defaults to None.
-            grid (tuple[int, int], optional): Not used. Defaults to None.
+            grid (tuple[int, int], optional): Height and width of the patch
+                grid, for ``route_encoding``. Defaults to None.
 
         Returns:
             Tensor: (B, T, N, C).
         """
-        return x + self.branch(x)
+        return x + self.branch(x, self.route_code(x, grid))

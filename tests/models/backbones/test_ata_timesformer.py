@@ -97,6 +97,15 @@ def test_alignment_changes_the_function():
     assert (model(x) - plain(x)).abs().max() > 0.1
 
 
+@pytest.mark.parametrize('temporal', ['TemporalAttention', 'ATA'])
+def test_route_encoding_is_chosen_by_config(temporal):
+    model = build(dict(type=temporal, route_encoding=True))
+    plain = build(temporal)
+    plain.load_state_dict(model.state_dict())
+    x = clips()
+    assert (model(x) - plain(x)).abs().max() > 0.01
+
+
 def test_temporal_blocks_choose_where():
     model = build('ATA', temporal_blocks=[0, 2])
     kinds = [type(block.temporal).__name__ for block in model.blocks]

@@ -4,6 +4,7 @@ import torch
 from mmaction.models.common import DividedTemporalAttentionWithNorm
 
 from ata_mm.models import TemporalAttention
+from ata_mm.models.embeddings import route_embedding
 
 
 def test_equals_that_of_mmaction2():
@@ -89,3 +90,31 @@ def test_stochastic_depth_keeps_the_mean():
     expected = module.eval().branch(x).mean(2)
     torch.testing.assert_close(
         module.train().branch(x).mean(2), expected, atol=0.05, rtol=0.05)
+
+
+def test_route_encoding_tells_places_apart():
+    module = TemporalAttention(24, 3, zero_init=False, route_encoding=True)
+    still = torch.randn(1, 4, 1, 24).expand(-1, -1, 6, -1)
+    out = module(still, grid=(2, 3))
+    assert (out[:, :, 1:] - out[:, :, :1]).abs().amax((0, 1, 3)).min() > 0.01
+
+
+def test_route_encoding_says_that_places_stay():
+    module = TemporalAttention(24, 3, route_encoding=True)
+    code = module.route_code(torch.randn(2, 4, 6, 24), (2, 3))
+    still = torch.arange(6)
+    expected = torch.stack([still // 3, still % 3], -1).expand(1, 2, 6, 2)
+    assert torch.equal(
+        code.expand(1, 2, 6, 24), route_embedding(expected, (2, 3), 24))
+
+
+@pytest.mark.parametrize('grid', [None, (2, 4)])
+def test_route_encoding_needs_the_grid(grid):
+    module = TemporalAttention(24, 3, route_encoding=True)
+    with pytest.raises(ValueError, match='N = 6 patches, which route_enc'):
+        module(torch.randn(2, 4, 6, 24), grid=grid)
+
+
+def test_route_encoding_needs_eight_parts_of_the_channels():
+    with pytest.raises(ValueError, match='multiple of 8.*got 12'):
+        TemporalAttention(12, 3, route_encoding=True)
