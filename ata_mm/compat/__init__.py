@@ -4,7 +4,7 @@
 Each module here mends one fault of a released package, in memory and only
 where the fault is found. A shim has two functions: ``needed()`` looks, and
 ``apply()`` mends; both may be called any number of times. :func:`apply` runs
-the shims that have to be there before ``mmaction.models`` is first imported.
+them, those first that ``mmaction.models`` needs to be imported at all.
 :mod:`ata_mm.compat.cpu_distributed` needs the config of a run, so the entry
 points call it instead.
 
@@ -15,11 +15,13 @@ dependencies of ata_mm, setuptools in a version that still has the module;
 imitating ``pkg_resources`` would take more code than it saves.
 """
 from . import (checkpoint_globals, checkpoint_urls, config_scope,
-               localizers_drn, mmcv_lite_warning, multimodal)
+               localizers_drn, mmcv_lite_warning, multimodal,
+               recognizer2d_neck)
 from .require_mmcv import require_mmcv
 
+# The last one imports mmaction.models, which the first ones make possible.
 _SHIMS = (mmcv_lite_warning, localizers_drn, multimodal, checkpoint_globals,
-          checkpoint_urls, config_scope)
+          checkpoint_urls, config_scope, recognizer2d_neck)
 
 
 def apply() -> None:

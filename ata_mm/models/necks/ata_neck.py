@@ -1,0 +1,135 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""ATA after the last stage of any backbone that has a feature map."""
+from typing import Optional, Sequence, Tuple, Union
+
+from mmaction.registry import MODELS
+from mmaction.utils import OptSampleList
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor
+
+
+@MODELS.register_module()
+class ATANeck(BaseModule):
+    r"""Temporal modules over the last feature map of a backbone.
+
+    .. math:: x \leftarrow temporal_k(x), \quad k = 1 .. num\_blocks
+
+    One line equips a recipe of MMAction2, in Recognizer3D, and in Recognizer2D
+    by means of :mod:`ata_mm.compat.recognizer2d_neck`::
+
+        model = dict(
+            neck=dict(type='ATANeck', embed_dims=2048, num_segments=8))
+
+    Every frame keeps its feature map, so that the head averages the frames as
+    it does without a neck. The blocks start as the identity (``zero_init`` of
+    :class:`TemporalAttention`): the first step sees the features that the
+    pretrained backbone and a trained head agree on, and the blocks learn from
+    there, because ``temporal_fc`` gets a gradient where it is zero.
+
+    Attention, along routes or not, sees the frames as a set: a clip played
+    backwards scores the same. ``temporal=dict(type='ATA', time_bias_std=1.)``
+    tells the direction of time, where labels depend on it.
+
+    Recognizer2D pools what timm and torchvision give it to one patch a frame.
+    There is nothing to match then; ``ATABackbone`` takes those models.
+
+    Args:
+        embed_dims (int): Channels C of the backbone's last feature map.
+        num_segments (int, optional): Frames a clip, T. More frames than that
+            are several clips (crops, samples), one after the other, as
+            MMAction2's pipelines order them: ``num_clips`` of ``SampleFrames``
+            for Recognizer2D, which needs it. Defaults to None, all frames
+            that Recognizer3D hands over.
+        num_blocks (int): Number of temporal modules. Defaults to 1.
+        temporal (dict): The temporal module. Defaults to
+            ``dict(type='ATA')``.
+        head_dims (int): Channels of an attention head. Defaults to 32.
+        drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
+        init_cfg (dict, optional): As in mmengine. Defaults to None.
+
+    Raises:
+        ValueError: If ``head_dims`` does not divide ``embed_dims``, or
+            ``num_segments`` or ``num_blocks`` is below 1.
+    """
+
+    # Recognizer2D reads this: the head gets a feature map for each frame.
+    keeps_frames = True
+
+    def __init__(self,
+                 embed_dims: int,
+                 num_segments: Optional[int] = None,
+                 num_blocks: int = 1,
+                 temporal: Optional[dict] = None,
+                 head_dims: int = 32,
+                 drop_path_rate: float = 0.,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        _check_options(embed_dims, num_segments, num_blocks, head_dims)
+        self.embed_dims = embed_dims
+        self.num_segments = num_segments
+        # Found whatever the default scope of the run is.
+        temporal = {'_scope_': 'mmaction', **(temporal or dict(type='ATA'))}
+        given = dict(
+            embed_dims=embed_dims,
+            num_heads=embed_dims // head_dims,
+            num_frames=num_segments,
+            drop_path_rate=drop_path_rate)
+        self.blocks = ModuleList(
+            MODELS.build(temporal, default_args=given)
+            for _ in range(num_blocks))
+
+    def forward(self,
+                x: Union[Tensor, Sequence[Tensor]],
+                data_samples: OptSampleList = None) -> Tuple[Tensor, dict]:
+        """Let the frames of each clip exchange what they have.
+
+        Args:
+            x (Tensor | Sequence[Tensor]): Feature maps (B, C, V, H, W) of V
+                frames, a multiple of T; of several stages the last counts.
+            data_samples (list, optional): Not used; necks of MMAction2 share
+                one signature. Defaults to None.
+
+        Returns:
+            tuple[Tensor, dict]: (B, C, V, H, W), and no auxiliary loss.
+
+        Raises:
+            ValueError: If there are no such feature maps.
+        """
+        x = x if isinstance(x, Tensor) else x[-1]
+        self._check_input(x)
+        frames = self.num_segments or x.shape[2]
+        clips = x.unflatten(2, (-1, frames)).transpose(1, 2).flatten(0, 1)
+        tokens = clips.flatten(3).permute(0, 2, 3, 1)  # (B*V/T, T, N, C)
+        tokens = tokens.contiguous()
+        for block in self.blocks:
+            tokens = block(tokens, grid=tuple(x.shape[3:]))
+        tokens = tokens.reshape(x.shape[0], x.shape[2], -1, self.embed_dims)
+        maps = tokens.permute(0, 3, 1, 2).contiguous()  # (B, C, V, N)
+        return maps.view(x.shape), dict()
+
+    def _check_input(self, x: Tensor) -> None:
+        shape = tuple(x.shape)
+        if x.ndim != 5 or shape[1] != self.embed_dims:
+            raise ValueError(
+                f'Expected feature maps (B, {self.embed_dims}, frames, height,'
+                f' width) = (B, embed_dims, ...), got {shape}. Set embed_dims '
+                "of ATANeck to the channels of the backbone's last feature "
+                'map; a backbone without feature maps has no use for it.')
+        if self.num_segments and shape[2] % self.num_segments:
+            raise ValueError(
+                f'Expected a multiple of num_segments={self.num_segments} '
+                f'frames a video, got {shape[2]} (with all crops and samples).'
+                ' Let num_clips of SampleFrames in the pipeline of this run '
+                'and num_segments of ATANeck be the same number.')
+
+
+def _check_options(embed_dims: int, num_segments: Optional[int],
+                   num_blocks: int, head_dims: int) -> None:
+    if head_dims < 1 or embed_dims % head_dims:
+        raise ValueError(
+            'Expected head_dims to divide embed_dims, got head_dims='
+            f'{head_dims} and embed_dims={embed_dims}.')
+    if num_blocks < 1 or (num_segments is not None and num_segments < 1):
+        raise ValueError(
+            'Expected num_blocks and num_segments of 1 or more, got '
+            f'num_blocks={num_blocks} and num_segments={num_segments}.')
