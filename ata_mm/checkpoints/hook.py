@@ -6,8 +6,9 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from torch import nn
 
-from .formats import split_head
-from .loading import read_state_dict
+from .conversion import fit_classifier
+from .formats import own_names, split_head
+from .reading import read_state_dict
 
 
 def name_as_recognizer(checkpoint: dict, model: nn.Module) -> None:
@@ -27,20 +28,15 @@ def name_as_recognizer(checkpoint: dict, model: nn.Module) -> None:
     state_dict = read_state_dict(checkpoint)
     if any(key.startswith('backbone.') for key in state_dict):
         return
-    keys, head = split_head(state_dict)
+    keys, head = split_head(state_dict, own_names(model.backbone))
     renamed = {f'backbone.{k}': v for k, v in keys.items()}
-    own = model.state_dict()
-    for key in ('weight', 'bias'):
-        name = f'cls_head.fc_cls.{key}'
-        if key not in head or name not in own:
-            continue
-        if own[name].shape == head[key].shape:
-            renamed[name] = head[key]
-        else:
-            print_log(
-                f'{name} keeps its initialisation: {len(own[name])} classes '
-                f'here, {len(head[key])} in the checkpoint.',
-                logger='current')
+    classifier, what = fit_classifier(head, model)
+    if classifier:
+        renamed.update(
+            {f'cls_head.fc_cls.{k}': classifier[k]
+             for k in classifier})
+    elif head:
+        print_log(f'classifier: {what}', logger='current')
     checkpoint['state_dict'] = renamed
 
 

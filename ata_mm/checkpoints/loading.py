@@ -1,102 +1,29 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Load image and video ViT checkpoints of any known layout, with a report."""
-import re
-from dataclasses import dataclass, field
-from typing import List, Tuple, Union
+"""Load image and video checkpoints of any known layout, with a report."""
+from typing import Union
 
-import torch
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
-from .embeddings import resize_pos_embed, resize_time_embed
-from .formats import StateDict, find_layout, rename, split_head
-
-# A TimeSformer starts its temporal attention from the spatial one of the same
-# block, and adds nothing at first: temporal_fc and time_embed are zero.
-_SPATIAL_TWINS = ((r'\.temporal\.norm\.', '.norm1.'), (r'\.temporal\.attn\.',
-                                                       '.attn.'))
-
-
-@dataclass
-class LoadReport:
-    """Where every parameter of a model came from."""
-    layout: str
-    loaded: List[str] = field(default_factory=list)
-    interpolated: List[str] = field(default_factory=list)
-    copied: List[str] = field(default_factory=list)
-    zeroed: List[str] = field(default_factory=list)
-    head: str = 'none in the checkpoint'
-
-    def __str__(self) -> str:
-        rows = [('loaded as they are', self.loaded),
-                ('interpolated', self.interpolated),
-                ('copied from the spatial attention', self.copied),
-                ('set to zero', self.zeroed)]
-        counts = ''.join(f'\n  {len(keys):4d} {what}' for what, keys in rows
-                         if keys)
-        return (f'Checkpoint layout: {self.layout}. Parameters of the '
-                f'backbone:{counts}\n  classifier: {self.head}')
-
-
-def convert_state_dict(state_dict: StateDict,
-                       backbone: nn.Module) -> Tuple[StateDict, LoadReport]:
-    """Turn the keys of a published backbone into those of ours.
-
-    A pure function. Spatial weights are copied to temporal attention only
-    from image models, never over trained video weights.
-
-    Args:
-        state_dict (dict): Keys of the backbone alone (see
-            :func:`~ata_mm.checkpoints.formats.split_head`).
-        backbone (nn.Module): An ``ATATimeSformer``; not changed.
-
-    Returns:
-        tuple[dict, LoadReport]: A complete state_dict for ``backbone``, and
-        the report.
-
-    Raises:
-        ValueError: If the layout is unknown, a key has no place in the model,
-            a shape does not fit or a parameter is missing.
-    """
-    layout = find_layout(state_dict)
-    source = rename(state_dict, layout)
-    report = LoadReport(layout.name)
-    target = backbone.state_dict()
-    converted = {}
-    for key, value in source.items():
-        fitted = key in target and value.shape == target[key].shape
-        own = layout.name == 'ata_mm' and fitted  # of any grid, not a square
-        converted[key] = value if own else _fit(key, value, backbone)
-        resized = converted[key] is not value
-        (report.interpolated if resized else report.loaded).append(key)
-    if layout.name.startswith('image'):
-        if 'time_embed' in converted and any('.temporal.' in k
-                                             for k in target):
-            raise ValueError(
-                'Expected an image model or divided space-time attention, got '
-                f'keys of an {layout.name} with a time_embed: joint '
-                "space-time attention, which is temporal=dict(type='"
-                "JointAttention') here.")
-        _start_temporal(converted, target, report)
-    for key in target.keys() - converted.keys():
-        if key.endswith('.time_bias'):  # the same function without it
-            converted[key] = torch.zeros_like(target[key])
-            report.zeroed.append(key)
-    _check_placed(converted, target, report)
-    return converted, report
+from .conversion import convert_state_dict, fit_classifier
+from .formats import own_names, split_head, unused_head
+from .layout import StateDict
+from .reading import read_state_dict
+from .report import LoadReport
 
 
 def load_pretrained(model: nn.Module, source: Union[str, dict]) -> LoadReport:
-    """Load a checkpoint into an ``ATATimeSformer`` or its recognizer.
+    """Load a checkpoint into a backbone of ata_mm or its recognizer.
 
-    Takes image ViTs (timm, mmaction2, mmpretrain keys), TimeSformer (official
-    and mmaction2 keys) and our own, with or without ``module.``, ``model.``,
-    ``backbone.`` in front and with or without a head. Position embeddings are
-    interpolated to other image sizes, time embeddings to other clip lengths.
-    The classifier is loaded where the model has one of the same shape. The
-    report is logged.
+    ``ATATimeSformer`` takes image ViTs (timm, mmaction2, mmpretrain keys),
+    TimeSformer (official, mmaction2 and HuggingFace keys) and our own;
+    ``ATABackbone`` takes its image model in the model's own keys, ConvNeXt
+    also in those of mmpretrain and timm, and our own. ``module.``, ``model.``,
+    ``backbone.`` in front and a head may be there or not. Position embeddings
+    are interpolated to other image sizes, time embeddings to other clip
+    lengths. The classifier is loaded where the model has one of the same
+    shape. The report is logged.
 
     Args:
         model (nn.Module): The backbone, or a recognizer that has one as
@@ -114,10 +41,13 @@ def load_pretrained(model: nn.Module, source: Union[str, dict]) -> LoadReport:
     if is_model_wrapper(model):
         model = model.module
     backbone = getattr(model, 'backbone', model)
-    keys, head = split_head(read_state_dict(source))
+    keys, head = split_head(read_state_dict(source), own_names(backbone))
     converted, report = convert_state_dict(keys, backbone)
+    classifier, report.head = fit_classifier(head, model)
+    report.dropped += unused_head(head, classifier)
     backbone.load_state_dict(converted)
-    report.head = _load_head(model, head)
+    if classifier:
+        model.cls_head.fc_cls.load_state_dict(classifier)
     print_log(str(report), logger='current')
     return report
 
@@ -130,7 +60,7 @@ def adapt_state_dict(backbone: nn.Module, state_dict: StateDict,
     complete and fit.
 
     Args:
-        backbone (nn.Module): An ``ATATimeSformer``.
+        backbone (nn.Module): An ``ATATimeSformer`` or an ``ATABackbone``.
         state_dict (dict): Changed in place.
         prefix (str): What the backbone's keys have in front.
 
@@ -151,89 +81,11 @@ def adapt_state_dict(backbone: nn.Module, state_dict: StateDict,
     if plain.keys() == target.keys() and all(v.shape == target[k].shape
                                              for k, v in plain.items()):
         return
-    keys, head = split_head(plain)
+    keys, head = split_head(plain, own_names(backbone))
     converted, report = convert_state_dict(keys, backbone)
     for key in own:
         del state_dict[key]
     state_dict.update({prefix + k: v for k, v in converted.items()})
+    report.dropped += head
     report.head = f'not part of the backbone ({len(head)} keys)'
     print_log(str(report), logger='current')
-
-
-def read_state_dict(source: Union[str, dict]) -> StateDict:
-    """A state_dict from a path, URL, checkpoint or state_dict.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If no tensors are found.
-    """
-    if isinstance(source, (str, bytes)) or hasattr(source, '__fspath__'):
-        source = _load_checkpoint(str(source), map_location='cpu')
-    for key in ('state_dict', 'model_state', 'model'):
-        if isinstance(source.get(key), dict):
-            source = source[key]
-    if not source or not all(torch.is_tensor(v) for v in source.values()):
-        raise ValueError(
-            'Expected a state_dict of tensors, or a checkpoint that has one '
-            "under 'state_dict', 'model_state' or 'model', got the keys "
-            f'{list(source)[:8]}.')
-    return source
-
-
-def _fit(key: str, value: torch.Tensor, backbone: nn.Module) -> torch.Tensor:
-    if key == 'pos_embed':
-        return resize_pos_embed(value, backbone.grid)
-    if key == 'time_embed':
-        return resize_time_embed(value, backbone.num_frames)
-    return value
-
-
-def _start_temporal(converted: StateDict, target: StateDict,
-                    report: LoadReport) -> None:
-    for key in sorted(target.keys() - converted.keys()):
-        twin = key
-        for pattern, replacement in _SPATIAL_TWINS:
-            twin = re.sub(pattern, replacement, twin)
-        if twin in converted:
-            converted[key] = converted[twin].clone()
-            report.copied.append(key)
-        elif key == 'time_embed' or '.temporal_fc.' in key:
-            converted[key] = torch.zeros_like(target[key])
-            report.zeroed.append(key)
-
-
-def _check_placed(converted: StateDict, target: StateDict,
-                  report: LoadReport) -> None:
-    unplaced = sorted(converted.keys() - target.keys())
-    if unplaced:
-        raise ValueError(
-            f'Expected every key of the checkpoint ({report.layout}) to have '
-            f'a place in the model, but {len(unplaced)} have none: '
-            f'{unplaced[:8]}. Has the model fewer layers, or no temporal '
-            'attention where the checkpoint has it?')
-    for key, value in converted.items():
-        if value.shape != target[key].shape:
-            raise ValueError(
-                f'Expected {key} of shape {tuple(target[key].shape)}, got '
-                f'{tuple(value.shape)} from the checkpoint ({report.layout}). '
-                'Do embed_dims, patch_size, num_heads and num_frames agree?')
-    missing = sorted(target.keys() - converted.keys())
-    if missing:
-        raise ValueError(
-            'Expected a checkpoint with every parameter of the backbone, but '
-            f'{len(missing)} are missing: {missing[:8]}.')
-
-
-def _load_head(model: nn.Module, head: StateDict) -> str:
-    """Load the classifier where it fits; returns what was done."""
-    if not {'weight', 'bias'} <= head.keys():
-        return 'none in the checkpoint'
-    classes = len(head['weight'])
-    layer = getattr(getattr(model, 'cls_head', None), 'fc_cls', None)
-    if layer is None:
-        return f'{classes} classes in the checkpoint, none in this model'
-    if layer.weight.shape != head['weight'].shape:
-        return (f'left as initialised ({len(layer.weight)} classes here, '
-                f'{classes} in the checkpoint)')
-    layer.load_state_dict({k: head[k] for k in ('weight', 'bias')})
-    return f'loaded, {classes} classes'
