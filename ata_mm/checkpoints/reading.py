@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Read the tensors of a checkpoint, and nothing that could run code."""
+import re
 from pickle import UnpicklingError
 from typing import Union
 
@@ -42,9 +43,15 @@ def _read_file(path: str) -> dict:
     except UnpicklingError as error:
         raise ValueError(
             f'Expected a checkpoint of tensors and plain values in {path}, '
-            'got objects that could run code when read. If you trust the '
-            'file, read it once with torch.load(FILE, weights_only=False) '
-            f'and save its state_dict alone. {error}') from error
+            'got what torch.load(FILE, weights_only=True) refuses: '
+            f'{_refused(error)}. If you trust the file, read it once with '
+            'weights_only=False and save its state_dict alone.') from error
+
+
+def _refused(error: UnpicklingError) -> str:
+    """The name of the class that torch refuses, where it says one."""
+    name = re.search(r'GLOBAL (\S+)', str(error))
+    return name[1] if name else str(error)
 
 
 def _read_safetensors(path: str) -> StateDict:

@@ -2,7 +2,9 @@
 import pytest
 import torch
 
-from ata_mm.checkpoints.embeddings import resize_pos_embed, resize_time_embed
+from ata_mm.checkpoints.embeddings import (resize_pos_embed,
+                                           resize_square_pos_embed,
+                                           resize_time_embed)
 
 
 def test_a_position_embedding_that_fits_is_kept():
@@ -28,6 +30,20 @@ def test_rows_and_columns_are_not_swapped():
 def test_refuses_positions_of_no_square_grid():
     with pytest.raises(ValueError, match='square grid, got 16 tokens'):
         resize_pos_embed(torch.randn(1, 1 + 15, 8), (4, 4))
+
+
+@pytest.mark.parametrize('prefix', [0, 1, 2, 5])
+def test_tokens_that_are_no_patches_are_found(prefix):
+    embed = torch.randn(1, prefix + 16, 8)
+    resized = resize_square_pos_embed(embed, prefix + 36)
+    assert torch.equal(resized[:, :prefix], embed[:, :prefix])
+    torch.testing.assert_close(resized,
+                               resize_pos_embed(embed, (6, 6), prefix))
+
+
+def test_a_grid_that_cannot_be_told_is_left_alone():
+    embed = torch.randn(1, 16, 8)
+    assert resize_square_pos_embed(embed, 15) is embed
 
 
 def test_time_is_interpolated_linearly():
