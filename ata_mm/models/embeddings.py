@@ -41,8 +41,9 @@ def route_embedding(places: Tensor, grid: Tuple[int, int],
     The four numbers row, column, and their change since the frame before,
     which is 0 in frame 0, have a quarter of the channels each, coded as in
     :func:`sincos_embedding` with K = C / 8. The change since the frame before
-    is a velocity: the same whenever the clip begins, and wrong in two frames
-    only where one match is wrong; the way since frame 0 would stay wrong.
+    is a velocity: it does not depend on when the clip begins, and a wrong
+    match spoils one of them, while it would leave the way since frame 0 wrong
+    to the end of the clip.
 
     Args:
         places (Tensor): Row and column in each frame, (B, T, N, 2); rounded,
