@@ -13,11 +13,14 @@ from ..attention import SelfAttention
 class Mlp(nn.Sequential):
     """Two linear layers with a GELU between, named as in timm."""
 
-    def __init__(self, embed_dims: int, hidden_dims: int) -> None:
+    def __init__(self,
+                 embed_dims: int,
+                 hidden_dims: int,
+                 out_dims: Optional[int] = None) -> None:
         super().__init__()
         self.add_module('fc1', nn.Linear(embed_dims, hidden_dims))
         self.add_module('act', nn.GELU())
-        self.add_module('fc2', nn.Linear(hidden_dims, embed_dims))
+        self.add_module('fc2', nn.Linear(hidden_dims, out_dims or embed_dims))
         for layer in (self.fc1, self.fc2):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)

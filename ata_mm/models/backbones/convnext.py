@@ -1,0 +1,156 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""ConvNeXt, an image model.
+
+Paper: "A ConvNet for the 2020s", https://arxiv.org/abs/2201.03545. Official
+code, whose parameter names are kept:
+https://github.com/facebookresearch/ConvNeXt.
+"""
+from typing import Optional, Union
+
+import numpy as np
+import torch
+from mmaction.registry import MODELS
+from mmcv.cnn.bricks import DropPath
+from mmengine.model import BaseModule, trunc_normal_init
+from torch import Tensor, nn
+
+from .image_model import check_images, read_arch
+
+ARCHS = dict(
+    tiny=dict(depths=[3, 3, 9, 3], channels=[96, 192, 384, 768]),
+    small=dict(depths=[3, 3, 27, 3], channels=[96, 192, 384, 768]),
+    base=dict(depths=[3, 3, 27, 3], channels=[128, 256, 512, 1024]),
+    large=dict(depths=[3, 3, 27, 3], channels=[192, 384, 768, 1536]),
+    xlarge=dict(depths=[3, 3, 27, 3], channels=[256, 512, 1024, 2048]))
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer normalisation of feature maps (B, C, H, W) over C.
+
+    The result lies in memory as (B, H, W, C): linear layers and the alignment
+    then need no copy of it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = super().forward(x.permute(0, 2, 3, 1))
+        return x.permute(0, 3, 1, 2)
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise 7x7 convolution, then an MLP for each place.
+
+    Args:
+        channels (int): Channels C.
+        drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
+        layer_scale_init_value (float): Where the factor of the branch starts;
+            0 leaves the factor out. Defaults to 1e-6.
+    """
+
+    def __init__(self,
+                 channels: int,
+                 drop_path_rate: float = 0.,
+                 layer_scale_init_value: float = 1e-6) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(
+            channels, channels, 7, padding=3, groups=channels)
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.pwconv1 = nn.Linear(channels, 4 * channels)
+        self.act = nn.GELU()
+        self.pwconv2 = nn.Linear(4 * channels, channels)
+        self.gamma = None
+        if layer_scale_init_value > 0:
+            self.gamma = nn.Parameter(
+                torch.full((channels, ), layer_scale_init_value))
+        self.drop_path = DropPath(drop_path_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        y = self.dwconv(x).permute(0, 2, 3, 1)  # (B, H, W, C)
+        y = self.pwconv2(self.act(self.pwconv1(self.norm(y))))
+        if self.gamma is not None:
+            y = self.gamma * y
+        return x + self.drop_path(y.permute(0, 3, 1, 2))
+
+
+@MODELS.register_module()
+class ConvNeXt(BaseModule):
+    """The feature maps of ConvNeXt.
+
+    ``ConvNeXt.block_pattern`` names the blocks, which take and return
+    (B, C, H, W).
+
+    Args:
+        arch (str | dict): 'tiny', 'small', 'base', 'large', 'xlarge', or
+            ``dict(depths=[...], channels=[...])``. Defaults to 'tiny'.
+        in_channels (int): Channels of the image. Defaults to 3.
+        drop_path_rate (float): Stochastic depth of the last block, growing
+            linearly from 0 at the first. Defaults to 0.
+        layer_scale_init_value (float): Where the factor of each block's
+            branch starts; 0 leaves the factors out. Defaults to 1e-6.
+        final_norm (bool): Return the features that the official classifier
+            takes, the normalised mean over the map, instead of the map.
+            Defaults to False.
+        init_cfg (dict, optional): As in mmengine. Defaults to None.
+
+    Raises:
+        ValueError: If arch is none of these.
+    """
+
+    block_pattern = 'stages.*.*'
+
+    def __init__(self,
+                 arch: Union[str, dict] = 'tiny',
+                 in_channels: int = 3,
+                 drop_path_rate: float = 0.,
+                 layer_scale_init_value: float = 1e-6,
+                 final_norm: bool = False,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        sizes = read_arch(arch, ARCHS)
+        depths, channels = sizes['depths'], sizes['channels']
+        self.in_channels = in_channels
+        # Halved by each stage but the first, which takes 4 pixels a side.
+        self.smallest = 2**(len(depths) + 1)
+        self.downsample_layers = nn.ModuleList([
+            nn.Sequential(
+                nn.Conv2d(in_channels, channels[0], 4, stride=4),
+                LayerNorm2d(channels[0], eps=1e-6))
+        ])
+        for before, after in zip(channels, channels[1:]):
+            self.downsample_layers.append(
+                nn.Sequential(
+                    LayerNorm2d(before, eps=1e-6),
+                    nn.Conv2d(before, after, 2, stride=2)))
+        rates = iter(np.linspace(0, drop_path_rate, sum(depths)).tolist())
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                *(ConvNeXtBlock(width, next(rates), layer_scale_init_value)
+                  for _ in range(depth)))
+            for depth, width in zip(depths, channels))
+        self.norm = None
+        if final_norm:
+            self.norm = nn.LayerNorm(channels[-1], eps=1e-6)
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                trunc_normal_init(module, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images to feature maps.
+
+        Args:
+            x (Tensor): (B, in_channels, H, W), H and W at least 32 for four
+                stages.
+
+        Returns:
+            Tensor: (B, C, H // 32, W // 32), or (B, C, 1, 1) with
+            ``final_norm``.
+
+        Raises:
+            ValueError: If x has another shape.
+        """
+        check_images(x, self.in_channels, self.smallest)
+        for downsample, stage in zip(self.downsample_layers, self.stages):
+            x = stage(downsample(x))
+        if self.norm is None:
+            return x
+        return self.norm(x.mean((2, 3)))[:, :, None, None]
