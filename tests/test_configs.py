@@ -9,7 +9,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
 CONFIGS = sorted(
-    (Path(__file__).resolve().parents[1] / 'configs').glob('*.py'))
+    (Path(__file__).resolve().parents[1] / 'configs').glob('*_vit_*.py'))
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 

@@ -26,9 +26,9 @@ class ATANeck(BaseModule):
     pretrained backbone and a trained head agree on, and the blocks learn from
     there, because ``temporal_fc`` gets a gradient where it is zero.
 
-    Attention, along routes or not, sees the frames as a set: a clip played
-    backwards scores the same. ``temporal=dict(type='ATA', time_bias_std=1.)``
-    tells the direction of time, where labels depend on it.
+    Attention sees the frames as a set: without a code of the routes or of
+    time, a clip played backwards scores the same. So ``route_encoding`` is on
+    here, where no recipe of the paper is to be kept.
 
     Recognizer2D pools what timm and torchvision give it to one patch a frame.
     There is nothing to match then; ``ATABackbone`` takes those models.
@@ -42,7 +42,7 @@ class ATANeck(BaseModule):
             that Recognizer3D hands over.
         num_blocks (int): Number of temporal modules. Defaults to 1.
         temporal (dict): The temporal module. Defaults to
-            ``dict(type='ATA')``.
+            ``dict(type='ATA', route_encoding=True)``.
         head_dims (int): Channels of an attention head. Defaults to 32.
         drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
         init_cfg (dict, optional): As in mmengine. Defaults to None.
@@ -68,7 +68,8 @@ class ATANeck(BaseModule):
         self.embed_dims = embed_dims
         self.num_segments = num_segments
         # Found whatever the default scope of the run is.
-        temporal = {'_scope_': 'mmaction', **(temporal or dict(type='ATA'))}
+        temporal = temporal or dict(type='ATA', route_encoding=True)
+        temporal = {'_scope_': 'mmaction', **temporal}
         given = dict(
             embed_dims=embed_dims,
             num_heads=embed_dims // head_dims,

@@ -127,12 +127,18 @@ def test_trained_tsn_is_unchanged_at_the_first_step():
     assert torch.equal(scores(model, x), scores(plain, x))
 
 
-@pytest.mark.parametrize('std, tells', [(None, False), (1., True)])
-def test_time_bias_tells_the_direction_of_time(std, tells):
-    module = neck(temporal=dict(ATA, time_bias_std=std), num_segments=4)
+@pytest.mark.parametrize('option, tells', [(dict(), False),
+                                           (dict(time_bias_std=1.), True),
+                                           (dict(route_encoding=True), True)])
+def test_codes_tell_the_direction_of_time(option, tells):
+    module = neck(temporal=dict(ATA, **option), num_segments=4)
     x = torch.randn(1, 64, 4, 2, 3)
     mean, reverse = (module(i)[0].mean(2) for i in (x, x.flip(2)))
     assert torch.allclose(mean, reverse, atol=1e-5) is not tells
+
+
+def test_codes_the_routes_by_default():
+    assert neck(temporal=None).blocks[0].route_encoding
 
 
 @both
