@@ -1,11 +1,12 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Models; importing this registers them in ``mmaction.registry.MODELS``."""
-from .backbones import ATATimeSformer, ConvNeXt, CycleMLP
+from .backbones import (ATABackbone, ATAConvNeXt, ATACycleMLP, ATATimeSformer,
+                        ConvNeXt, CycleMLP)
 from .necks import ATANeck
-from .temporal import (ATA, JointAttention, TemporalAttention,
-                       TemporalAveraging)
+from .temporal import ATA, JointAttention, TemporalAttention, TemporalAveraging
 
 __all__ = [
-    'ATA', 'ATANeck', 'ATATimeSformer', 'ConvNeXt', 'CycleMLP',
-    'JointAttention', 'TemporalAttention', 'TemporalAveraging'
+    'ATA', 'ATABackbone', 'ATAConvNeXt', 'ATACycleMLP', 'ATANeck',
+    'ATATimeSformer', 'ConvNeXt', 'CycleMLP', 'JointAttention',
+    'TemporalAttention', 'TemporalAveraging'
 ]

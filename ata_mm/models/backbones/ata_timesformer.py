@@ -11,15 +11,14 @@ from typing import Optional, Sequence, Tuple, Union
 import numpy as np
 import torch
 from mmaction.registry import MODELS
-from mmengine.model import BaseModule
 from mmengine.model.weight_init import kaiming_init
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ata_mm.checkpoints import adapt_state_dict, load_pretrained
-from .divided_block import DividedBlock
 from ..embeddings import sincos_embedding
+from .base import VideoBackbone, chosen_blocks
+from .divided_block import DividedBlock
 
 
 class PatchEmbed(nn.Module):
@@ -40,7 +39,7 @@ class PatchEmbed(nn.Module):
 
 
 @MODELS.register_module()
-class ATATimeSformer(BaseModule):
+class ATATimeSformer(VideoBackbone):
     """Vision transformer on frames with a temporal module in every block.
 
     With ``temporal=dict(type='TemporalAttention')`` this is the divided
@@ -109,7 +108,7 @@ class ATATimeSformer(BaseModule):
                  with_cp: bool = False,
                  pretrained: Optional[str] = None,
                  init_cfg: Optional[dict] = None) -> None:
-        super().__init__(_merge_init_cfg(pretrained, init_cfg))
+        super().__init__(pretrained, init_cfg)
         self.num_frames = num_frames
         self.in_channels = in_channels
         self.img_size = to_2tuple(img_size)
@@ -117,7 +116,7 @@ class ATATimeSformer(BaseModule):
         self.with_cp = with_cp
         num_patches = self.grid[0] * self.grid[1]
 
-        chosen = _chosen_blocks(temporal_blocks, num_layers)
+        chosen = chosen_blocks(temporal_blocks, num_layers)
         temporal = temporal or dict(type='ATA')
         other_temporal = other_temporal or dict(type='TemporalAttention')
         rates = np.linspace(0, drop_path_rate, num_layers).tolist()
@@ -154,22 +153,6 @@ class ATATimeSformer(BaseModule):
                              f"position_init='sincos', got {position_init!r}.")
         if self.time_embed is not None:
             nn.init.normal_(self.time_embed, std=time_std)
-
-    def init_weights(self) -> None:
-        """Load the checkpoint of ``pretrained`` or ``init_cfg``, if any."""
-        init_cfg = self.init_cfg or {}
-        if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
-            load_pretrained(self, init_cfg['checkpoint'])
-            self._is_init = True
-        else:
-            super().init_weights()
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args,
-                              **kwargs) -> None:
-        """Take checkpoints of other layouts wherever torch or mmengine load
-        them, ``load_from`` in a config among others."""
-        adapt_state_dict(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
         """A clip to its class token.
@@ -219,17 +202,6 @@ class ATATimeSformer(BaseModule):
                 'other way round.')
 
 
-def _merge_init_cfg(pretrained: Optional[str],
-                    init_cfg: Optional[dict]) -> Optional[dict]:
-    if pretrained is None:
-        return init_cfg
-    if init_cfg is not None:
-        raise ValueError(
-            'Expected either pretrained or init_cfg, got both: pretrained='
-            f'{pretrained!r}, init_cfg={init_cfg!r}. Leave one out.')
-    return dict(type='Pretrained', checkpoint=pretrained)
-
-
 def _patch_grid(img_size: Tuple[int, int], patch_size: int) -> Tuple[int, int]:
     height, width = img_size
     if not isinstance(patch_size, int) or patch_size < 1:
@@ -240,15 +212,3 @@ def _patch_grid(img_size: Tuple[int, int], patch_size: int) -> Tuple[int, int]:
             'Expected an image size divisible by the patch size, got img_size='
             f'{img_size} and patch_size={patch_size}.')
     return height // patch_size, width // patch_size
-
-
-def _chosen_blocks(temporal_blocks: Union[str, Sequence[int]],
-                   num_layers: int) -> Sequence[int]:
-    if temporal_blocks == 'all':
-        return range(num_layers)
-    if isinstance(temporal_blocks,
-                  str) or not set(temporal_blocks).issubset(range(num_layers)):
-        raise ValueError(
-            "Expected temporal_blocks='all' or block indices from 0 to "
-            f'{num_layers - 1}, got {temporal_blocks!r}.')
-    return temporal_blocks

@@ -1,0 +1,74 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Image backbones of OpenMMLab, timm and torchvision from their configs."""
+from importlib.util import find_spec
+from typing import Tuple
+
+from mmaction.registry import MODELS
+from torch import nn
+
+# Where torchvision's models keep what comes after their features.
+_TORCHVISION_HEADS = ('classifier', 'fc', 'head', 'heads')
+
+
+def build_image_backbone(cfg: dict) -> Tuple[nn.Module, str]:
+    """Build a model of images from a config.
+
+    Args:
+        cfg (dict): Its ``type`` is ``NAME`` or ``mmaction.NAME`` for our
+            models and MMAction2's, ``SCOPE.NAME`` for those of another
+            OpenMMLab package such as mmpretrain, ``timm.NAME`` for
+            ``timm.create_model`` without classifier, ``torchvision.NAME`` for
+            ``torchvision.models.get_model`` with an identity as classifier,
+            or a class. The rest are arguments of the model.
+
+    Returns:
+        tuple[nn.Module, str]: The model, and which method of it gives the
+        features of images (B, 3, H, W).
+
+    Raises:
+        ImportError: If the package is not installed.
+        ValueError: If ``cfg`` has no ``type``.
+    """
+    options = dict(cfg)
+    kind = options.pop('type', None)
+    if kind is None:
+        raise ValueError('Expected image_backbone=dict(type=NAME, ...), got '
+                         f'{cfg!r}.')
+    scope, _, name = kind.partition('.') if isinstance(kind, str) else ('', '',
+                                                                        '')
+    if name:
+        _require(scope, kind)
+    if scope == 'timm':
+        return _build_timm(name, options)
+    if scope == 'torchvision':
+        return _build_torchvision(name, options), 'forward'
+    # Built in its own scope, so that it finds its own layers there.
+    scope = scope if name else 'mmaction'
+    return MODELS.build(dict(options, type=kind, _scope_=scope)), 'forward'
+
+
+def _require(package: str, kind: str) -> None:
+    if find_spec(package) is None:
+        raise ImportError(
+            f'image_backbone=dict(type={kind!r}) needs the package {package}, '
+            'which is not installed. ata_mm has an extra for timm, '
+            'torchvision and mmpretrain: pip install "ata_mm[timm]", and so '
+            'on. All need a torchvision that was built for the installed '
+            'torch.')
+
+
+def _build_timm(name: str, options: dict) -> Tuple[nn.Module, str]:
+    import timm
+    image = timm.create_model(name, **{'num_classes': 0, **options})
+    image.is_init = True  # its init_weights would undo pretrained=True
+    plain = not hasattr(image, 'forward_features')  # of features_only=True
+    return image, 'forward' if plain else 'forward_features'
+
+
+def _build_torchvision(name: str, options: dict) -> nn.Module:
+    from torchvision.models import get_model
+    image = get_model(name, **options)
+    for head in _TORCHVISION_HEADS:
+        if hasattr(image, head):
+            setattr(image, head, nn.Identity())
+    return image
