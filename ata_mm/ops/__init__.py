@@ -1,7 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Pure tensor functions on (B, T, N, C); nothing of OpenMMLab."""
 from .alignment import Alignment, align_frames
-from .matching import ExactMatcher
+from .matching import CoarseToFineMatcher, ExactMatcher
 from .similarity import neighbour_similarity
 
-__all__ = ['Alignment', 'ExactMatcher', 'align_frames', 'neighbour_similarity']
+__all__ = [
+    'Alignment', 'CoarseToFineMatcher', 'ExactMatcher', 'align_frames',
+    'neighbour_similarity'
+]

@@ -11,6 +11,8 @@ from .similarity import neighbour_similarity
 
 Matcher = Callable[..., Tensor]
 
+_MAX_SIMILARITIES = 2**26  # at a time: 256 MB
+
 
 class Alignment:
     """Routes of patches through a clip, one through every patch.
@@ -87,8 +89,10 @@ def align_frames(x: Tensor,
     Args:
         x (Tensor): Patch features of shape (B, T, N, C).
         matcher (Callable, optional): Maps similarities (..., N, N) to
-            permutations (..., N) that maximise their sum. Defaults to None,
-            an `ExactMatcher`.
+            permutations (..., N) that maximise their sum. One that needs but
+            few of the similarities has a method ``match_frames``, from
+            features (B, T, N, C) to permutations (B, T-1, N), which is called
+            instead. Defaults to None, an `ExactMatcher`.
         grid (tuple[int, int], optional): Height and width of the patch grid,
             passed on to the matcher as ``grid=`` when given. Defaults to None.
 
@@ -102,16 +106,30 @@ def align_frames(x: Tensor,
     """
     _check_input(x, grid)
     matcher = ExactMatcher() if matcher is None else matcher
-    similarity = neighbour_similarity(x)
-    options = {} if grid is None else dict(grid=grid)
-    matching = matcher(similarity, **options)
-    if (matching.shape != similarity.shape[:-1]
+    batch, frames, num, _ = x.shape
+    matching = _match(x, matcher, {} if grid is None else dict(grid=grid))
+    if (matching.shape != (batch, frames - 1, num)
             or matching.dtype != torch.int64):
         raise ValueError(
             'Expected the matcher to return int64 permutations of shape '
-            f'{tuple(similarity.shape[:-1])}, got {matching.dtype} of shape '
+            f'{(batch, frames - 1, num)}, got {matching.dtype} of shape '
             f'{tuple(matching.shape)} from {matcher!r}.')
     return Alignment(chain(matching))
+
+
+def _match(x: Tensor, matcher: Matcher, options: dict) -> Tensor:
+    """Permutations (B, T-1, N) of all neighbouring pairs of frames."""
+    if hasattr(matcher, 'match_frames'):
+        return matcher.match_frames(x, **options)
+    batch, frames, num, _ = x.shape
+    if frames == 1:
+        return x.new_empty(batch, 0, num, dtype=torch.int64)
+    # Several pairs at a time, so that large maps fit into memory.
+    step = max(1, _MAX_SIMILARITIES // (batch * num**2))
+    return torch.cat([
+        matcher(neighbour_similarity(x[:, start:start + step + 1]), **options)
+        for start in range(0, frames - 1, step)
+    ], 1)
 
 
 def _check_input(x: Tensor, grid: Optional[Tuple[int, int]]) -> None:

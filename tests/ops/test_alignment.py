@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from ata_mm.ops import Alignment, align_frames
+from ata_mm.ops import Alignment, ExactMatcher, align_frames, alignment
 from ata_mm.ops.reference import align_literal, dealign_literal
 
 
@@ -126,3 +126,30 @@ def test_refuses_features_of_another_clip():
     alignment = Alignment(torch.arange(4).expand(1, 3, 4))
     with pytest.raises(ValueError, match=r'\(1, 3, 4\), got \(1, 2, 4, 8\)'):
         alignment.align(torch.randn(1, 2, 4, 8))
+
+
+def test_large_maps_are_matched_a_few_pairs_at_a_time(monkeypatch):
+    x = torch.randn(2, 6, 9, 4)
+    at_once = align_frames(x).routes
+    monkeypatch.setattr(alignment, '_MAX_SIMILARITIES', 2 * 9 * 9 * 2)
+    sizes = []
+
+    def matcher(similarity):
+        sizes.append(similarity.shape[1])
+        return ExactMatcher()(similarity)
+
+    assert torch.equal(align_frames(x, matcher).routes, at_once)
+    assert sizes == [2, 2, 1]
+
+
+def test_a_matcher_of_features_is_given_features():
+    x = torch.randn(2, 3, 4, 5)
+
+    class Reverse:
+
+        def match_frames(self, features, grid):
+            assert features is x and grid == (2, 2)
+            return torch.arange(3, -1, -1).expand(2, 2, 4)
+
+    routes = align_frames(x, Reverse(), (2, 2)).routes
+    assert routes[0].tolist() == [[0, 1, 2, 3], [3, 2, 1, 0], [0, 1, 2, 3]]

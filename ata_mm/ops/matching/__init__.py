@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Matchers: similarities (..., N, N) -> permutations (..., N)."""
+from .coarse_to_fine import CoarseToFineMatcher
 from .exact import ExactMatcher, solve_lapx, solve_scipy
 
-__all__ = ['ExactMatcher', 'solve_lapx', 'solve_scipy']
+__all__ = ['CoarseToFineMatcher', 'ExactMatcher', 'solve_lapx', 'solve_scipy']

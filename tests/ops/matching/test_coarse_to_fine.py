@@ -1,0 +1,125 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import numpy as np
+import pytest
+import torch
+
+from ata_mm.datasets import render_clip
+from ata_mm.ops import (CoarseToFineMatcher, ExactMatcher, align_frames,
+                        neighbour_similarity)
+
+GRID = (24, 28)
+
+
+@pytest.fixture(scope='module')
+def clip():
+    """Patch features (2, 3, 24 * 28, 48) of two moving scenes."""
+    rng = np.random.default_rng(0)
+    height, width = (4 * side for side in GRID)
+    frames = [
+        render_clip(rng, label, 3, (width, height), (6., 9.))
+        for label in (0, 2)
+    ]
+    x = torch.from_numpy(np.stack(frames)).float() / 127.5 - 1
+    x = x.unflatten(3, (-1, 4)).unflatten(2, (-1, 4)).transpose(3, 4)
+    return x.flatten(4).flatten(2, 3)
+
+
+def matched(x, matching):
+    """Mean similarity of matched patches, (B, T-1)."""
+    similarity = neighbour_similarity(x)
+    return similarity.gather(-1, matching[..., None]).mean((2, 3))
+
+
+def stay(x):
+    """The identity, (B, T-1, N)."""
+    return torch.arange(x.shape[2]).expand(x.shape[0], x.shape[1] - 1, -1)
+
+
+@pytest.mark.parametrize('grid', [GRID, None])
+def test_has_most_of_what_an_exact_matching_gains(clip, grid):
+    found = matched(clip, CoarseToFineMatcher().match_frames(clip, grid))
+    best = matched(clip, ExactMatcher()(neighbour_similarity(clip)))
+    identity = matched(clip, stay(clip))
+    assert (found <= best + 1e-5).all()
+    assert (found - identity > 0.9 * (best - identity)).all()
+
+
+def test_the_same_from_similarities_as_from_features(clip):
+    matcher = CoarseToFineMatcher()
+    torch.testing.assert_close(
+        matched(clip, matcher(neighbour_similarity(clip), GRID)),
+        matched(clip, matcher.match_frames(clip, GRID)),
+        rtol=0,
+        atol=1e-3)
+
+
+@pytest.mark.parametrize('sweeps', [0, 1, 2, 3])
+def test_sweeps_never_lower_the_similarity(clip, sweeps):
+    before, after = (
+        matched(clip,
+                CoarseToFineMatcher(sweeps=n).match_frames(clip, GRID))
+        for n in (sweeps, sweeps + 1))
+    assert (after >= before - 1e-6).all()
+
+
+def test_never_worse_than_leaving_patches_in_place():
+    # Still but for noise: cells are better left where they are.
+    x = torch.randn(1, 1, 672, 8).repeat(1, 2, 1, 1)
+    x += 0.3 * torch.randn_like(x)
+    found = CoarseToFineMatcher(sweeps=0).match_frames(x, GRID)
+    assert matched(x, found) >= matched(x, stay(x))
+
+
+def test_identical_frames_stay_even_with_equal_patches():
+    x = torch.randn(1, 1, 60, 8).repeat(1, 3, 5, 1)
+    found = CoarseToFineMatcher(max_cells=100).match_frames(x, (15, 20))
+    assert torch.equal(found, stay(x))
+
+
+def test_optimal_on_small_grids(clip):
+    x = clip[:, :, :150]
+    similarity = neighbour_similarity(x)
+    found, best = CoarseToFineMatcher(), ExactMatcher()
+    torch.testing.assert_close(
+        matched(x, found(similarity)), matched(x, best(similarity)))
+
+
+@pytest.mark.parametrize('num, grid', [(1, (1, 1)), (323, (17, 19)),
+                                       (300, (15, 20))])
+@pytest.mark.parametrize('frames', [1, 2, 3])
+def test_a_permutation_of_any_number_of_patches(num, grid, frames):
+    x = torch.randn(2, frames, num, 6)
+    routes = align_frames(x, CoarseToFineMatcher(), grid).routes
+    assert torch.equal(routes.sort(-1).values[0, -1], torch.arange(num))
+
+
+def test_clips_of_a_batch_do_not_matter_to_each_other(clip):
+    matcher = CoarseToFineMatcher()
+    together = matcher.match_frames(clip, GRID)
+    assert torch.equal(together[1:], matcher.match_frames(clip[1:], GRID))
+
+
+def test_half_precision_is_matched_in_fp32(clip):
+    half = clip.bfloat16()
+    matcher = CoarseToFineMatcher()
+    assert torch.equal(
+        matcher.match_frames(half, GRID),
+        matcher.match_frames(half.float(), GRID))
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_refuses_what_is_not_finite(clip, value):
+    x = clip.clone()
+    x[1, 1, 5, 7] = value
+    with pytest.raises(ValueError, match='finite'):
+        align_frames(x, CoarseToFineMatcher(), GRID)
+
+
+def test_refuses_problems_that_are_not_square():
+    with pytest.raises(ValueError, match=r'\(\.\.\., N, N\)'):
+        CoarseToFineMatcher()(torch.rand(2, 4, 5))
+
+
+def test_refuses_groups_of_one():
+    with pytest.raises(ValueError, match='group_size >= 2'):
+        CoarseToFineMatcher(group_size=1)
