@@ -12,6 +12,8 @@ from .layout import Layout, StateDict, any_match, rename, substitute
 from .report import LoadReport
 from .vit_layouts import OURS
 
+_EMBEDDINGS = (r'(^|\.)(pos|time)_embed(ding)?$', )
+
 
 def convert_state_dict(state_dict: StateDict,
                        backbone: nn.Module) -> Tuple[StateDict, LoadReport]:
@@ -41,7 +43,7 @@ def convert_state_dict(state_dict: StateDict,
     for key, value in _placed(
             rename(state_dict, layout), target, layout, report).items():
         converted[key] = _fit(key, value, target[key], backbone, layout)
-        resized = key.endswith('_embed') and converted[key] is not value
+        resized = converted[key] is not value and any_match(_EMBEDDINGS, key)
         (report.interpolated if resized else report.loaded).append(key)
     _refuse_joint_attention(converted, target, layout)
     _start_missing(converted, target, layout, report)
@@ -100,7 +102,7 @@ def _fit(key: str, value: Tensor, own: Tensor, backbone: nn.Module,
         return resize_pos_embed(value, backbone.grid)
     if value.shape == own.shape:
         return value
-    if key.endswith('.pos_embed') and value.ndim == own.ndim == 3:
+    if any_match(_EMBEDDINGS, key) and value.ndim == 3:
         return resize_square_pos_embed(value, own.shape[1])
     if value.squeeze().shape == own.squeeze().shape:
         return value.view_as(own)  # a linear layer as 1 x 1 convolution

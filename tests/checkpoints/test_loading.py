@@ -33,7 +33,10 @@ def recognizer(num_classes=5, **options):
 
 
 def randomized(state_dict):
-    return {k: torch.randn_like(v) for k, v in state_dict.items()}
+    return {
+        k: torch.randn_like(v) if v.is_floating_point() else v
+        for k, v in state_dict.items()
+    }
 
 
 def official(num_classes=5):

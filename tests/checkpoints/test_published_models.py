@@ -1,0 +1,111 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Weights of real models of other packages compute the same in ours."""
+import pytest
+import torch
+from torch import nn
+
+from ata_mm.checkpoints import load_pretrained
+from ata_mm.models import ATATimeSformer
+from ata_mm.models.backbones.convnext import ConvNeXt
+from tests.checkpoints.test_image_layouts import Video
+
+ARCH = dict(depths=[2, 2, 6, 2], channels=[40, 80, 160, 320])  # atto
+
+
+def randomize(model):
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    model.eval()
+    return model
+
+
+def image_vit(embed_dims):
+    """A ViT of 4 x 4 patches with two blocks, for clips of one frame."""
+    return ATATimeSformer(
+        num_frames=1,
+        img_size=32,
+        patch_size=8,
+        embed_dims=embed_dims,
+        num_heads=3,
+        num_layers=2,
+        temporal=dict(type='TemporalAveraging')).eval()
+
+
+@torch.no_grad()
+def assert_same(ours, theirs, model, peer, size):
+    """After loading, both compute the same of an image."""
+    load_pretrained(model, peer.state_dict())
+    x = torch.randn(2, 3, size, size)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-4)
+
+
+def test_vit_of_timm():
+    timm = pytest.importorskip('timm')
+    peer = randomize(
+        timm.create_model(
+            'vit_tiny_patch16_224',
+            img_size=32,
+            patch_size=8,
+            embed_dim=24,
+            depth=2))
+    model = image_vit(24)
+    assert_same(lambda x: model(x[:, :, None]),
+                lambda x: peer.forward_features(x)[:, 0], model, peer, 32)
+
+
+def test_vit_of_mmpretrain():
+    models = pytest.importorskip('mmpretrain.models')
+    arch = dict(
+        embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=96)
+    peer = randomize(models.VisionTransformer(arch, img_size=32, patch_size=8))
+    model = image_vit(24)
+    assert_same(lambda x: model(x[:, :, None]), lambda x: peer(x)[0], model,
+                peer, 32)
+
+
+@pytest.mark.parametrize('conv_mlp', [False, True])
+def test_convnext_of_timm(conv_mlp):
+    timm = pytest.importorskip('timm')
+    peer = timm.create_model('convnext_atto', conv_mlp=conv_mlp)
+    model = Video(ConvNeXt(ARCH)).eval()
+    assert_same(model.image, peer.forward_features, model, randomize(peer), 64)
+
+
+@pytest.mark.parametrize('linear_pw_conv', [False, True])
+def test_convnext_of_mmpretrain(linear_pw_conv):
+    models = pytest.importorskip('mmpretrain.models')
+    peer = models.ConvNeXt('atto', linear_pw_conv=linear_pw_conv)
+    model = Video(ConvNeXt(ARCH, final_norm=True)).eval()
+    assert_same(lambda x: model.image(x).flatten(1), lambda x: peer(x)[0],
+                model, randomize(peer), 64)
+
+
+@pytest.mark.parametrize('name', [
+    'convnext_atto', 'swin_tiny_patch4_window7_224', 'mixer_s32_224',
+    'resnet18'
+])
+def test_models_of_timm_take_their_own_checkpoints(name):
+    timm = pytest.importorskip('timm')
+    source = timm.create_model(name).state_dict()
+    model = Video(timm.create_model(name, num_classes=0))
+    report = load_pretrained(model, source)
+    assert all(key.startswith(('head.', 'fc.')) for key in report.dropped)
+    assert len(report.loaded) == len(source) - 2
+
+
+def test_vit_of_timm_at_another_size():
+    timm = pytest.importorskip('timm')
+    source = timm.create_model('vit_tiny_patch16_224').state_dict()
+    model = Video(
+        timm.create_model('vit_tiny_patch16_224', img_size=384, num_classes=0))
+    assert load_pretrained(model, source).interpolated == ['image.pos_embed']
+
+
+def test_model_of_torchvision_takes_its_own_checkpoint():
+    torchvision = pytest.importorskip('torchvision')
+    image, peer = (torchvision.models.resnet18() for _ in range(2))
+    image.fc = nn.Identity()
+    report = load_pretrained(Video(image), peer.state_dict())
+    assert report.dropped == ['fc.weight', 'fc.bias']
+    assert torch.equal(image.layer4[1].conv2.weight,
+                       peer.layer4[1].conv2.weight)
