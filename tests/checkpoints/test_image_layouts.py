@@ -235,3 +235,11 @@ def test_offline_conversion_needs_no_model():
     load_pretrained(model, converted)
     assert torch.equal(model.image.stages[1][0].gamma,
                        state['stages.1.0.gamma'])
+
+
+def test_offline_conversion_leaves_untrained_modules_out():
+    model = nn.Module()
+    model.backbone = Video(ConvNeXt(ARCH))
+    converted, report = convert_checkpoint(convnext()[0], model)
+    assert report.left[0].startswith('temporal.0.')
+    assert all(key.startswith('backbone.image.') for key in converted)
