@@ -5,6 +5,11 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import List
 
+_LEAF = re.compile(
+    r'\.(weight|bias|running_mean|running_var|num_batches_tracked)$')
+# In the last segment, where fc1 is a name, only what is a number by itself.
+_INDEX = re.compile(r'\d+(?=\.)|(?<=\.)\d+$')
+
 
 @dataclass
 class LoadReport:
@@ -36,10 +41,10 @@ class LoadReport:
 
 
 def _row(what: str, keys: List[str]) -> str:
-    """The number of some keys and the layers they are in, by name, with a
-    star for every index."""
-    layers = (re.sub(r'\.(weight|bias)$', '', key) for key in keys)
-    names = dict.fromkeys(re.sub(r'\.\d+\b', '.*', name) for name in layers)
+    """The number of some keys, and the names of their layers, once for all
+    indices."""
+    layers = (_LEAF.sub('', key) for key in keys)
+    names = dict.fromkeys(_INDEX.sub('*', layer) for layer in layers)
     return textwrap.fill(
         f'{len(keys):6d} {what}: {", ".join(names)}',
         width=79,

@@ -1,9 +1,11 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pytest
 import torch
+from mmaction.registry import MODELS
 from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 
+from tests.checkpoints.test_image_layouts import ARCH, convnext
 from tests.checkpoints.test_loading import image_vit, official, recognizer
 
 
@@ -40,6 +42,23 @@ def test_image_model_loads_into_a_recognizer(loaded):
     block = loaded(source).backbone.blocks[1]
     assert torch.equal(block.temporal.attn.qkv.weight,
                        source['blocks.1.attn.qkv.weight'])
+
+
+def test_image_classifier_loads_into_a_recognizer(loaded):
+    source, state = convnext()
+    model = MODELS.build(
+        dict(
+            type='Recognizer3D',
+            backbone=dict(
+                type='ATAConvNeXt',
+                num_frames=2,
+                arch=ARCH,
+                head_dims=8,
+                img_size=32),
+            cls_head=dict(type='I3DHead', num_classes=5, in_channels=16)))
+    loaded(dict(model=source), model=model)
+    assert torch.equal(model.backbone.image.stages[1][1].gamma,
+                       state['stages.1.1.gamma'])
 
 
 def test_classifier_of_other_classes_is_left_out(loaded):

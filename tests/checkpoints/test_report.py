@@ -3,7 +3,8 @@ from ata_mm.checkpoints import LoadReport
 
 REPORT = LoadReport(
     'some layout',
-    loaded=['blocks.0.mlp.fc1.weight', 'blocks.11.mlp.fc1.bias', 'gamma'],
+    loaded=['blocks.0.mlp.fc1.weight', 'blocks.11.mlp.fc1.bias', 'pos_embed'],
+    interpolated=['image.layer2.3.bn1.running_mean'],
     left=['temporal.3.attn.qkv.weight'],
     dropped=['head.weight', 'head.bias'],
     head='left as initialised (5 classes here, 400 in the checkpoint)')
@@ -12,7 +13,8 @@ REPORT = LoadReport(
 def test_every_kind_is_counted_and_named():
     assert str(REPORT).splitlines() == [
         'Checkpoint layout: some layout. Parameters:',
-        '     3 loaded as they are: blocks.*.mlp.fc1, gamma',
+        '     3 loaded as they are: blocks.*.mlp.fc1, pos_embed',
+        '     1 interpolated: image.layer*.*.bn1',
         '     1 left as initialised: temporal.*.attn.qkv',
         '     2 of the checkpoint dropped: head',
         '  classifier: left as initialised (5 classes here, 400 in the '
