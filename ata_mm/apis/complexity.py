@@ -24,7 +24,7 @@ class Complexity:
             attention products; the matching is not among them.
         matchings (Counter): Pairs of frames matched, by patches a frame, N.
         similarity_macs (int): Multiply-accumulates of their N x N
-            similarities.
+            similarities; matchers of large maps need but a part of them.
     """
     parameters: int
     macs: int
