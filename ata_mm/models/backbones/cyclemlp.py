@@ -252,7 +252,7 @@ class CycleMLP(BaseModule):
         """
         check_images(x, self.in_channels, smallest=3)
         x = self.patch_embed(x.permute(0, 2, 3, 1))
-        x = x.contiguous()  # or else all of the first stage is strided
+        x = x.contiguous()  # or else the whole first stage is strided
         for part in self.network:
             x = part(x)
         return self.norm(x).permute(0, 3, 1, 2)

@@ -172,6 +172,14 @@ def test_block_pattern_names_the_blocks_and_nothing_else():
     assert all(isinstance(block, CycleBlock) for block in blocks)
 
 
+def test_features_lie_in_memory_with_the_channels_last():
+    model, maps = build(), []
+    for block in (model.network[0][0], model.norm):
+        block.register_forward_pre_hook(lambda _, args: maps.append(args[0]))
+    model(torch.randn(2, 3, 64, 64))
+    assert all(x.is_contiguous() for x in maps)
+
+
 def test_offsets_are_saved_as_officially():
     row, column = build().network[0][0].attn.sfc_w.offset.view(-1, 2).T
     assert row.tolist() == [0, 1, -1] * 5 + [0] and column.eq(0).all()
