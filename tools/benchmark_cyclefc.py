@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ata_mm.apis.launch import user_errors
 from ata_mm.apis.timing import paired_times, ratio_table
-from ata_mm.models.backbones.cyclemlp import CycleFC
+from ata_mm.models.backbones.cycle_fc import CycleFC
 
 STAGES = ((56, 64), (28, 128), (14, 320), (7, 512))
 

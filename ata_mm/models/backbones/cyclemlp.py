@@ -3,19 +3,17 @@
 
 Paper: "CycleMLP: A MLP-like Architecture for Dense Prediction",
 https://arxiv.org/abs/2107.10224. Official code, whose parameter names are
-kept: https://github.com/ShoufaChen/CycleMLP. There the shift of the channels
-is a deformable convolution; here it is a copy.
+kept: https://github.com/ShoufaChen/CycleMLP.
 """
-from typing import Optional, Tuple, Union
+from typing import Optional, Union
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from mmaction.registry import MODELS
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule, trunc_normal_init
 from torch import Tensor, nn
 
+from .cycle_fc import CycleFC
 from .divided_block import Mlp
 from .image_model import check_images, read_arch
 
@@ -40,83 +38,6 @@ ARCHS = dict(
         depths=[3, 4, 24, 3],
         channels=[96, 192, 384, 768],
         mlp_ratios=[4, 4, 4, 4]))
-
-
-class _CycleShift(torch.autograd.Function):
-    """See :func:`cycle_shift`; the gradient is shifted back."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, dim: int, step: int) -> Tensor:
-        ctx.dim, ctx.step = dim, step
-        last = x.shape[dim] - 1
-        out = x.clone()
-        # The first channel to look ahead, and the first to look behind.
-        ahead, behind = (1, 2) if step == 1 else (2, 1)
-        for first, to, start in ((ahead, 0, 1), (behind, 1, 0)):
-            source, target = x[..., first::3], out[..., first::3]
-            target.narrow(dim, to, last).copy_(source.narrow(dim, start, last))
-            target.select(dim, last * start).zero_()
-        return out
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> Tuple[Tensor, None, None]:
-        return _CycleShift.apply(grad, ctx.dim, -ctx.step), None, None
-
-
-def cycle_shift(x: Tensor, dim: int) -> Tensor:
-    """Let channel c see its neighbour at offset (0, 1, -1)[c % 3].
-
-    ``out[..., i, ..., c] = x[..., i + offset, ..., c]``, and 0 where that is
-    outside.
-
-    Args:
-        x (Tensor): Features (B, H, W, C).
-        dim (int): The axis to look along: 1 for H, 2 for W.
-
-    Returns:
-        Tensor: (B, H, W, C), to the bit the numbers of x.
-    """
-    return _CycleShift.apply(x, dim, 1)
-
-
-class CycleFC(nn.Conv2d):
-    """A 1x1 convolution over channels that are each shifted along one axis.
-
-    Args:
-        channels (int): Channels C, in and out.
-        dim (int): The axis of (B, H, W, C) to look along, 1 or 2.
-    """
-
-    def __init__(self, channels: int, dim: int) -> None:
-        super().__init__(channels, channels, 1)
-        self.dim = dim
-        # Checkpoints have the offsets; with them our keys are the official.
-        self.register_buffer('offset', self.offsets())
-
-    def offsets(self) -> Tensor:
-        """Row and column offset of each channel in turn: (1, 2C, 1, 1)."""
-        offsets = torch.zeros(self.in_channels, 2)
-        offsets[1::3, self.dim - 1] = 1
-        offsets[2::3, self.dim - 1] = -1
-        return offsets.view(1, -1, 1, 1)
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args,
-                              **kwargs) -> None:
-        """Refuse other offsets than ours, which would go unheeded."""
-        expected = self.offsets()
-        offset = state_dict.setdefault(f'{prefix}offset', expected)
-        if offset.shape == expected.shape and not torch.equal(
-                offset.to(expected), expected):
-            raise ValueError(
-                f'Expected {prefix}offset to cycle through 0, 1, -1 along the '
-                'axis of this layer, as in every published CycleMLP, got '
-                f'(row, column) {offset.view(-1, 2)[:3].tolist()}, ... .')
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H, W, C)."""
-        shifted = cycle_shift(x, self.dim)
-        return F.linear(shifted, self.weight.flatten(1), self.bias)
 
 
 class CycleMixer(nn.Module):

@@ -1,5 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""CycleMLP against its formulas, and CycleFC against torchvision."""
+"""CycleMLP against its formulas."""
 import copy
 from fnmatch import fnmatch
 
@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from mmaction.registry import MODELS
 
 from ata_mm.models import CycleMLP
-from ata_mm.models.backbones.cyclemlp import (CycleBlock, CycleFC, cycle_shift)
+from ata_mm.models.backbones.cyclemlp import CycleBlock
 
 ARCH = dict(depths=[1, 1, 2, 1], channels=[16, 32, 48, 64])
-SIZES = [(5, 7), (1, 4), (4, 1), (1, 1)]
 
 
 def build(arch=ARCH, **options):
@@ -23,17 +22,6 @@ def build(arch=ARCH, **options):
         if parameter.ndim == 1 and name.endswith('weight'):
             torch.nn.init.uniform_(parameter, 0.5, 1.5)
     return model.eval()
-
-
-def shift_literally(x, dim):
-    """:func:`cycle_shift`, place by place; dim is 1 or 2."""
-    out = torch.zeros_like(x)
-    for place in torch.cartesian_prod(*map(torch.arange, x.shape)).tolist():
-        seen = place[:]
-        seen[dim] += (0, 1, -1)[place[3] % 3]
-        if 0 <= seen[dim] < x.shape[dim]:
-            out[tuple(place)] = x[tuple(seen)]
-    return out
 
 
 def reference(x, weights, arch=ARCH):
@@ -76,7 +64,7 @@ def reference(x, weights, arch=ARCH):
 
 
 def shift_by_convolution(x, dim):
-    """:func:`cycle_shift` as a depthwise convolution with ones and zeros."""
+    """The shift of CycleFC as a depthwise convolution with ones and zeros."""
     channels = x.shape[-1]
     seen = torch.tensor([1, 2, 0]).repeat(channels)[:channels]
     kernel = F.one_hot(seen, 3).to(x).view(channels, 1, 1, 3)
@@ -85,44 +73,6 @@ def shift_by_convolution(x, dim):
     y = F.conv2d(
         x.movedim(-1, 1), kernel, padding=(2 - dim, dim - 1), groups=channels)
     return y.movedim(1, -1)
-
-
-@pytest.mark.parametrize('dim', [1, 2])
-@pytest.mark.parametrize('size', SIZES)
-@pytest.mark.parametrize('channels', [1, 3, 8])
-def test_shift_equals_a_loop_over_places(size, dim, channels):
-    x = torch.randn(2, *size, channels)
-    assert torch.equal(cycle_shift(x, dim), shift_literally(x, dim))
-
-
-@pytest.mark.parametrize('dim', [1, 2])
-@pytest.mark.parametrize('size', SIZES)
-def test_gradient_of_the_shift(size, dim):
-    x = torch.randn(1, *size, 4, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: cycle_shift(x, dim), x)
-    assert torch.autograd.gradgradcheck(lambda x: cycle_shift(x, dim), x)
-
-
-def test_shift_takes_any_strides():
-    x = torch.randn(2, 8, 5, 7).permute(0, 2, 3, 1)
-    assert torch.equal(cycle_shift(x, 1), shift_literally(x, 1))
-
-
-@pytest.mark.parametrize('dim', [1, 2])
-def test_cycle_fc_equals_deformable_convolution(dim):
-    ops = pytest.importorskip('torchvision.ops')
-    layer = CycleFC(7, dim)
-    x = torch.randn(2, 5, 6, 7, requires_grad=True)
-    theirs = ops.deform_conv2d(
-        x.permute(0, 3, 1, 2), layer.offset.expand(2, -1, 5, 6), layer.weight,
-        layer.bias).permute(0, 2, 3, 1)
-    inputs = (x, layer.weight, layer.bias)
-    torch.testing.assert_close(layer(x), theirs, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(
-        torch.autograd.grad(layer(x).square().sum(), inputs),
-        torch.autograd.grad(theirs.square().sum(), inputs),
-        atol=1e-4,
-        rtol=1e-4)
 
 
 @pytest.mark.parametrize('size', [(64, 64), (96, 64), (75, 101), (32, 32)])
