@@ -104,6 +104,13 @@ def align_frames(x: Tensor,
             more patches than the matcher solves; if grid does not hold N
             patches; if the matcher does not return permutations.
     """
+    if torch.compiler.is_compiling():  # one break in the graph instead of many
+        return torch.compiler.disable(_align_frames)(x, matcher, grid)
+    return _align_frames(x, matcher, grid)
+
+
+def _align_frames(x: Tensor, matcher: Optional[Matcher],
+                  grid: Optional[Tuple[int, int]]) -> Alignment:
     _check_input(x, grid)
     matcher = ExactMatcher() if matcher is None else matcher
     batch, frames, num, _ = x.shape
