@@ -13,6 +13,7 @@ from mmengine.model import ModuleList
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
+from ..temporal import AlignmentSharing
 from .base import VideoBackbone, chosen_blocks
 from .dry_run import (dry_run, find_blocks, find_layouts, find_output_layout,
                       last_feature, unused_parameters)
@@ -117,10 +118,11 @@ class ATABackbone(VideoBackbone):
             _build_temporal(temporal if i in chosen else other_temporal,
                             layout.channels, head_dims, num_frames, rates[i])
             for i, layout in enumerate(layouts))
+        self.sharing = AlignmentSharing()
         for i, layout in enumerate(layouts):
             if self.temporal[i].mixes_frames:  # others cost nothing
                 hook = TemporalHook(self.temporal, i, layout, num_frames,
-                                    with_cp)
+                                    with_cp, self.sharing)
                 self.image.get_submodule(
                     self.block_names[i]).register_forward_pre_hook(
                         hook, with_kwargs=True)
@@ -141,6 +143,7 @@ class ATABackbone(VideoBackbone):
             ValueError: If the clips have another shape than the model is for.
         """
         self._check_input(x)
+        self.sharing.reset()
         frames = x.transpose(1, 2).flatten(0, 1)  # (B*T, 3, H, W)
         features = self._features(frames)
         patches, grid = self.output_layout.split(features, self.num_frames)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..embeddings import sincos_embedding
+from ..temporal import AlignmentSharing
 from .base import VideoBackbone, chosen_blocks
 from .divided_block import DividedBlock
 
@@ -78,7 +79,7 @@ class ATATimeSformer(VideoBackbone):
         time_std (float): Scale at which the time embedding starts. Defaults
             to 0.02.
         with_cp (bool): Recompute the blocks in the backward pass to save
-            memory, their matchings included. Defaults to False.
+            memory, but not their matchings. Defaults to False.
         pretrained (str, optional): Path or URL for :func:`load_pretrained`;
             short for ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
             Defaults to None.
@@ -170,12 +171,15 @@ class ATATimeSformer(VideoBackbone):
         patches = self.patch_embed(x)  # (B, T, N, C)
         position = self.position_embedding()  # (1, T | 1, N, C)
         x = self._add_class_token(patches + position)  # (B, T, 1+N, C)
+        sharing = AlignmentSharing()
         for block in self.blocks:
+            alignment = sharing(block.temporal, x[:, :, 1:], position,
+                                self.grid)
+            inputs = x, position, self.grid, alignment
             if self.with_cp and self.training:
-                x = checkpoint(
-                    block, x, position, self.grid, use_reentrant=False)
+                x = checkpoint(block, *inputs, use_reentrant=False)
             else:
-                x = block(x, position, self.grid)
+                x = block(*inputs)
         return self.norm(x[:, :, 0].mean(1))
 
     def position_embedding(self) -> Tensor:

@@ -7,6 +7,7 @@ from mmaction.registry import MODELS
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
+from ata_mm.ops import Alignment
 from ..attention import SelfAttention
 
 
@@ -70,7 +71,8 @@ class DividedBlock(nn.Module):
     def forward(self,
                 x: Tensor,
                 position: Optional[Tensor] = None,
-                grid: Optional[Tuple[int, int]] = None) -> Tensor:
+                grid: Optional[Tuple[int, int]] = None,
+                alignment: Optional[Alignment] = None) -> Tensor:
         """Mix time, then space.
 
         Args:
@@ -79,6 +81,8 @@ class DividedBlock(nn.Module):
                 broadcastable to (B, T, N, C). Defaults to None.
             grid (tuple[int, int], optional): Height and width of the patch
                 grid. Defaults to None.
+            alignment (Alignment, optional): For the temporal module. Defaults
+                to None.
 
         Returns:
             Tensor: (B, T, 1+N, C).
@@ -86,7 +90,7 @@ class DividedBlock(nn.Module):
         if getattr(self.temporal, 'joins_frames', False):
             return split_frames(self._mix_space(join_frames(x)), x.shape[1])
         cls_token, patches = x[:, :, :1], x[:, :, 1:]
-        patches = self.temporal(patches, position, grid)
+        patches = self.temporal(patches, position, grid, alignment)
         return self._mix_space(torch.cat([cls_token, patches], dim=2))
 
     def _mix_space(self, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..layouts import Layout
+from ..temporal import AlignmentSharing
 
 
 class TemporalHook:
@@ -20,15 +21,18 @@ class TemporalHook:
         layout (Layout): The layout of the block's input.
         num_frames (int): Frames a clip, T.
         with_cp (bool): Recompute the temporal module in the backward pass.
+        sharing (AlignmentSharing): One for all hooks of a model.
     """
 
     def __init__(self, temporal: nn.ModuleList, index: int, layout: Layout,
-                 num_frames: int, with_cp: bool) -> None:
+                 num_frames: int, with_cp: bool,
+                 sharing: AlignmentSharing) -> None:
         self.temporal = temporal
         self.index = index
         self.layout = layout
         self.num_frames = num_frames
         self.with_cp = with_cp
+        self.sharing = sharing
 
     def __call__(self, block: nn.Module, args: tuple,
                  kwargs: dict) -> Tuple[tuple, dict]:
@@ -39,11 +43,12 @@ class TemporalHook:
         after an exchange between the frames of each clip."""
         module = self.temporal[self.index]
         patches, grid = self.layout.split(x, self.num_frames)
+        alignment = self.sharing(module, patches, None, grid)
+        inputs = patches, None, grid, alignment
         if self.with_cp and module.training:
-            patches = checkpoint(
-                module, patches, None, grid, use_reentrant=False)
+            patches = checkpoint(module, *inputs, use_reentrant=False)
         else:
-            patches = module(patches, grid=grid)
+            patches = module(*inputs)
         return self.layout.merge(patches, x)
 
 

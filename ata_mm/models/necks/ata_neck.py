@@ -7,6 +7,8 @@ from mmaction.utils import OptSampleList
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
+from ..temporal import AlignmentSharing
+
 
 @MODELS.register_module()
 class ATANeck(BaseModule):
@@ -102,8 +104,10 @@ class ATANeck(BaseModule):
         clips = x.unflatten(2, (-1, frames)).transpose(1, 2).flatten(0, 1)
         tokens = clips.flatten(3).permute(0, 2, 3, 1)  # (B*V/T, T, N, C)
         tokens = tokens.contiguous()
+        grid, sharing = tuple(x.shape[3:]), AlignmentSharing()
         for block in self.blocks:
-            tokens = block(tokens, grid=tuple(x.shape[3:]))
+            alignment = sharing(block, tokens, None, grid)
+            tokens = block(tokens, None, grid, alignment)
         tokens = tokens.reshape(x.shape[0], x.shape[2], -1, self.embed_dims)
         maps = tokens.permute(0, 3, 1, 2).contiguous()  # (B, C, V, N)
         return maps.view(x.shape), dict()

@@ -4,7 +4,7 @@
 Paper: "Alignment-guided Temporal Attention for Video Action Recognition",
 NeurIPS 2022, Sec. 3.3, Algorithms 1 and 2.
 """
-from typing import Optional, Tuple
+from typing import Optional, Tuple, Union
 
 from mmaction.registry import MODELS
 from torch import Tensor
@@ -48,13 +48,18 @@ class ATA(TemporalAttention):
         dealign (bool): Put patches back after attention. False is the
             paper's ablation (Table 3): the stream goes on in route order,
             in which frame 0 keeps its own. Defaults to True.
+        share_alignment (int | str): How many blocks in a row follow the
+            routes that the first of them finds, or 'stage', all blocks of the
+            same grid. Not in the paper. Defaults to 1: every block matches
+            its own input.
         route_encoding (bool): See :class:`TemporalAttention`. Along a route,
             attention otherwise knows the place of a patch only as far as the
             features tell it. Defaults to False.
         init_cfg (dict, optional): As in mmengine. Defaults to None.
 
     Raises:
-        ValueError: If ``match_on`` is unknown; if it is 'content', or
+        ValueError: If ``match_on`` or ``share_alignment`` is unknown; if
+            ``match_on`` is 'content', ``share_alignment`` is not 1 or
             ``route_encoding`` is on, while ``dealign`` is off: the next block
             could not tell the place of a patch.
     """
@@ -69,6 +74,7 @@ class ATA(TemporalAttention):
                  matcher: Optional[dict] = None,
                  match_on: str = 'tokens',
                  dealign: bool = True,
+                 share_alignment: Union[int, str] = 1,
                  route_encoding: bool = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(embed_dims, num_heads, drop_path_rate, num_frames,
@@ -86,6 +92,8 @@ class ATA(TemporalAttention):
                 'route_encoding=True codes the place of each patch, which '
                 'needs the patches in their own order. Use dealign=True, or '
                 'route_encoding=False with dealign=False.')
+        _check_sharing(share_alignment, dealign)
+        self.share_alignment = share_alignment
         self.matcher = MATCHERS.build(matcher or dict(type='ExactMatcher'))
         self.match_on = match_on
         self.dealign = dealign
@@ -102,7 +110,8 @@ class ATA(TemporalAttention):
     def forward(self,
                 x: Tensor,
                 position: Optional[Tensor] = None,
-                grid: Optional[Tuple[int, int]] = None) -> Tensor:
+                grid: Optional[Tuple[int, int]] = None,
+                alignment: Optional[Alignment] = None) -> Tensor:
         """Let the frames exchange what they have along each route.
 
         Args:
@@ -112,11 +121,14 @@ class ATA(TemporalAttention):
             grid (tuple[int, int], optional): Height and width of the patch
                 grid, for ``route_encoding`` and for matchers that use it.
                 Defaults to None.
+            alignment (Alignment, optional): The routes to take. Defaults to
+                None, those of `alignment`.
 
         Returns:
             Tensor: (B, T, N, C); in route order if ``dealign`` is off.
         """
-        alignment = self.alignment(x, position, grid)
+        if alignment is None:
+            alignment = self.alignment(x, position, grid)
         aligned = alignment.align(x)
         code = self.route_code(x, grid, alignment.align)
         if not self.dealign:
@@ -124,3 +136,15 @@ class ATA(TemporalAttention):
         # The residual stays in the frames' own order: the same sum as
         # aligning and de-aligning the whole stream, with less memory moved.
         return x + alignment.dealign(self.branch(aligned, code))
+
+
+def _check_sharing(share_alignment: Union[int, str], dealign: bool) -> None:
+    if share_alignment != 'stage' and (not isinstance(share_alignment, int)
+                                       or share_alignment < 1):
+        raise ValueError("Expected share_alignment='stage' or a number of "
+                         f'blocks from 1, got {share_alignment!r}.')
+    if share_alignment != 1 and not dealign:
+        raise ValueError(
+            'share_alignment hands routes on to the next blocks, which need '
+            'the patches in their own order. Use dealign=True, or '
+            'share_alignment=1 with dealign=False.')

@@ -13,6 +13,7 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from ata_mm.ops import Alignment
 from ..attention import SelfAttention
 from ..embeddings import patch_places, route_embedding
 
@@ -156,7 +157,8 @@ class TemporalAttention(BaseModule):
     def forward(self,
                 x: Tensor,
                 position: Optional[Tensor] = None,
-                grid: Optional[Tuple[int, int]] = None) -> Tensor:
+                grid: Optional[Tuple[int, int]] = None,
+                alignment: Optional[Alignment] = None) -> Tensor:
         """Let the frames exchange what they have at each place.
 
         Args:
@@ -165,6 +167,7 @@ class TemporalAttention(BaseModule):
                 signature. Defaults to None.
             grid (tuple[int, int], optional): Height and width of the patch
                 grid, for ``route_encoding``. Defaults to None.
+            alignment (Alignment, optional): Not used. Defaults to None.
 
         Returns:
             Tensor: (B, T, N, C).

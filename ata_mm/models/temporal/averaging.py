@@ -6,6 +6,8 @@ from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from ata_mm.ops import Alignment
+
 
 @MODELS.register_module()
 class TemporalAveraging(BaseModule):
@@ -36,6 +38,7 @@ class TemporalAveraging(BaseModule):
     def forward(self,
                 x: Tensor,
                 position: Optional[Tensor] = None,
-                grid: Optional[Tuple[int, int]] = None) -> Tensor:
+                grid: Optional[Tuple[int, int]] = None,
+                alignment: Optional[Alignment] = None) -> Tensor:
         """(B, T, N, C) -> the same tensor; other arguments are not used."""
         return x

@@ -10,6 +10,8 @@ from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from ata_mm.ops import Alignment
+
 
 @MODELS.register_module()
 class JointAttention(BaseModule):
@@ -42,7 +44,8 @@ class JointAttention(BaseModule):
     def forward(self,
                 x: Tensor,
                 position: Optional[Tensor] = None,
-                grid: Optional[Tuple[int, int]] = None) -> Tensor:
+                grid: Optional[Tuple[int, int]] = None,
+                alignment: Optional[Alignment] = None) -> Tensor:
         """Refuse: a block that calls this does not know joint attention.
 
         Raises:

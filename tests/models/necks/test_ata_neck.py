@@ -79,7 +79,7 @@ def test_matcher_gets_the_grid():
     module = neck(temporal=AVERAGING)
     seen = []
     module.blocks[0].register_forward_hook(
-        lambda *call: seen.append(call[2]['grid']), with_kwargs=True)
+        lambda module, inputs, _: seen.append(inputs[2]))
     module(torch.randn(1, 64, 4, 2, 3))
     assert seen == [(2, 3)]
 
