@@ -16,12 +16,12 @@ imitating ``pkg_resources`` would take more code than it saves.
 """
 from . import (checkpoint_globals, checkpoint_urls, config_scope,
                localizers_drn, mmcv_lite_warning, multimodal,
-               recognizer2d_neck)
+               recognizer2d_neck, testing_views)
 from .require_mmcv import require_mmcv
 
-# The last one imports mmaction.models, which the first ones make possible.
+# The last two import mmaction.models, which the first ones make possible.
 _SHIMS = (mmcv_lite_warning, localizers_drn, multimodal, checkpoint_globals,
-          checkpoint_urls, config_scope, recognizer2d_neck)
+          checkpoint_urls, config_scope, recognizer2d_neck, testing_views)
 
 
 def apply() -> None:
