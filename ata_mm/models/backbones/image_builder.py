@@ -6,6 +6,8 @@ from typing import Tuple
 from mmaction.registry import MODELS
 from torch import nn
 
+_EXTRAS = ('timm', 'torchvision', 'mmpretrain')
+
 # Where torchvision's models keep what comes after their features.
 _TORCHVISION_HEADS = ('classifier', 'fc', 'head', 'heads')
 
@@ -49,12 +51,12 @@ def build_image_backbone(cfg: dict) -> Tuple[nn.Module, str]:
 
 def _require(package: str, kind: str) -> None:
     if find_spec(package) is None:
+        extra = f'ata_mm[{package}]' if package in _EXTRAS else package
         raise ImportError(
             f'image_backbone=dict(type={kind!r}) needs the package {package}, '
-            'which is not installed. ata_mm has an extra for timm, '
-            'torchvision and mmpretrain: pip install "ata_mm[timm]", and so '
-            'on. All need a torchvision that was built for the installed '
-            'torch.')
+            f'which is not installed: pip install "{extra}". timm, torchvision'
+            ' and mmpretrain need the torchvision that was built for the '
+            'installed torch.')
 
 
 def _build_timm(name: str, options: dict) -> Tuple[nn.Module, str]:

@@ -1,0 +1,26 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import pytest
+
+from ata_mm.models.backbones.base import VideoBackbone, chosen_blocks
+
+
+def test_pretrained_is_short_for_init_cfg():
+    cfg = dict(type='Pretrained', checkpoint='a.pth')
+    assert VideoBackbone(pretrained='a.pth').init_cfg == cfg
+
+
+def test_refuses_two_sources_of_weights():
+    with pytest.raises(ValueError, match='got both'):
+        VideoBackbone(pretrained='a.pth', init_cfg=dict(type='Normal'))
+
+
+@pytest.mark.parametrize('choice, expected', [('all', [0, 1, 2]),
+                                              ([0, 2], [0, 2]), ((), [])])
+def test_chosen_blocks(choice, expected):
+    assert list(chosen_blocks(choice, 3)) == expected
+
+
+@pytest.mark.parametrize('choice', ['first', [3], [-1]])
+def test_refuses_blocks_that_are_not_there(choice):
+    with pytest.raises(ValueError, match='from 0 to 2'):
+        chosen_blocks(choice, 3)

@@ -1,0 +1,36 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+from importlib.util import find_spec
+
+import pytest
+from mmaction.models import ResNet
+from mmengine.registry import init_default_scope
+
+from ata_mm.models import ConvNeXt
+from ata_mm.models.backbones.image_builder import build_image_backbone
+
+
+@pytest.mark.parametrize('kind', ['ResNet', 'mmaction.ResNet', ResNet])
+@pytest.mark.parametrize('scope', ['mmaction', 'mmengine'])
+def test_builds_from_mmaction2_in_any_default_scope(kind, scope):
+    init_default_scope(scope)
+    image, method = build_image_backbone(dict(type=kind, depth=18))
+    assert type(image) is ResNet and method == 'forward'
+
+
+def test_builds_our_own():
+    cfg = dict(type='ConvNeXt', arch=dict(depths=[1], channels=[8]))
+    assert type(build_image_backbone(cfg)[0]) is ConvNeXt
+    assert cfg['type'] == 'ConvNeXt'  # a config is read, not used up
+
+
+@pytest.mark.parametrize('package', ['timm', 'torchvision', 'mmpretrain'])
+def test_says_what_to_install(package):
+    if find_spec(package):
+        pytest.skip(f'{package} is installed')
+    with pytest.raises(ImportError, match=rf'pip install "ata_mm\[{package}'):
+        build_image_backbone(dict(type=f'{package}.resnet18'))
+
+
+def test_refuses_a_config_without_type():
+    with pytest.raises(ValueError, match='type=NAME'):
+        build_image_backbone(dict(depth=18))
