@@ -7,7 +7,7 @@ head finds the views of each video by itself. Validation with a batch of videos
 then fails too. So all views are handed over as those of one video.
 
 Upstream: no report is known; the assertion is in
-https://github.com/open-mmlab/mmaction2/blob/v1.2.0/mmaction/models/recognizers/recognizer3d.py#L59
+https://github.com/open-mmlab/mmaction2/blob/v1.2.0/mmaction/models/recognizers/recognizer3d.py#L60
 """  # noqa: E501
 from functools import wraps
 from typing import Callable, Optional

@@ -74,8 +74,7 @@ def test_training_is_left_alone(inputs):
 
 def test_stock_method_wants_one_video(inputs):
     with pytest.raises(AssertionError, match='only compatible'):
-        Recognizer3D.extract_feat.__wrapped__(
-            build(4), inputs, test_mode=True)
+        Recognizer3D.extract_feat.__wrapped__(build(4), inputs, test_mode=True)
 
 
 def test_second_call_changes_nothing():

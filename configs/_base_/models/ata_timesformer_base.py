@@ -10,7 +10,11 @@ model = dict(
         num_heads=12,
         num_layers=12,
         drop_path_rate=0.1,
-        temporal=dict(type='ATA')),
+        temporal=dict(type='ATA'),
+        # ImageNet-21K, with timm's keys; a local path serves too.
+        pretrained=  # noqa: E251
+        'https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-vitjx/jx_vit_base_patch16_224_in21k-e5005f0a.pth'  # noqa: E501
+    ),
     cls_head=dict(
         type='TimeSformerHead',
         num_classes=400,
@@ -20,4 +24,6 @@ model = dict(
         type='ActionDataPreprocessor',
         mean=[127.5, 127.5, 127.5],
         std=[127.5, 127.5, 127.5],
-        format_shape='NCTHW'))
+        format_shape='NCTHW'),
+    # As many views at a time as there are clips in training.
+    test_cfg=dict(max_testing_views=8))

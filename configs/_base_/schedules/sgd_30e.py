@@ -1,5 +1,6 @@
 # Sec. 4.1: SGD, 30 epochs, x0.1 at epochs 21 and 27, 64 clips a step; no
-# weight decay on the class token and the embeddings.
+# weight decay on the class token and the embeddings. The paper says so of its
+# ViT; for ConvNeXt and CycleMLP it gives no other schedule.
 train_cfg = dict(
     type='EpochBasedTrainLoop', max_epochs=30, val_begin=1, val_interval=1)
 val_cfg = dict(type='ValLoop')

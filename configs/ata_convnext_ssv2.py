@@ -1,0 +1,9 @@
+# ATA on ConvNeXt-Base, Something-Something V2, 32 frames, 3 x 1 views. Not in
+# the paper, whose ConvNeXt is trained on Kinetics-400 only.
+_base_ = [
+    '_base_/models/ata_convnext_base.py',
+    '_base_/datasets/something_something_v2_32f.py',
+    '_base_/schedules/sgd_30e.py', '_base_/default_runtime.py'
+]
+
+model = dict(backbone=dict(num_frames=32), cls_head=dict(num_classes=174))
