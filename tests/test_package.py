@@ -96,7 +96,7 @@ def test_constraints_cover_what_is_required(setup_cfg):
     assert names((ROOT / 'constraints.txt').read_text()) == required
 
 
-@pytest.mark.parametrize('name', ['configs', 'tools'])
+@pytest.mark.parametrize('name', ['configs', 'model-index.yml', 'tools'])
 def test_mim_finds_the_files(name):
     package = Path(ata_mm.__file__).parent
     assert (package / '.mim' / name).resolve() == ROOT / name
