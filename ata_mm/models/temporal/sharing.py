@@ -2,6 +2,7 @@
 """One alignment for several blocks of a forward pass."""
 from typing import Optional, Tuple
 
+import torch
 from torch import Tensor, nn
 
 from ata_mm.ops import Alignment
@@ -42,11 +43,23 @@ class AlignmentSharing:
 
         Returns:
             Alignment | None: None for a module that does not align.
+
+        Raises:
+            ValueError: If an alignment that several modules share is asked for
+                in a backward pass, that is in a recomputation.
         """
         if not hasattr(module, 'alignment'):
             return None
         problem = (*x.shape[:3], grid)
         share = module.share_alignment
+        # Blocks are recomputed last to first: the first of those that share
+        # is not known yet, and routes would be others than in the forward.
+        if share != 1 and torch._C._current_graph_task_id() != -1:
+            raise ValueError(
+                'Expected share_alignment=1 where the image model recomputes '
+                f'its blocks in the backward pass, got {share!r}. Or use '
+                'with_cp=True of the backbone, and not the activation '
+                'checkpointing of the image model.')
         if problem != self._problem or self._uses == share:
             self._alignment = module.alignment(x, position, grid)
             self._problem, self._uses = problem, 0

@@ -201,6 +201,16 @@ def test_gradients_with_recomputation_equal_those_without(how):
         torch.testing.assert_close(ours.grad, theirs.grad)
 
 
+def test_refuses_to_share_alignments_in_a_recomputation():
+    image = dict(type=MapModel, recompute=dict(use_reentrant=False))
+    cfg = dict(type='ATA', share_alignment=2)
+    model = ATABackbone(
+        image, 'blocks.*', 4, img_size=32, head_dims=8, temporal=cfg)
+    loss = model.train()(clips()).square().mean()
+    with pytest.raises(ValueError, match='with_cp=True of the backbone'):
+        loss.backward()
+
+
 def test_resnet_recomputes_its_blocks():
     one = dict(num_stages=1, out_indices=(0, ), strides=(1, ), dilations=(1, ))
     image = dict(RESNET, depth=50, **one)
