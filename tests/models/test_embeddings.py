@@ -38,7 +38,7 @@ def routes(*places):
 def test_code_of_a_route_is_its_places_and_its_steps():
     code = route_embedding(routes((0, 3), (2, 2), (2, 0)), (4, 5), 48)
     place, step = code[0, :, 0].chunk(2, dim=-1)
-    table = sincos_embedding((4, 5), 24).unflatten(0, (4, 5))
+    table = 2 * sincos_embedding((4, 5), 24).unflatten(0, (4, 5))
     expected = [table[0, 3], table[2, 2], table[2, 0]]
     torch.testing.assert_close(place, torch.stack(expected))
     torch.testing.assert_close(step[0], table[0, 0])
