@@ -30,7 +30,8 @@ val_pipeline = [
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs')
 ]
-# 3 x 1 views: three crops of one clip. Set num_clips to 4 for 3 x 4 views.
+# 3 x 1 views: three crops of one clip. For 3 x 4 views, test with
+# --cfg-options test_dataloader.dataset.pipeline.1.num_clips=4
 test_pipeline = [
     dict(type='DecordInit'),
     dict(type='SampleFrames', test_mode=True, **clip),
