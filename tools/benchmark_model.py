@@ -1,19 +1,22 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Time ATATimeSformer against MMAction2's TimeSformer.
+"""Time the temporal modellings against each other in whole backbones.
 
 ``python tools/benchmark_model.py [VIDEO]`` runs ViT-B/16 on 8 frames of 224 x
-224 pixels with each temporal modelling in turn, round after round in one
-process, and prints medians and the median of the ratios of each round as a
-Markdown table. All models have the same weights where they share them.
+224 pixels with each temporal modelling in turn, MMAction2's TimeSformer
+first, round after round in one process, and prints medians and the median of
+the ratios of each round as a Markdown table. ``--model convnext --arch tiny``
+and ``--model cyclemlp --arch b1`` do so with the other backbones of the paper.
+All models have the same weights where they share them.
 """
 import argparse
 from functools import partial
-from typing import Callable, Dict
+from typing import Callable, Dict, Optional
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
 import torch
 from benchmark_matching import read_clips
 from mmaction.models import TimeSformer
+from mmaction.registry import MODELS
 from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
 from torch import Tensor, nn
@@ -27,8 +30,15 @@ from ata_mm.models import ATATimeSformer
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description="Time ATATimeSformer against MMAction2's TimeSformer")
+        description='Time the temporal modellings against each other')
     parser.add_argument('video', nargs='?', help='default: a rendered one')
+    parser.add_argument(
+        '--model',
+        choices=['vit', 'convnext', 'cyclemlp'],
+        default='vit',
+        help='backbone (vit)')
+    parser.add_argument(
+        '--arch', help='size of convnext (base) or cyclemlp (b5)')
     parser.add_argument('--batch', type=int, default=1, help='clips (1)')
     parser.add_argument(
         '--interval',
@@ -45,9 +55,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build_models() -> Dict[str, nn.Module]:
+def vit_models() -> Dict[str, nn.Module]:
     """ViT-B/16 models of the same weights, by name; the peer first."""
-    init_default_scope('mmaction')
     peer = TimeSformer(num_frames=8, img_size=224, patch_size=16)
     peer.init_weights()
     for layer in peer.transformer_layers.layers:
@@ -61,6 +70,43 @@ def build_models() -> Dict[str, nn.Module]:
     return models
 
 
+def image_models(name: str, arch: Optional[str]) -> Dict[str, nn.Module]:
+    """Models of the same weights around an image backbone, by name."""
+    matcher = dict(type='CoarseToFineMatcher')
+    temporals = {
+        'TemporalAveraging':
+        dict(type='TemporalAveraging'),
+        'TemporalAttention':
+        dict(type='TemporalAttention', zero_init=False),
+        'ATA':
+        dict(type='ATA', zero_init=False, matcher=matcher),
+        "ATA, share_alignment='stage'":
+        dict(
+            type='ATA',
+            zero_init=False,
+            matcher=matcher,
+            share_alignment='stage')
+    }
+    options = {'arch': arch} if arch else {}
+    models, weights = {}, {}
+    for label, temporal in temporals.items():
+        model = MODELS.build(
+            dict(type=name, num_frames=8, temporal=temporal, **options))
+        model.load_state_dict({**model.state_dict(), **weights})
+        weights = model.state_dict()
+        models[f'{name}, {label}'] = model
+    return models
+
+
+def build_models(name: str, arch: Optional[str]) -> Dict[str, nn.Module]:
+    """What is timed, by name; the first is the unit of the ratios."""
+    init_default_scope('mmaction')
+    if name == 'vit':
+        return vit_models()
+    classes = dict(convnext='ATAConvNeXt', cyclemlp='ATACycleMLP')
+    return image_models(classes[name], arch)
+
+
 def step(model: nn.Module, x: Tensor, train: bool) -> None:
     """One pass forward, and backward in training."""
     if train:
@@ -71,12 +117,13 @@ def step(model: nn.Module, x: Tensor, train: bool) -> None:
             model(x)
 
 
-def ways(x: Tensor, train: bool) -> Dict[str, Callable[[], None]]:
-    """What is timed, by name; the first is the unit of the ratios."""
+def ways(models: Dict[str, nn.Module], x: Tensor,
+         train: bool) -> Dict[str, Callable[[], None]]:
+    """What is timed, by name."""
     return {
         name: partial(step,
                       model.to(x.device).train(train), x, train)
-        for name, model in build_models().items()
+        for name, model in models.items()
     }
 
 
@@ -88,9 +135,10 @@ def main() -> None:
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     with user_errors():
         clips = read_clips(args.video, args.batch, args.interval)
+        models = build_models(args.model, args.arch)
     x = clips.permute(0, 4, 1, 2, 3).contiguous().to(device)
     bar = ProgressBar(args.rounds)
-    times = paired_times(ways(x, args.train), args.rounds, bar.update)
+    times = paired_times(ways(models, x, args.train), args.rounds, bar.update)
     what = 'forward and backward' if args.train else 'forward'
     print(f'\n\n{what}, clips {tuple(x.shape)}, fp32 on {device}, '
           f'{torch.get_num_threads()} threads, {args.rounds} rounds\n')

@@ -50,6 +50,10 @@ class DenseSimilarity:
         """How much more each row likes one column than another: (P, N)."""
         return self.similarity[:, :, first] - self.similarity[:, :, second]
 
+    def matched(self, matching: Tensor) -> Tensor:
+        """Similarity of each row to the column it is matched to: (P, N)."""
+        return self.similarity.gather(2, matching[..., None]).squeeze(2)
+
 
 class FeatureSimilarity:
     """Similarities computed from features when they are asked for.
@@ -84,6 +88,11 @@ class FeatureSimilarity:
         direction = self.target[:, first] - self.target[:, second]
         return (self.source @ direction[..., None]).squeeze(-1)
 
+    def matched(self, matching: Tensor) -> Tensor:
+        """Similarity of each row to the column it is matched to: (P, N)."""
+        target = _take(self.target, matching[:, None]).squeeze(1)
+        return torch.linalg.vecdot(self.source, target)
+
 
 Similarity = Union[DenseSimilarity, FeatureSimilarity]
 
@@ -94,11 +103,11 @@ class CoarseToFineMatcher:
     1. Square cells of patches are matched exactly, then the patches within
        matched cells. Where that is no better than leaving every patch in its
        place, or the grid has no such cells, the start is the identity.
-    2. Sweeps: patches are sorted by how much more they resemble one patch of
-       the other frame than another, two drawn at random, and cut into groups
-       of neighbours in that order, which are alike. Each group is matched
-       anew, exactly, to the patches that it holds already. The frames of a
-       pair take turns in being sorted.
+    2. Sweeps: the patches that are matched worst are sorted by how much more
+       they resemble one patch of the other frame than another, two drawn at
+       random, and cut into groups of neighbours in that order, which are
+       alike. Each group is matched anew, exactly, to the patches that it
+       holds already. The frames of a pair take turns in being sorted.
 
     Every step keeps a permutation and never lowers the total similarity, so
     that the result is never worse than the identity. About O(N * group_size *
@@ -109,8 +118,10 @@ class CoarseToFineMatcher:
     Optimal where there are at most ``max_cells`` patches.
 
     Args:
-        sweeps (int): Defaults to 8.
-        group_size (int): Patches in a group. Defaults to 56.
+        sweeps (int): Defaults to 4.
+        group_size (int): Patches in a group. Defaults to 80.
+        active (float): Share of the patches that a sweep matches anew.
+            Defaults to 0.3.
         max_cells (int): Most cells in step 1. Defaults to 256.
 
     Raises:
@@ -118,21 +129,26 @@ class CoarseToFineMatcher:
     """
 
     def __init__(self,
-                 sweeps: int = 8,
-                 group_size: int = 56,
+                 sweeps: int = 4,
+                 group_size: int = 80,
+                 active: float = 0.3,
                  max_cells: int = 256) -> None:
         if sweeps < 0 or group_size < 2 or max_cells < 1:
             raise ValueError(
                 'Expected sweeps >= 0, group_size >= 2 and max_cells >= 1, '
                 f'got {sweeps}, {group_size} and {max_cells}.')
+        if not 0 < active <= 1:
+            raise ValueError(f'Expected 0 < active <= 1, got {active}.')
         self.sweeps = sweeps
         self.group_size = group_size
+        self.active = active
         self.max_cells = max_cells
         self.exact = ExactMatcher()
 
     def __repr__(self) -> str:
         return (f'CoarseToFineMatcher(sweeps={self.sweeps}, '
-                f'group_size={self.group_size}, max_cells={self.max_cells})')
+                f'group_size={self.group_size}, active={self.active}, '
+                f'max_cells={self.max_cells})')
 
     def __call__(self, similarity: Tensor, grid: Grid = None) -> Tensor:
         """Match by similarities that are at hand.
@@ -181,11 +197,9 @@ class CoarseToFineMatcher:
         if matching.numel() == 0 or num <= self.max_cells:
             return matching
         for _ in range(self.sweeps):
-            first, second = torch.randint(num, (2, ), generator=draw).tolist()
-            order = similarity.contrast(first, second).argsort(-1)
-            cut = int(torch.randint(self.group_size, (), generator=draw))
-            for groups in _groups(order, self.group_size, cut):
-                matching = self._improve(similarity, matching, groups)
+            pair = torch.randint(num, (2, ), generator=draw).tolist()
+            groups = self._alike(similarity, matching, *pair)
+            matching = self._improve(similarity, matching, groups)
             similarity, matching = similarity.transposed(), invert(matching)
         return invert(matching) if self.sweeps % 2 else matching
 
@@ -202,8 +216,20 @@ class CoarseToFineMatcher:
         if cells.shape[1] > 1:
             rows = cells.expand(len(coarse), -1, -1)
             coarse = self._improve(similarity, coarse, rows)
-        gain = _mean(similarity, coarse) - _mean(similarity, matching)
-        return torch.where(gain > _ROUNDING, coarse, matching)
+        gain = similarity.matched(coarse) - similarity.matched(matching)
+        better = gain.mean(1, keepdim=True) > _ROUNDING
+        return torch.where(better, coarse, matching)
+
+    def _alike(self, similarity: Similarity, matching: Tensor, first: int,
+               second: int) -> Tensor:
+        """The worst matched patches in groups (P, K, s) of alike ones."""
+        num = matching.shape[1]
+        size = min(self.group_size, num)
+        count = max(1, int(self.active * num) // size)
+        worst = similarity.matched(matching).topk(
+            count * size, largest=False, sorted=False).indices
+        contrast = similarity.contrast(first, second).gather(1, worst)
+        return worst.gather(1, contrast.argsort(1)).unflatten(1, (count, size))
 
     def _improve(self, similarity: Similarity, matching: Tensor,
                  rows: Tensor) -> Tensor:
@@ -226,18 +252,6 @@ def _take(x: Tensor, index: Tensor) -> Tensor:
     return taken.view(*index.shape, -1)
 
 
-def _groups(order: Tensor, size: int, cut: int) -> Tuple[Tensor, ...]:
-    """Cut (P, N) patches in order into groups (P, K, s) of neighbours.
-
-    All groups have ``size`` patches but the first and the last.
-    """
-    first, rest = order[:, :cut], order[:, cut:]
-    whole = rest.shape[1] // size * size
-    middle, last = rest[:, :whole], rest[:, whole:]
-    groups = (first[:, None], middle.unflatten(1, (-1, size)), last[:, None])
-    return tuple(group for group in groups if group.shape[-1] > 1)
-
-
 def _cells(grid: Grid, num: int, max_cells: int) -> Optional[Tensor]:
     """Patches (K, m) of the smallest square cells that are few enough."""
     if num <= max_cells:
@@ -252,10 +266,3 @@ def _cells(grid: Grid, num: int, max_cells: int) -> Optional[Tensor]:
                                                     width // side, side)
             return patches.transpose(1, 2).reshape(-1, side**2)
     return None
-
-
-def _mean(similarity: Similarity, matching: Tensor) -> Tensor:
-    """Mean similarity of a matching, (P, N) -> (P, 1)."""
-    rows = identity(*matching.shape, device=matching.device)
-    matched = similarity.blocks(rows[..., None], matching[..., None])
-    return matched.flatten(1).mean(1, keepdim=True)

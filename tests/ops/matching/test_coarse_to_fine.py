@@ -35,9 +35,10 @@ def stay(x):
     return torch.arange(x.shape[2]).expand(x.shape[0], x.shape[1] - 1, -1)
 
 
-@pytest.mark.parametrize('grid', [GRID, None])
-def test_has_most_of_what_an_exact_matching_gains(clip, grid):
-    found = matched(clip, CoarseToFineMatcher().match_frames(clip, grid))
+@pytest.mark.parametrize('grid, sweeps', [(GRID, 4), (None, 12)])
+def test_has_most_of_what_an_exact_matching_gains(clip, grid, sweeps):
+    matcher = CoarseToFineMatcher(sweeps=sweeps)
+    found = matched(clip, matcher.match_frames(clip, grid))
     best = matched(clip, ExactMatcher()(neighbour_similarity(clip)))
     identity = matched(clip, stay(clip))
     assert (found <= best + 1e-5).all()
@@ -120,6 +121,12 @@ def test_refuses_problems_that_are_not_square():
         CoarseToFineMatcher()(torch.rand(2, 4, 5))
 
 
-def test_refuses_groups_of_one():
-    with pytest.raises(ValueError, match='group_size >= 2'):
-        CoarseToFineMatcher(group_size=1)
+@pytest.mark.parametrize('option', [
+    dict(group_size=1),
+    dict(active=0.),
+    dict(sweeps=-1),
+    dict(max_cells=0),
+])
+def test_refuses_options_out_of_range(option):
+    with pytest.raises(ValueError, match=f'Expected .*{next(iter(option))}'):
+        CoarseToFineMatcher(**option)
