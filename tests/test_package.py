@@ -75,11 +75,13 @@ def test_import_loads_no_more_packages_than_mmaction():
     sys.version_info < (3, 10), reason='no sys.stdlib_module_names')
 def test_what_is_imported_is_declared(setup_cfg):
     declared = names(setup_cfg['options']['install_requires'])
-    declared |= names(setup_cfg['options.extras_require']['lite'])
+    for extra in setup_cfg['options.extras_require'].values():
+        declared |= names(extra)
     owners = packages_distributions()
     for module in set(imported_modules()) - set(sys.stdlib_module_names):
         if module != 'ata_mm':
-            assert declared & names('\n'.join(owners[module])), module
+            owner = owners.get(module, [module])  # itself, not installed
+            assert declared & names('\n'.join(owner)), module
 
 
 def test_mmcv_is_left_to_the_user(setup_cfg):
@@ -87,13 +89,25 @@ def test_mmcv_is_left_to_the_user(setup_cfg):
     assert not required & {'mmcv', 'mmcv-lite', 'mmcv-full'}
 
 
-def test_constraints_cover_what_is_required(setup_cfg):
+@pytest.mark.parametrize('file, extras', [
+    ('constraints.txt', ('lite', 'tests')),
+    ('constraints-integrations.txt',
+     ('lite', 'tests', 'timm', 'torchvision', 'mmpretrain')),
+])
+def test_constraints_cover_what_is_required(setup_cfg, file, extras):
     required = names(setup_cfg['options']['install_requires'])
-    required |= names(setup_cfg['options.extras_require']['lite'])
-    required |= names(setup_cfg['options.extras_require']['tests'])
+    for extra in extras:
+        required |= names(setup_cfg['options.extras_require'][extra])
     # Both packages named opencv install the same folder.
     required |= {'opencv-contrib-python'}
-    assert names((ROOT / 'constraints.txt').read_text()) == required
+    assert names((ROOT / file).read_text()) == required
+
+
+def test_environments_differ_in_torch_alone():
+    main, other = (
+        set(re.findall(r'^[\w.-]+==.+', (ROOT / file).read_text(), re.M))
+        for file in ('constraints.txt', 'constraints-integrations.txt'))
+    assert names('\n'.join(main - other)) == {'torch'}
 
 
 @pytest.mark.parametrize('name', ['configs', 'model-index.yml', 'tools'])

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Run the tests in .venv, which is created first if need be. Arguments are
 # passed on to pytest, for example: bash tools/run_tests.sh tests/ops -k exact
+# With --integrations first: in .venv-integrations, which has timm, mmpretrain
+# and torchvision, and another version of torch.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source tools/setup_env.sh
+source tools/setup_env.sh "${1:-}"
+if [ "${1:-}" = --integrations ]; then shift; fi
 
 # Small problems in several processes: more threads only get in the way.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"

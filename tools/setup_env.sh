@@ -2,8 +2,21 @@
 # Create .venv in the checkout, with ata_mm and the tested versions of what it
 # needs. Nothing is done when it is already complete.
 #
-#   bash tools/setup_env.sh      create or update it
-#   source tools/setup_env.sh    the same, and activate it
+#   bash tools/setup_env.sh                    create or update it
+#   source tools/setup_env.sh                  the same, and activate it
+#   bash tools/setup_env.sh --integrations     .venv-integrations instead: with
+#                                              timm, mmpretrain, torchvision,
+#                                              and the torch that they go with
+
+if [ "${1:-}" = --integrations ]; then
+    _ata_venv=.venv-integrations
+    _ata_constraints=constraints-integrations.txt
+    _ata_more=,timm,torchvision,mmpretrain
+else
+    _ata_venv=.venv
+    _ata_constraints=constraints.txt
+    _ata_more=
+fi
 
 _ata_say() { echo "[setup_env] $*" >&2; }
 
@@ -25,51 +38,51 @@ sys.exit(sys.version_info < (3, 8))' 2>/dev/null; then
 _ata_create_venv() {
     local python
     python=$(_ata_find_python) || return
-    _ata_say "creating .venv with $python ($("$python" --version 2>&1))"
-    rm -rf .venv
-    "$python" -m venv .venv
+    _ata_say "creating $_ata_venv with $python ($("$python" --version 2>&1))"
+    rm -rf "$_ata_venv"
+    "$python" -m venv "$_ata_venv"
 }
 
-# mmcv and mmcv-lite share one folder: a full mmcv put into .venv is kept.
+# mmcv and mmcv-lite share one folder: a full mmcv put into it is kept.
 _ata_extras() {
-    if .venv/bin/python -m pip show --quiet mmcv 2>/dev/null; then
+    if "$_ata_venv/bin/python" -m pip show --quiet mmcv 2>/dev/null; then
         _ata_say 'keeping the installed mmcv, mmcv-lite is not needed'
-        echo tests
+        echo "tests$_ata_more"
     else
-        echo lite,tests
+        echo "lite,tests$_ata_more"
     fi
 }
 
 _ata_install() {
-    local constraints=(-c constraints.txt)
-    if ! .venv/bin/python -c 'import sys
+    local constraints=(-c "$_ata_constraints")
+    if ! "$_ata_venv/bin/python" -c 'import sys
 sys.exit(sys.version_info < (3, 11))'; then
         _ata_say 'the tested versions need Python 3.11, taking what pip finds'
         constraints=()
     fi
     _ata_say 'installing ata_mm and its dependencies (minutes, first time)'
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    "$_ata_venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         ${constraints[@]+"${constraints[@]}"} -e ".[$(_ata_extras)]"
 }
 
 # The stamp is written last, so that an interrupted run is taken up again. The
 # folder is part of it, as an environment cannot be moved.
-_ata_stamp() { { pwd && cat setup.cfg constraints.txt; } | cksum; }
+_ata_stamp() { { pwd && cat setup.cfg "$_ata_constraints"; } | cksum; }
 
 _ata_setup_env() (
     cd "$1" || exit
     stamp=$(_ata_stamp)
-    if [ "$stamp" = "$(cat .venv/stamp 2>/dev/null)" ] &&
-        .venv/bin/python -c '' 2>/dev/null; then
+    if [ "$stamp" = "$(cat "$_ata_venv/stamp" 2>/dev/null)" ] &&
+        "$_ata_venv/bin/python" -c '' 2>/dev/null; then
         exit 0
     fi
-    if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    if ! "$_ata_venv/bin/python" -m pip --version >/dev/null 2>&1; then
         _ata_create_venv || exit
     fi
     _ata_install || exit
-    echo "$stamp" >.venv/stamp
-    _ata_say "ready: $PWD/.venv"
+    echo "$stamp" >"$_ata_venv/stamp"
+    _ata_say "ready: $PWD/$_ata_venv"
 )
 
 _ata_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-_ata_setup_env "$_ata_root" && source "$_ata_root/.venv/bin/activate"
+_ata_setup_env "$_ata_root" && source "$_ata_root/$_ata_venv/bin/activate"
