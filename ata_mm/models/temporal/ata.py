@@ -4,14 +4,20 @@
 Paper: "Alignment-guided Temporal Attention for Video Action Recognition",
 NeurIPS 2022, Sec. 3.3, Algorithms 1 and 2.
 """
+from functools import lru_cache
 from typing import Optional, Tuple, Union
 
 from mmaction.registry import MODELS
+from mmengine.logging import print_log
 from torch import Tensor
 
-from ata_mm.ops import Alignment, align_frames
+from ata_mm.ops import (Alignment, CoarseToFineMatcher, ExactMatcher,
+                        align_frames)
+from ata_mm.ops.alignment import Matcher
 from ata_mm.registry import MATCHERS
 from .attention import TemporalAttention
+
+_MAX_EXACT = 1024
 
 
 @MODELS.register_module()
@@ -36,8 +42,10 @@ class ATA(TemporalAttention):
         zero_init (bool): See :class:`TemporalAttention`. Defaults to True.
         time_bias_std (float, optional): See :class:`TemporalAttention`.
             Defaults to None.
-        matcher (dict): Config of a matcher in ``ata_mm.registry.MATCHERS``.
-            Defaults to ``dict(type='ExactMatcher')``.
+        matcher (dict, optional): Config of a matcher in
+            ``ata_mm.registry.MATCHERS``. Defaults to None: 'ExactMatcher', the
+            paper's, up to 1024 patches a frame, and 'CoarseToFineMatcher'
+            beyond, where an exact solve takes longer than a network.
         match_on (str): What is compared. 'tokens': the input of this module,
             as in the paper. 'content': the input less the position and time
             embedding that the backbone added at its entrance, which otherwise
@@ -94,7 +102,7 @@ class ATA(TemporalAttention):
                 'route_encoding=False with dealign=False.')
         _check_sharing(share_alignment, dealign)
         self.share_alignment = share_alignment
-        self.matcher = MATCHERS.build(matcher or dict(type='ExactMatcher'))
+        self.matcher = None if matcher is None else MATCHERS.build(matcher)
         self.match_on = match_on
         self.dealign = dealign
 
@@ -105,7 +113,8 @@ class ATA(TemporalAttention):
         """The routes that ``forward`` takes for the same arguments."""
         if self.match_on == 'content' and position is not None:
             x = x.detach() - position.detach()
-        return align_frames(x, self.matcher, grid)
+        matcher = self.matcher or _default_matcher(x.shape[2])
+        return align_frames(x, matcher, grid)
 
     def forward(self,
                 x: Tensor,
@@ -136,6 +145,18 @@ class ATA(TemporalAttention):
         # The residual stays in the frames' own order: the same sum as
         # aligning and de-aligning the whole stream, with less memory moved.
         return x + alignment.dealign(self.branch(aligned, code))
+
+
+@lru_cache(maxsize=None)  # so that it says once what it chose
+def _default_matcher(num_patches: int) -> Matcher:
+    if num_patches <= _MAX_EXACT:
+        return ExactMatcher()
+    matcher = CoarseToFineMatcher()
+    print_log(
+        f'ATA matches {num_patches} patches a frame by {matcher}; an exact '
+        "matching, matcher=dict(type='ExactMatcher'), would take long.",
+        logger='current')
+    return matcher
 
 
 def _check_sharing(share_alignment: Union[int, str], dealign: bool) -> None:
