@@ -6,7 +6,8 @@ where the fault is found. A shim has two functions: ``needed()`` looks, and
 ``apply()`` mends; both may be called any number of times. :func:`apply` runs
 them, those first that ``mmaction.models`` needs to be imported at all.
 :mod:`ata_mm.compat.cpu_distributed` needs the config of a run, so the entry
-points call it instead.
+points call it instead; :mod:`ata_mm.compat.mmpretrain_multimodal` concerns
+models of mmpretrain, so what builds those does.
 
 Two faults need no shim: mmaction imports ``importlib_metadata`` without
 declaring it, and mmengine imports ``pkg_resources``, which setuptools has

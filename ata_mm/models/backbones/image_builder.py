@@ -1,10 +1,12 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Image backbones of OpenMMLab, timm and torchvision from their configs."""
 from importlib.util import find_spec
-from typing import Tuple
+from typing import Tuple, Union
 
 from mmaction.registry import MODELS
 from torch import nn
+
+from ata_mm.compat import mmpretrain_multimodal
 
 _EXTRAS = ('timm', 'torchvision', 'mmpretrain')
 
@@ -16,12 +18,13 @@ def build_image_backbone(cfg: dict) -> Tuple[nn.Module, str]:
     """Build a model of images from a config.
 
     Args:
-        cfg (dict): Its ``type`` is ``NAME`` or ``mmaction.NAME`` for our
-            models and MMAction2's, ``SCOPE.NAME`` for those of another
-            OpenMMLab package such as mmpretrain, ``timm.NAME`` for
-            ``timm.create_model`` without classifier, ``torchvision.NAME`` for
-            ``torchvision.models.get_model`` with an identity as classifier,
-            or a class. The rest are arguments of the model.
+        cfg (dict): Its ``type`` is ``NAME`` for our models and MMAction2's,
+            ``SCOPE.NAME`` for those of another OpenMMLab package such as
+            mmpretrain, ``timm.NAME`` for ``timm.create_model`` without
+            classifier, ``torchvision.NAME`` for
+            ``torchvision.models.get_model`` with an identity as classifier;
+            or a class, or the full name of one. The rest are arguments of the
+            model.
 
     Returns:
         tuple[nn.Module, str]: The model, and which method of it gives the
@@ -36,17 +39,29 @@ def build_image_backbone(cfg: dict) -> Tuple[nn.Module, str]:
     if kind is None:
         raise ValueError('Expected image_backbone=dict(type=NAME, ...), got '
                          f'{cfg!r}.')
-    scope, _, name = kind.partition('.') if isinstance(kind, str) else ('', '',
-                                                                        '')
-    if name:
-        _require(scope, kind)
+    scope, name = _split_scope(kind)
     if scope == 'timm':
         return _build_timm(name, options)
     if scope == 'torchvision':
         return _build_torchvision(name, options), 'forward'
+    if scope == 'mmpretrain':
+        mmpretrain_multimodal.apply()
     # Built in its own scope, so that it finds its own layers there.
-    scope = scope if name else 'mmaction'
-    return MODELS.build(dict(options, type=kind, _scope_=scope)), 'forward'
+    return MODELS.build(dict(options, type=name, _scope_=scope)), 'forward'
+
+
+def _split_scope(kind: Union[str, type]) -> Tuple[str, Union[str, type]]:
+    """The package, or MMAction2 where that has no models by short names."""
+    if not isinstance(kind, str) or '.' not in kind:
+        return 'mmaction', kind
+    scope, name = kind.split('.', 1)
+    _require(scope, kind)
+    if scope == 'ata_mm' and '.' not in name:
+        return 'mmaction', name
+    if scope in ('timm', 'torchvision') or ('.' not in name and
+                                            find_spec(f'{scope}.registry')):
+        return scope, name
+    return 'mmaction', kind
 
 
 def _require(package: str, kind: str) -> None:

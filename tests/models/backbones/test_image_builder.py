@@ -2,6 +2,7 @@
 from importlib.util import find_spec
 
 import pytest
+import torch
 from mmaction.models import ResNet
 from mmengine.registry import init_default_scope
 
@@ -9,7 +10,8 @@ from ata_mm.models import ConvNeXt
 from ata_mm.models.backbones.image_builder import build_image_backbone
 
 
-@pytest.mark.parametrize('kind', ['ResNet', 'mmaction.ResNet', ResNet])
+@pytest.mark.parametrize(
+    'kind', ['ResNet', 'mmaction.ResNet', 'mmaction.models.ResNet', ResNet])
 @pytest.mark.parametrize('scope', ['mmaction', 'mmengine'])
 def test_builds_from_mmaction2_in_any_default_scope(kind, scope):
     init_default_scope(scope)
@@ -17,10 +19,16 @@ def test_builds_from_mmaction2_in_any_default_scope(kind, scope):
     assert type(image) is ResNet and method == 'forward'
 
 
-def test_builds_our_own():
-    cfg = dict(type='ConvNeXt', arch=dict(depths=[1], channels=[8]))
+@pytest.mark.parametrize('kind', ['ConvNeXt', 'ata_mm.ConvNeXt'])
+def test_builds_our_own(kind):
+    cfg = dict(type=kind, arch=dict(depths=[1], channels=[8]))
     assert type(build_image_backbone(cfg)[0]) is ConvNeXt
-    assert cfg['type'] == 'ConvNeXt'  # a config is read, not used up
+    assert cfg['type'] == kind  # a config is read, not used up
+
+
+def test_builds_a_class_by_its_full_name():
+    image, _ = build_image_backbone(dict(type='torch.nn.Identity'))
+    assert type(image) is torch.nn.Identity
 
 
 @pytest.mark.parametrize('package', ['timm', 'torchvision', 'mmpretrain'])
