@@ -15,6 +15,8 @@ def install(tmp_path):
         (tmp_path / 'transformers.py').touch()
         layers = tmp_path / 'timm' / 'models' / 'layers.py'
         layers.parent.mkdir(parents=True)
+        for folder in layers.parents[:2]:  # or a timm that is there is taken
+            (folder / '__init__.py').touch()
         layers.write_text('' if timm else 'raise ImportError')
         return tmp_path
 

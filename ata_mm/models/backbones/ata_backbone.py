@@ -52,7 +52,8 @@ class ATABackbone(VideoBackbone):
         img_size (int | tuple[int, int]): Height and width in pixels. Models
             whose features are maps take other sizes too. Defaults to 224.
         temporal (dict): The temporal module. Defaults to
-            ``dict(type='ATA')``.
+            ``dict(type='ATA', route_encoding=True)``: few image models have
+            features that tell where a patch is.
         temporal_blocks (str | Sequence[int]): Blocks that get ``temporal``:
             'all', or their indices among those that ``blocks`` matches.
             Defaults to 'all'.
@@ -111,7 +112,7 @@ class ATABackbone(VideoBackbone):
         _freeze(self.image, unused_parameters(self.image, run.output))
 
         chosen = chosen_blocks(temporal_blocks, len(layouts))
-        temporal = temporal or dict(type='ATA')
+        temporal = temporal or dict(type='ATA', route_encoding=True)
         other_temporal = other_temporal or dict(type='TemporalAttention')
         rates = np.linspace(0, drop_path_rate, len(layouts)).tolist()
         self.temporal = ModuleList(

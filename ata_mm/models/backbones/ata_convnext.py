@@ -1,6 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """ConvNeXt with a temporal module before each block."""
-from typing import Union
+from typing import Optional, Union
 
 from mmaction.registry import MODELS
 
@@ -21,6 +21,8 @@ class ATAConvNeXt(ATABackbone):
         final_norm (bool): Return what the official classifier takes, the
             normalised mean over each frame. Defaults to False, the last
             feature map.
+        temporal (dict): The temporal module. Defaults to
+            ``dict(type='ATA')``, the paper's.
         options: Other arguments of `ATABackbone`.
 
     Raises:
@@ -32,6 +34,7 @@ class ATAConvNeXt(ATABackbone):
                  arch: Union[str, dict] = 'base',
                  drop_path_rate: float = 0.,
                  final_norm: bool = False,
+                 temporal: Optional[dict] = None,
                  **options) -> None:
         image_backbone = dict(
             type=ConvNeXt,
@@ -43,5 +46,6 @@ class ATAConvNeXt(ATABackbone):
             ConvNeXt.block_pattern,
             num_frames,
             layout='NCHW',
+            temporal=temporal or dict(type='ATA'),
             drop_path_rate=drop_path_rate,
             **options)

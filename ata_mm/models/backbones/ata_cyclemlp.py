@@ -1,6 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """CycleMLP with a temporal module before each block."""
-from typing import Union
+from typing import Optional, Union
 
 from mmaction.registry import MODELS
 
@@ -18,6 +18,8 @@ class ATACycleMLP(ATABackbone):
         drop_path_rate (float): Stochastic depth of the last block and of the
             temporal module before it, growing linearly from 0 at the first.
             Defaults to 0.
+        temporal (dict): The temporal module. Defaults to
+            ``dict(type='ATA')``, the paper's.
         options: Other arguments of `ATABackbone`.
 
     Raises:
@@ -28,6 +30,7 @@ class ATACycleMLP(ATABackbone):
                  num_frames: int,
                  arch: Union[str, dict] = 'b5',
                  drop_path_rate: float = 0.,
+                 temporal: Optional[dict] = None,
                  **options) -> None:
         image_backbone = dict(
             type=CycleMLP, arch=arch, drop_path_rate=drop_path_rate)
@@ -36,5 +39,6 @@ class ATACycleMLP(ATABackbone):
             CycleMLP.block_pattern,
             num_frames,
             layout='NHWC',
+            temporal=temporal or dict(type='ATA'),
             drop_path_rate=drop_path_rate,
             **options)

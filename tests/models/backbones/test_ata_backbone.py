@@ -344,3 +344,15 @@ def test_takes_a_number_of_heads_instead():
 def test_refuses_an_output_that_is_not_there(output, match):
     with pytest.raises(ValueError, match=match):
         build(MapModel, output=output)
+
+
+@pytest.mark.parametrize('name, coded', [('ATABackbone', True),
+                                         ('ATAConvNeXt', False)])
+def test_routes_are_coded_by_default_but_in_the_papers_models(name, coded):
+    options = dict(num_frames=4, img_size=32)
+    if name == 'ATABackbone':
+        options.update(image_backbone=RESNET, blocks='layer4.*')
+    else:
+        options.update(arch=dict(depths=[1], channels=[32]))
+    model = MODELS.build(dict(type=name, **options))
+    assert model.temporal[0].route_encoding is coded
