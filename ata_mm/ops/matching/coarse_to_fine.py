@@ -118,7 +118,7 @@ class CoarseToFineMatcher:
     Optimal where there are at most ``max_cells`` patches.
 
     Args:
-        sweeps (int): Defaults to 4.
+        sweeps (int): Defaults to 6.
         group_size (int): Patches in a group. Defaults to 80.
         active (float): Share of the patches that a sweep matches anew.
             Defaults to 0.3.
@@ -129,7 +129,7 @@ class CoarseToFineMatcher:
     """
 
     def __init__(self,
-                 sweeps: int = 4,
+                 sweeps: int = 6,
                  group_size: int = 80,
                  active: float = 0.3,
                  max_cells: int = 256) -> None:
