@@ -118,8 +118,8 @@ class CoarseToFineMatcher:
     Optimal where there are at most ``max_cells`` patches.
 
     Args:
-        sweeps (int): Defaults to 6.
-        group_size (int): Patches in a group. Defaults to 80.
+        sweeps (int): Defaults to 3.
+        group_size (int): Patches in a group. Defaults to 240.
         active (float): Share of the patches that a sweep matches anew.
             Defaults to 0.3.
         max_cells (int): Most cells in step 1. Defaults to 256.
@@ -129,8 +129,8 @@ class CoarseToFineMatcher:
     """
 
     def __init__(self,
-                 sweeps: int = 6,
-                 group_size: int = 80,
+                 sweeps: int = 3,
+                 group_size: int = 240,
                  active: float = 0.3,
                  max_cells: int = 256) -> None:
         if sweeps < 0 or group_size < 2 or max_cells < 1:
