@@ -147,9 +147,12 @@ def test_default_matcher_is_exact_where_that_is_quick(num, matcher):
     assert isinstance(_default_matcher(num), matcher)
 
 
-def test_default_matcher_says_once_what_it_does_to_large_maps(capsys):
+def test_default_matcher_says_once_what_it_does_to_large_maps(monkeypatch):
+    said = []
+    monkeypatch.setattr('ata_mm.models.temporal.ata.print_log',
+                        lambda text, logger: said.append(text))
     _default_matcher.cache_clear()
     module, x = ATA(8, 1), torch.randn(1, 2, 1056, 8)
     for _ in range(2):
         module(x, grid=(32, 33))
-    assert capsys.readouterr().out.count('1056 patches a frame') == 1
+    assert ['1056 patches a frame' in text for text in said] == [True]
