@@ -12,9 +12,12 @@ from ata_mm.models.temporal import AlignmentSharing
 class Add(nn.Module):
     """A temporal module that adds a number to the patches it gets."""
 
+    calls = 0
+
     def forward(self, x, position, grid, alignment):
         self.seen = tuple(x.shape), grid
-        return x + 1
+        self.calls += 1
+        return (x + 1)**2
 
 
 @pytest.fixture
@@ -42,6 +45,17 @@ def test_calls_the_module_that_stands_in_the_list_now(hook, temporal):
     temporal[1].forward = lambda x, *options: x + 5
     (x, ), _ = hook(None, (torch.zeros(4, 21, 6), ), {})
     assert x.max() == 5
+
+
+@pytest.mark.parametrize('with_cp, training, calls', [(False, True, 1),
+                                                      (True, False, 1),
+                                                      (True, True, 2)])
+def test_recomputes_in_training(hook, temporal, with_cp, training, calls):
+    hook.with_cp = with_cp
+    temporal.train(training)
+    x = torch.zeros(4, 21, 6, requires_grad=True)
+    hook.mix_frames(x).sum().backward()
+    assert temporal[1].calls == calls
 
 
 @pytest.mark.parametrize('args, kwargs, expected', [
