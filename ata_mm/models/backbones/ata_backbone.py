@@ -187,6 +187,11 @@ def _build_temporal(cfg: dict, channels: int, head_dims: int, num_frames: int,
         drop_path_rate=drop_path_rate)
     # Found whatever the default scope of the run is.
     module = MODELS.build({'_scope_': 'mmaction', **cfg}, default_args=given)
+    if getattr(module, 'joins_frames', False):
+        raise ValueError(
+            f'Expected a temporal module that is a layer, got {cfg}, which '
+            'widens the spatial attention of ATATimeSformer. Use '
+            'TemporalAveraging, TemporalAttention or ATA here.')
     if module.mixes_frames and not whole and 'num_heads' not in cfg:
         raise ValueError(
             'Expected head_dims to divide the channels of every block, got '

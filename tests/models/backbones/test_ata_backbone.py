@@ -356,3 +356,8 @@ def test_routes_are_coded_by_default_but_in_the_papers_models(name, coded):
         options.update(arch=dict(depths=[1], channels=[32]))
     model = MODELS.build(dict(type=name, **options))
     assert model.temporal[0].route_encoding is coded
+
+
+def test_refuses_joint_attention_when_it_is_built():
+    with pytest.raises(ValueError, match='TemporalAveraging'):
+        resnet('JointAttention')
