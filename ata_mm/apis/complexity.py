@@ -3,7 +3,7 @@
 import copy
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 from mmengine.config import Config
@@ -62,10 +62,19 @@ def count_complexity(
         for name, flops in counter.get_flop_counts().items()
     }
     # The names of the model itself and of the counter's total have no dot.
-    left_out = sum(counts[name] for name, module in model.named_modules()
-                   if name in counts and type(module).__name__ in without)
+    left_out = sum(counts.get(name, 0) for name in _of_types(model, without))
     result.macs = (counter.get_total_flops() - left_out) // 2
     return result
+
+
+def _of_types(model: nn.Module, types: Sequence[str]) -> List[str]:
+    """Names of the modules of some types, but not of those within them."""
+    found: List[str] = []
+    for name, module in model.named_modules():
+        within = any(name.startswith(f'{outer}.') for outer in found)
+        if type(module).__name__ in types and not within:
+            found.append(name)
+    return found
 
 
 def view_shape(cfg: Config,

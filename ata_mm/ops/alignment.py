@@ -104,9 +104,14 @@ def align_frames(x: Tensor,
             more patches than the matcher solves; if grid does not hold N
             patches; if the matcher does not return permutations.
     """
-    if torch.compiler.is_compiling():  # one break in the graph instead of many
+    if _is_compiling():  # one break in the graph instead of many
         return torch.compiler.disable(_align_frames)(x, matcher, grid)
     return _align_frames(x, matcher, grid)
+
+
+def _is_compiling() -> bool:
+    is_compiling = getattr(torch.compiler, 'is_compiling', None)
+    return is_compiling is not None and is_compiling()  # torch >= 2.3
 
 
 def _align_frames(x: Tensor, matcher: Optional[Matcher],

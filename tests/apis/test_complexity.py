@@ -3,8 +3,9 @@ import pytest
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config, ConfigDict
+from torch import nn
 
-from ata_mm.apis.complexity import count_complexity, view_shape
+from ata_mm.apis.complexity import (_of_types, count_complexity, view_shape)
 
 BACKBONES = dict(
     vit=dict(type='ATATimeSformer', in_channels=768),
@@ -124,3 +125,9 @@ def test_view_may_be_given():
 def test_view_that_nothing_tells_is_asked_for():
     with pytest.raises(ValueError, match='--shape T H W'):
         view_shape(Config(dict(model=ConfigDict())))
+
+
+def test_types_within_left_out_types_are_left_out_once():
+    inner = nn.Sequential(nn.Sequential(nn.Linear(2, 2)), nn.Linear(2, 2))
+    types = ['Sequential', 'Linear']
+    assert _of_types(nn.ModuleList([inner]), types) == ['0']

@@ -179,7 +179,7 @@ class ATABackbone(VideoBackbone):
 
 def _build_temporal(cfg: dict, channels: int, head_dims: int, num_frames: int,
                     drop_path_rate: float) -> nn.Module:
-    whole = channels % head_dims == 0
+    whole = head_dims > 0 and channels % head_dims == 0
     given = dict(
         embed_dims=channels,
         num_heads=channels // head_dims if whole else 1,
@@ -195,7 +195,8 @@ def _build_temporal(cfg: dict, channels: int, head_dims: int, num_frames: int,
     if module.mixes_frames and not whole and 'num_heads' not in cfg:
         raise ValueError(
             'Expected head_dims to divide the channels of every block, got '
-            f'head_dims={head_dims} and a block of {channels} channels.')
+            f'head_dims={head_dims} and a block of {channels} channels. Set '
+            'head_dims to a common divisor of the channels.')
     return module
 
 

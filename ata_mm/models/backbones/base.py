@@ -63,8 +63,8 @@ def chosen_blocks(temporal_blocks: Union[str, Sequence[int]],
     """
     if temporal_blocks == 'all':
         return range(num_blocks)
-    if isinstance(temporal_blocks,
-                  str) or not set(temporal_blocks).issubset(range(num_blocks)):
+    if (isinstance(temporal_blocks, (str, int))
+            or not set(temporal_blocks).issubset(range(num_blocks))):
         raise ValueError(
             "Expected temporal_blocks='all' or block indices from 0 to "
             f'{num_blocks - 1}, got {temporal_blocks!r}.')

@@ -50,8 +50,9 @@ class AlignmentSharing:
         """
         if not hasattr(module, 'alignment'):
             return None
-        problem = (*x.shape[:3], grid)
         share = module.share_alignment
+        problem = (*x.shape[:3], grid, share, module.match_on,
+                   type(module.matcher))
         # Blocks are recomputed last to first: the first of those that share
         # is not known yet, and routes would be others than in the forward.
         if share != 1 and torch._C._current_graph_task_id() != -1:

@@ -171,6 +171,7 @@ class CoarseToFineMatcher:
             raise ValueError('Expected similarities (..., N, N), got '
                              f'{tuple(shape)}.')
         problems = similarity.detach().float().reshape(-1, *shape[-2:])
+        _check_finite(problems)
         return self._match(DenseSimilarity(problems), grid).view(shape[:-1])
 
     def match_frames(self, x: Tensor, grid: Grid = None) -> Tensor:
@@ -182,9 +183,13 @@ class CoarseToFineMatcher:
 
         Returns:
             Tensor: int64 permutations (B, T-1, N) on the input's device.
+
+        Raises:
+            ValueError: If x holds NaN or infinity.
         """
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             x = F.normalize(x.float(), dim=-1)
+            _check_finite(x)
             return torch.stack([
                 self._match(FeatureSimilarity(clip[:-1], clip[1:]), grid)
                 for clip in x
@@ -261,8 +266,18 @@ def _cells(grid: Grid, num: int, max_cells: int) -> Optional[Tensor]:
     height, width = grid
     for side in range(2, min(grid) + 1):
         fits = height % side == 0 and width % side == 0
+        if side**2 > max_cells:  # the cells themselves would take long
+            return None
         if fits and height * width <= max_cells * side**2:
             patches = identity(height * width).view(height // side, side,
                                                     width // side, side)
             return patches.transpose(1, 2).reshape(-1, side**2)
     return None
+
+
+def _check_finite(values: Tensor) -> None:
+    # Sorting and picking the worst would pass over NaN without a word.
+    if not torch.isfinite(values).all():
+        raise ValueError(
+            'Expected finite similarities, got NaN or infinity. The features '
+            'to be matched hold NaN or infinity: has training diverged?')

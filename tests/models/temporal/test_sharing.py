@@ -120,3 +120,11 @@ def test_refuses_what_is_no_number_of_blocks(share):
 def test_refuses_to_share_where_patches_stay_in_route_order():
     with pytest.raises(ValueError, match='dealign=True'):
         timesformer(share_alignment=2, dealign=False)
+
+
+def test_routes_are_not_handed_to_blocks_that_share_otherwise(solved):
+    model = timesformer(share_alignment=3)
+    model.blocks[2].temporal.share_alignment = 1
+    model.blocks[3].temporal.share_alignment = 1
+    model(CLIP)
+    assert len(solved) == 3

@@ -6,6 +6,7 @@ import torch
 from ata_mm.datasets import render_clip
 from ata_mm.ops import (CoarseToFineMatcher, ExactMatcher, align_frames,
                         neighbour_similarity)
+from ata_mm.ops.matching.coarse_to_fine import _cells
 
 GRID = (24, 28)
 
@@ -108,12 +109,20 @@ def test_half_precision_is_matched_in_fp32(clip):
         matcher.match_frames(half.float(), GRID))
 
 
+@pytest.mark.parametrize('grid', [GRID, None])
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
-def test_refuses_what_is_not_finite(clip, value):
+def test_refuses_what_is_not_finite(clip, value, grid):
     x = clip.clone()
     x[1, 1, 5, 7] = value
     with pytest.raises(ValueError, match='finite'):
-        align_frames(x, CoarseToFineMatcher(), GRID)
+        align_frames(x, CoarseToFineMatcher(), grid)
+    with pytest.raises(ValueError, match='finite'):
+        CoarseToFineMatcher()(neighbour_similarity(x), grid)
+
+
+def test_no_cell_is_a_problem_too_large():
+    assert _cells((59, 59), 59 * 59, 256) is None
+    assert _cells((56, 56), 56 * 56, 256).shape == (196, 16)
 
 
 def test_refuses_problems_that_are_not_square():
