@@ -13,8 +13,8 @@ from mmengine.model import ModuleList
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
-from ..temporal import AlignmentSharing
-from .base import VideoBackbone, chosen_blocks
+from ..temporal import AlignmentSharing, build_temporal_layer
+from .base import VideoBackbone, check_clips, chosen_blocks
 from .dry_run import (dry_run, find_blocks, find_layouts, find_output_layout,
                       last_feature, unused_parameters)
 from .image_builder import build_image_backbone
@@ -116,9 +116,9 @@ class ATABackbone(VideoBackbone):
         other_temporal = other_temporal or dict(type='TemporalAttention')
         rates = np.linspace(0, drop_path_rate, len(layouts)).tolist()
         self.temporal = ModuleList(
-            _build_temporal(temporal if i in chosen else other_temporal,
-                            layout.channels, head_dims, num_frames, rates[i])
-            for i, layout in enumerate(layouts))
+            build_temporal_layer(temporal if i in chosen else other_temporal,
+                                 layout.channels, head_dims, num_frames,
+                                 rates[i]) for i, layout in enumerate(layouts))
         self.sharing = AlignmentSharing()
         for i, layout in enumerate(layouts):
             if self.temporal[i].mixes_frames:  # others cost nothing
@@ -143,7 +143,8 @@ class ATABackbone(VideoBackbone):
         Raises:
             ValueError: If the clips have another shape than the model is for.
         """
-        self._check_input(x)
+        size = ('H', 'W') if self.any_size else self.img_size
+        check_clips(x, 3, self.num_frames, size)
         self.sharing.reset()
         frames = x.transpose(1, 2).flatten(0, 1)  # (B*T, 3, H, W)
         features = self._features(frames)
@@ -162,42 +163,6 @@ class ATABackbone(VideoBackbone):
                 "Expected an image backbone that returns a class token with "
                 "its patches for output='cls_token', but its features are "
                 f"{self.output_layout}. Use output='map'.")
-
-    def _check_input(self, x: Tensor) -> None:
-        size = ('H', 'W') if self.any_size else self.img_size
-        expected = ('B', 3, self.num_frames, *size)
-        if x.ndim != 5 or any(
-                isinstance(wanted, int) and wanted != got
-                for wanted, got in zip(expected, x.shape)):
-            raise ValueError(
-                f'Expected clips ({", ".join(map(str, expected))}) = (B, '
-                f'channels, num_frames, height, width), got {tuple(x.shape)}. '
-                "Set the model's num_frames and img_size to what the pipeline "
-                '(SampleFrames.clip_len, the crop size) delivers, or the '
-                'other way round.')
-
-
-def _build_temporal(cfg: dict, channels: int, head_dims: int, num_frames: int,
-                    drop_path_rate: float) -> nn.Module:
-    whole = head_dims > 0 and channels % head_dims == 0
-    given = dict(
-        embed_dims=channels,
-        num_heads=channels // head_dims if whole else 1,
-        num_frames=num_frames,
-        drop_path_rate=drop_path_rate)
-    # Found whatever the default scope of the run is.
-    module = MODELS.build({'_scope_': 'mmaction', **cfg}, default_args=given)
-    if getattr(module, 'joins_frames', False):
-        raise ValueError(
-            f'Expected a temporal module that is a layer, got {cfg}, which '
-            'widens the spatial attention of ATATimeSformer. Use '
-            'TemporalAveraging, TemporalAttention or ATA here.')
-    if module.mixes_frames and not whole and 'num_heads' not in cfg:
-        raise ValueError(
-            'Expected head_dims to divide the channels of every block, got '
-            f'head_dims={head_dims} and a block of {channels} channels. Set '
-            'head_dims to a common divisor of the channels.')
-    return module
 
 
 def _freeze(image: nn.Module, names: List[str]) -> None:

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..embeddings import sincos_embedding
 from ..temporal import AlignmentSharing
-from .base import VideoBackbone, chosen_blocks
+from .base import VideoBackbone, check_clips, chosen_blocks
 from .divided_block import DividedBlock
 
 
@@ -167,7 +167,7 @@ class ATATimeSformer(VideoBackbone):
         Raises:
             ValueError: If the clip has another shape than the model is for.
         """
-        self._check_input(x)
+        check_clips(x, self.in_channels, self.num_frames, self.img_size)
         patches = self.patch_embed(x)  # (B, T, N, C)
         position = self.position_embedding()  # (1, T | 1, N, C)
         x = self._add_class_token(patches + position)  # (B, T, 1+N, C)
@@ -194,16 +194,6 @@ class ATATimeSformer(VideoBackbone):
         cls_token = self.cls_token + self.pos_embed[:, :1]  # (1, 1, C)
         cls_token = cls_token.expand(*patches.shape[:2], 1, -1)
         return torch.cat([cls_token, patches], dim=2)
-
-    def _check_input(self, x: Tensor) -> None:
-        expected = (self.in_channels, self.num_frames, *self.img_size)
-        if x.ndim != 5 or tuple(x.shape[1:]) != expected:
-            raise ValueError(
-                f'Expected clips (B, {", ".join(map(str, expected))}) = (B, '
-                f'channels, num_frames, height, width), got {tuple(x.shape)}. '
-                "Set the model's num_frames and img_size to what the pipeline "
-                '(SampleFrames.clip_len, the crop size) delivers, or the '
-                'other way round.')
 
 
 def _patch_grid(img_size: Tuple[int, int], patch_size: int) -> Tuple[int, int]:

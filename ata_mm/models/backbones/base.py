@@ -3,6 +3,7 @@
 from typing import Optional, Sequence, Union
 
 from mmengine.model import BaseModule
+from torch import Tensor
 
 from ata_mm.checkpoints import adapt_state_dict, load_pretrained
 
@@ -69,3 +70,29 @@ def chosen_blocks(temporal_blocks: Union[str, Sequence[int]],
             "Expected temporal_blocks='all' or block indices from 0 to "
             f'{num_blocks - 1}, got {temporal_blocks!r}.')
     return temporal_blocks
+
+
+def check_clips(x: Tensor, in_channels: int, num_frames: int,
+                img_size: Sequence[Union[int, str]]) -> None:
+    """Refuse clips of another shape than a model is for.
+
+    Args:
+        x (Tensor): To be (B, in_channels, num_frames, H, W).
+        in_channels (int): Channels of the video.
+        num_frames (int): Frames a clip, T.
+        img_size (Sequence[int | str]): Height and width in pixels; a name
+            where any size will do.
+
+    Raises:
+        ValueError: If x has another shape.
+    """
+    expected = ('B', in_channels, num_frames, *img_size)
+    if x.ndim != 5 or any(
+            isinstance(wanted, int) and wanted != got
+            for wanted, got in zip(expected, x.shape)):
+        raise ValueError(
+            f'Expected clips ({", ".join(map(str, expected))}) = (B, '
+            f'channels, num_frames, height, width), got {tuple(x.shape)}. Set '
+            "the model's num_frames and img_size to what the pipeline "
+            '(SampleFrames.clip_len, the crop size) delivers, or the other '
+            'way round.')

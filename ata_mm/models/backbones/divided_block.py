@@ -3,12 +3,12 @@
 from typing import Optional, Tuple
 
 import torch
-from mmaction.registry import MODELS
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
 from ata_mm.ops import Alignment
 from ..attention import SelfAttention
+from ..temporal import build_temporal
 
 
 class Mlp(nn.Sequential):
@@ -52,16 +52,8 @@ class DividedBlock(nn.Module):
                  num_frames: int,
                  drop_path_rate: float = 0.) -> None:
         super().__init__()
-        # Found whatever the default scope of the run is.
-        self.temporal = MODELS.build({
-            '_scope_': 'mmaction',
-            **temporal
-        },
-                                     default_args=dict(
-                                         embed_dims=embed_dims,
-                                         num_heads=num_heads,
-                                         num_frames=num_frames,
-                                         drop_path_rate=drop_path_rate))
+        self.temporal = build_temporal(temporal, embed_dims, num_heads,
+                                       num_frames, drop_path_rate)
         self.norm1 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.attn = SelfAttention(embed_dims, num_heads)
         self.norm2 = nn.LayerNorm(embed_dims, eps=1e-6)

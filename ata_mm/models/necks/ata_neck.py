@@ -7,7 +7,7 @@ from mmaction.utils import OptSampleList
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
-from ..temporal import AlignmentSharing
+from ..temporal import AlignmentSharing, build_temporal_layer
 
 
 @MODELS.register_module()
@@ -50,8 +50,9 @@ class ATANeck(BaseModule):
         init_cfg (dict, optional): As in mmengine. Defaults to None.
 
     Raises:
-        ValueError: If ``head_dims`` does not divide ``embed_dims``, or
-            ``num_segments`` or ``num_blocks`` is below 1.
+        ValueError: If ``head_dims`` does not divide ``embed_dims``, the
+            temporal module is no layer, or ``num_segments`` or ``num_blocks``
+            is below 1.
     """
 
     # Recognizer2D reads this: the head gets a feature map for each frame.
@@ -66,20 +67,16 @@ class ATANeck(BaseModule):
                  drop_path_rate: float = 0.,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
-        _check_options(embed_dims, num_segments, num_blocks, head_dims)
+        if num_blocks < 1 or (num_segments is not None and num_segments < 1):
+            raise ValueError(
+                'Expected num_blocks and num_segments of 1 or more, got '
+                f'num_blocks={num_blocks} and num_segments={num_segments}.')
         self.embed_dims = embed_dims
         self.num_segments = num_segments
-        # Found whatever the default scope of the run is.
         temporal = temporal or dict(type='ATA', route_encoding=True)
-        temporal = {'_scope_': 'mmaction', **temporal}
-        given = dict(
-            embed_dims=embed_dims,
-            num_heads=embed_dims // head_dims,
-            num_frames=num_segments,
-            drop_path_rate=drop_path_rate)
         self.blocks = ModuleList(
-            MODELS.build(temporal, default_args=given)
-            for _ in range(num_blocks))
+            build_temporal_layer(temporal, embed_dims, head_dims, num_segments,
+                                 drop_path_rate) for _ in range(num_blocks))
 
     def forward(self,
                 x: Union[Tensor, Sequence[Tensor]],
@@ -126,15 +123,3 @@ class ATANeck(BaseModule):
                 f'frames a video, got {shape[2]} (with all crops and samples).'
                 ' Let num_clips of SampleFrames in the pipeline of this run '
                 'and num_segments of ATANeck be the same number.')
-
-
-def _check_options(embed_dims: int, num_segments: Optional[int],
-                   num_blocks: int, head_dims: int) -> None:
-    if head_dims < 1 or embed_dims % head_dims:
-        raise ValueError(
-            'Expected head_dims to divide embed_dims, got head_dims='
-            f'{head_dims} and embed_dims={embed_dims}.')
-    if num_blocks < 1 or (num_segments is not None and num_segments < 1):
-        raise ValueError(
-            'Expected num_blocks and num_segments of 1 or more, got '
-            f'num_blocks={num_blocks} and num_segments={num_segments}.')

@@ -13,10 +13,11 @@ its own spatial attention (see :class:`JointAttention`).
 from .ata import ATA
 from .attention import TemporalAttention
 from .averaging import TemporalAveraging
+from .building import build_temporal, build_temporal_layer
 from .joint import JointAttention
 from .sharing import AlignmentSharing
 
 __all__ = [
     'ATA', 'AlignmentSharing', 'JointAttention', 'TemporalAttention',
-    'TemporalAveraging'
+    'TemporalAveraging', 'build_temporal', 'build_temporal_layer'
 ]
