@@ -9,6 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/setup_env.sh "${1:-}"
 if [ "${1:-}" = --integrations ]; then shift; fi
 
-# Small problems in several processes: more threads only get in the way.
+# Small problems in several processes: more threads only get in the way. A file
+# stays in one process, whose tests share what they train.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-python -m pytest -q "$@"
+python -m pytest -q -n auto --maxprocesses 8 --dist loadfile "$@"
