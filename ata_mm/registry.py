@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.registry import Registry
 
-from ata_mm.ops import CoarseToFineMatcher, ExactMatcher
+from ata_mm.ops import CoarseToFineMatcher, ExactMatcher, LocalMatcher
 
 
 def _build_matcher(cfg: dict, registry: Registry) -> Any:
@@ -35,5 +35,5 @@ MATCHERS = Registry(
     build_func=_build_matcher,
     scope='ata_mm',
     locations=['ata_mm.registry'])
-MATCHERS.register_module(module=CoarseToFineMatcher)
-MATCHERS.register_module(module=ExactMatcher)
+for matcher in (CoarseToFineMatcher, ExactMatcher, LocalMatcher):
+    MATCHERS.register_module(module=matcher)

@@ -1,10 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Pure tensor functions on (B, T, N, C); nothing of OpenMMLab."""
 from .alignment import Alignment, align_frames
-from .matching import CoarseToFineMatcher, ExactMatcher
+from .matching import CoarseToFineMatcher, ExactMatcher, LocalMatcher
 from .similarity import neighbour_similarity
 
 __all__ = [
-    'Alignment', 'CoarseToFineMatcher', 'ExactMatcher', 'align_frames',
-    'neighbour_similarity'
+    'Alignment', 'CoarseToFineMatcher', 'ExactMatcher', 'LocalMatcher',
+    'align_frames', 'neighbour_similarity'
 ]

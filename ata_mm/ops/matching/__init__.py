@@ -2,5 +2,9 @@
 """Matchers: similarities (..., N, N) -> permutations (..., N)."""
 from .coarse_to_fine import CoarseToFineMatcher
 from .exact import ExactMatcher, solve_lapx, solve_scipy
+from .local import LocalMatcher
 
-__all__ = ['CoarseToFineMatcher', 'ExactMatcher', 'solve_lapx', 'solve_scipy']
+__all__ = [
+    'CoarseToFineMatcher', 'ExactMatcher', 'LocalMatcher', 'solve_lapx',
+    'solve_scipy'
+]

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..permutation import identity, invert
+from .checks import check_finite, check_square
 from .exact import ExactMatcher
 
 Grid = Optional[Tuple[int, int]]
@@ -166,13 +167,12 @@ class CoarseToFineMatcher:
             ValueError: If the problems are not square, or hold NaN or
                 infinity.
         """
-        shape = similarity.shape
-        if len(shape) < 2 or shape[-1] != shape[-2]:
-            raise ValueError('Expected similarities (..., N, N), got '
-                             f'{tuple(shape)}.')
-        problems = similarity.detach().float().reshape(-1, *shape[-2:])
-        _check_finite(problems)
-        return self._match(DenseSimilarity(problems), grid).view(shape[:-1])
+        num = check_square(similarity)
+        problems = similarity.detach().float().reshape(-1, num, num)
+        # Sorting and picking the worst would pass over NaN without a word.
+        check_finite(problems)
+        matching = self._match(DenseSimilarity(problems), grid)
+        return matching.view(similarity.shape[:-1])
 
     def match_frames(self, x: Tensor, grid: Grid = None) -> Tensor:
         """Match by features, which takes far less memory and time.
@@ -189,7 +189,7 @@ class CoarseToFineMatcher:
         """
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             x = F.normalize(x.float(), dim=-1)
-            _check_finite(x)
+            check_finite(x)
             return torch.stack([
                 self._match(FeatureSimilarity(clip[:-1], clip[1:]), grid)
                 for clip in x
@@ -273,11 +273,3 @@ def _cells(grid: Grid, num: int, max_cells: int) -> Optional[Tensor]:
                                                     width // side, side)
             return patches.transpose(1, 2).reshape(-1, side**2)
     return None
-
-
-def _check_finite(values: Tensor) -> None:
-    # Sorting and picking the worst would pass over NaN without a word.
-    if not torch.isfinite(values).all():
-        raise ValueError(
-            'Expected finite similarities, got NaN or infinity. The features '
-            'to be matched hold NaN or infinity: has training diverged?')

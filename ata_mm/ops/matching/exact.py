@@ -7,6 +7,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from .checks import NOT_FINITE, check_square
+
 try:
     from lap import lapjvr_batch
 except ImportError:  # scipy gives the same optimum, several times slower
@@ -119,20 +121,16 @@ class ExactMatcher:
 
 def _check_size(similarity: Tensor, max_patches: int) -> int:
     """Refuse what no solver can take, and return N."""
-    shape = tuple(similarity.shape)
-    if len(shape) < 2 or shape[-1] != shape[-2]:
-        raise ValueError(f'Expected similarities (..., N, N), got {shape}.')
-    if shape[-1] > max_patches:
+    num = check_square(similarity)
+    if num > max_patches:
         raise ValueError(
             f'Expected at most {max_patches} patches for an exact matching, '
-            f'whose time grows as N^3, got N = {shape[-1]}. Match at a later, '
+            f'whose time grows as N^3, got N = {num}. Match at a later, '
             'smaller stage, or raise max_patches of ExactMatcher.')
-    return shape[-1]
+    return num
 
 
 def _check_finite(problems: np.ndarray) -> None:
     # By numpy: torch's threads, once awake, spin on and slow the solver's.
     if not np.isfinite(problems).all():
-        raise ValueError(
-            'Expected finite similarities, got NaN or infinity. The features '
-            'to be matched hold NaN or infinity: has training diverged?')
+        raise ValueError(NOT_FINITE)

@@ -1,0 +1,106 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""The best one-to-one matching in which no patch goes far."""
+from typing import Optional, Tuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+from torch import Tensor
+
+from .checks import check_finite, check_grid, check_radius, check_square
+from .window import correlate_window, gather_window, window_index
+
+Grid = Optional[Tuple[int, int]]
+
+
+class LocalMatcher:
+    r"""The best one-to-one matching within a window around every place.
+
+    .. math:: \pi = \arg\max_\pi \sum_i S[i, \pi(i)], \quad
+              |row(\pi(i)) - row(i)| \le r, \; |col(\pi(i)) - col(i)| \le r
+
+    For those who know how far content moves from frame to frame, and want no
+    match beyond. Not in the paper, whose matches go anywhere. Optimal among
+    the permutations that keep to the windows, and there is always one: the
+    identity. With a radius of the whole grid, that of `ExactMatcher`.
+
+    Solved by scipy's sparse shortest augmenting paths on the CPU: memory of
+    O(N r^2), O(N^2 r^2) time in the worst case. At 56x56 patches and r = 3
+    about four times as fast as a full exact solve; at 14x14 slower than one,
+    and at any size slower than `CoarseToFineMatcher`.
+
+    Args:
+        radius (int): Most rows and columns, in patches, from a patch to its
+            match in the next frame. Defaults to 3.
+
+    Raises:
+        ValueError: If ``radius`` is no integer from 1.
+    """
+
+    def __init__(self, radius: int = 3) -> None:
+        self.radius = check_radius(radius)
+
+    def __repr__(self) -> str:
+        return f'LocalMatcher(radius={self.radius})'
+
+    def __call__(self, similarity: Tensor, grid: Grid = None) -> Tensor:
+        """Match by similarities that are at hand.
+
+        Args:
+            similarity (Tensor): (..., N, N), S[i, j] of patch i in one frame
+                and patch j in the next.
+            grid (tuple[int, int], optional): Height and width of the patch
+                grid; needed. Defaults to None.
+
+        Returns:
+            Tensor: int64 permutations (..., N) on the input's device.
+
+        Raises:
+            ValueError: If the problems are not square, or hold NaN or
+                infinity; if ``grid`` does not hold N patches.
+        """
+        num = check_square(similarity)
+        grid = check_grid(grid, num, self)
+        problems = similarity.detach().float().reshape(-1, num, num)
+        check_finite(problems)
+        windows = gather_window(problems, grid, self.radius)
+        return self._solve(windows, grid).view(similarity.shape[:-1])
+
+    def match_frames(self, x: Tensor, grid: Grid = None) -> Tensor:
+        """Match by features, of which only the windows are compared.
+
+        Args:
+            x (Tensor): Patch features (B, T, N, C).
+            grid (tuple[int, int], optional): As above. Defaults to None.
+
+        Returns:
+            Tensor: int64 permutations (B, T-1, N) on the input's device.
+
+        Raises:
+            ValueError: If x holds NaN or infinity; if ``grid`` does not hold N
+                patches.
+        """
+        grid = check_grid(grid, x.shape[2], self)
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            x = F.normalize(x.float(), dim=-1)
+            check_finite(x)
+            return torch.stack([
+                self._solve(
+                    correlate_window(clip[:-1], clip[1:], grid, self.radius),
+                    grid) for clip in x
+            ])
+
+    def _solve(self, windows: Tensor, grid: Tuple[int, int]) -> Tensor:
+        """Similarities (P, N, K) within windows -> permutations (P, N)."""
+        index = window_index(grid, self.radius).numpy()
+        inside = index >= 0
+        starts = np.append(0, inside.sum(1).cumsum())
+        matching = np.empty(windows.shape[:2], np.int64)
+        for window, out in zip(windows.cpu().numpy(), matching):
+            # The solver takes an edge of weight 0 for none.
+            cost = 1. + window.max() - window[inside]
+            graph = csr_matrix((cost, index[inside], starts))
+            out[:] = min_weight_full_bipartite_matching(graph)[1]
+        return torch.from_numpy(matching).to(windows.device)
