@@ -3,6 +3,7 @@
 from typing import Callable, Optional, Tuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .matching import ExactMatcher
@@ -63,6 +64,20 @@ class Alignment:
     def dealign(self, y: Tensor) -> Tensor:
         """Undo `align`: (B, T, N, C') in route order -> the frames' order."""
         return self._take(y, self._dealign_rows)
+
+    @torch.no_grad()
+    def similarity(self, x: Tensor) -> Tensor:
+        """Cosine similarity of each step along each route.
+
+        Args:
+            x (Tensor): (B, T, N, C) in the frames' own order.
+
+        Returns:
+            Tensor: fp32, (B, T-1, N); ``[b, t, i]`` compares the patches of
+            frames t and t + 1 on route i.
+        """
+        y = self.align(x.float())
+        return F.cosine_similarity(y[:, :-1], y[:, 1:], dim=-1)
 
     def _take(self, x: Tensor, rows: Tensor) -> Tensor:
         if x.shape[:-1] != self.routes.shape:

@@ -1,8 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 
-from ata_mm.ops import Alignment, ExactMatcher, align_frames, alignment
+from ata_mm.ops import (Alignment, ExactMatcher, align_frames, alignment,
+                        neighbour_similarity)
 from ata_mm.ops.reference import align_literal, dealign_literal
 
 
@@ -153,3 +155,12 @@ def test_a_matcher_of_features_is_given_features():
 
     routes = align_frames(x, Reverse(), (2, 2)).routes
     assert routes[0].tolist() == [[0, 1, 2, 3], [3, 2, 1, 0], [0, 1, 2, 3]]
+
+
+def test_similarity_of_steps_is_what_the_matching_maximises():
+    x = torch.randn(2, 4, 9, 16)
+    steps = align_frames(x).similarity(x)
+    best = neighbour_similarity(x).numpy()
+    sums = [[pair[linear_sum_assignment(pair, True)].sum() for pair in clip]
+            for clip in best]
+    torch.testing.assert_close(steps.sum(-1), torch.tensor(sums))
