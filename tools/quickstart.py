@@ -145,7 +145,7 @@ def predict(result: dict, video: Path, out: Path) -> None:
     config = MODELS['ATA']
     command = [
         'tools/predict.py', video, '--config', config, '--checkpoint',
-        result['checkpoint'], '--out', out
+        result['checkpoint'], '--out-dir', out
     ]
     print('python', *command, flush=True)
     subprocess.run([sys.executable, *map(str, command)], check=True)
@@ -187,7 +187,7 @@ def main() -> None:
         results = list(pool.map(train_and_test, runs))
     first_ata = next(i for i, run in enumerate(runs) if run.model == 'ATA')
     predict(results[first_ata], data / 'val' / '00000.mp4',
-            root / 'prediction.json')
+            root / 'prediction')
     show(runs, results)
     print(f'videos: {data}\nlogs, checkpoints, prediction: {root}')
 

@@ -1,23 +1,21 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Recognise the action in a video file."""
+import copy
 import os.path as osp
 from pathlib import Path
 from typing import List, Optional, Tuple, Union
 
 import torch
 from decord import DECORDError
-from mmaction.apis import init_recognizer
 from mmengine.config import Config
-from mmengine.dataset import Compose, pseudo_collate
 from mmengine.device import get_device
 from mmengine.fileio import list_from_file
-from mmengine.runner.checkpoint import (_load_checkpoint,
-                                        _load_checkpoint_to_model)
-from torch import Tensor
-
-from ata_mm.checkpoints import name_as_recognizer
+from torch import Tensor, nn
 
 from .config import check_checkpoint, load_config
+from .inferencer import ViewsInferencer
+from .video_files import check_video_file, undecodable
+from .views import parse_views, set_views
 
 
 def class_names(cfg: Config, meta: dict) -> List[str]:
@@ -57,18 +55,23 @@ class VideoRecognizer:
     """A trained recognizer that names what happens in a video file.
 
     It reads a file with the pipeline of the config's ``test_dataloader`` and
-    averages the same views, so its scores are those of ``tools/test.py``.
+    averages the same views, so its scores are those of ``tools/test.py``. All
+    views of a video go through the model as one batch; where they are too
+    many for the memory, ``model.test_cfg.max_testing_views`` of the config
+    says how many at a time.
 
     Args:
         config (str | Path | Config): The config, or its file.
         checkpoint (str): The trained weights: a file or a URL.
         device (str, optional): ``'cpu'``, ``'cuda'``, ``'cuda:1'``, … .
             Defaults to None, the GPU where there is one.
+        views (str, optional): Crops times clips, ``'3x1'`` for three crops of
+            one clip. Defaults to None, those of the test pipeline.
 
     Raises:
         FileNotFoundError: If the config or the checkpoint does not exist.
-        ValueError: If the checkpoint does not fit the model, or CUDA is asked
-            for and not there.
+        ValueError: If the checkpoint does not fit the model, CUDA is asked for
+            and not there, or the pipeline cannot take such views.
 
     Example:
         >>> recognize = VideoRecognizer('config.py', 'checkpoint.pth')
@@ -78,17 +81,29 @@ class VideoRecognizer:
     def __init__(self,
                  config: Union[str, Path, Config],
                  checkpoint: str,
-                 device: Optional[str] = None) -> None:
-        cfg = config if isinstance(config, Config) else load_config(config)
+                 device: Optional[str] = None,
+                 views: Optional[str] = None) -> None:
+        cfg = load_config(config) if not isinstance(
+            config, Config) else copy.deepcopy(config)
+        if views is not None:
+            set_views(cfg, *parse_views(views))
         check_checkpoint(checkpoint)
         device = device or get_device()
         if device.startswith('cuda') and not torch.cuda.is_available():
             raise ValueError(f'device {device!r} needs CUDA and none is '
                              "available here; use 'cpu'")
-        self.model = init_recognizer(cfg, device=device)
-        meta = self._load(checkpoint)
-        self.pipeline = Compose(cfg.test_dataloader.dataset.pipeline)
-        self.classes = class_names(cfg, meta)
+        self.inferencer = ViewsInferencer(cfg, checkpoint, device)
+        self.classes = class_names(cfg, self.inferencer.meta)
+
+    @property
+    def cfg(self) -> Config:
+        """The config, with the views asked for."""
+        return self.inferencer.cfg
+
+    @property
+    def model(self) -> nn.Module:
+        """The recognizer of MMAction2."""
+        return self.inferencer.model
 
     def __call__(self,
                  video: Union[str, Path],
@@ -105,12 +120,13 @@ class VideoRecognizer:
         Raises:
             FileNotFoundError, ValueError: As :meth:`scores`.
         """
-        best = self.scores(video).sort(descending=True, stable=True)
-        labels = [self.classes[index] for index in best.indices.tolist()]
-        return list(zip(labels, best.values.tolist()))[:topk]
+        return self.rank(self.scores(video), topk)
 
     def scores(self, video: Union[str, Path]) -> Tensor:
         """Compute the scores of all classes, averaged over the test views.
+
+        A video shorter than a clip is warned of: MMAction2's ``SampleFrames``
+        repeats its frames.
 
         Args:
             video (str | Path): The video file.
@@ -120,47 +136,19 @@ class VideoRecognizer:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is a directory or cannot be decoded, or if the
-                model does not average its views.
+            ValueError: If it is a directory or an image or cannot be decoded,
+                or if the model does not average its views.
         """
-        batch = pseudo_collate([self._read(str(video))])
-        with torch.no_grad():
-            scores = self.model.test_step(batch)[0].pred_score.cpu()
-        if scores.ndim != 1:
-            raise ValueError(
-                'expected one score a class, got one for each of '
-                f'{scores.shape[0]} views; set '
-                "model.cls_head.average_clips='prob' in the config")
-        return scores
-
-    def _load(self, checkpoint: str) -> dict:
-        """Load every weight of the model, return the checkpoint's meta."""
+        video = str(video)
+        check_video_file(video)
         try:
-            loaded = _load_checkpoint(
-                checkpoint, map_location='cpu', logger='silent')
-            name_as_recognizer(loaded, self.model)
-            _load_checkpoint_to_model(
-                self.model, loaded, strict=True, logger='silent')
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(f'checkpoint {checkpoint} does not fit the '
-                             f'model of the config: {error}') from error
-        return loaded.get('meta', {})
-
-    def _read(self, video: str) -> dict:
-        """Run the test pipeline on a file."""
-        if osp.isdir(video):
-            raise ValueError(f'{video} is a directory; expected a video file')
-        if not osp.isfile(video):
-            raise FileNotFoundError(
-                f'{video} does not exist; expected a video file')
-        if not osp.splitext(video)[1]:  # mmaction2 would look for video.mp4
-            raise ValueError(f'{video} has no suffix; expected a video file '
-                             'with one, such as .mp4')
-        sample = dict(filename=video, label=-1, start_index=0, modality='RGB')
-        try:
-            return self.pipeline(sample)
+            sample = self.inferencer.pipeline(video)
         except (RuntimeError, DECORDError) as error:
-            raise ValueError(
-                f'{video} cannot be decoded; expected a video file with at '
-                'least one whole frame, such as .mp4, .avi or .webm'
-            ) from error
+            raise undecodable(video) from error
+        return self.inferencer.score([sample])[0]
+
+    def rank(self, scores: Tensor, topk: int) -> List[Tuple[str, float]]:
+        """Name the best of the scores (num_classes,), the best first."""
+        best = scores.sort(descending=True, stable=True)
+        labels = [self.classes[index] for index in best.indices.tolist()]
+        return list(zip(labels, best.values.tolist()))[:topk]

@@ -1,7 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pickle
 import shutil
+import warnings
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -31,6 +34,22 @@ def test_scores_are_those_of_test_py(recognizer, dump, video_root):
             sample['pred_score'],
             rtol=0,
             atol=1e-6)
+
+
+def test_scores_of_other_views_are_those_of_test_py(run, tiny_config,
+                                                    checkpoint, video_root,
+                                                    tmp_path):
+    step = 'test_dataloader.dataset.pipeline.'
+    done = run('test.py', tiny_config, checkpoint, '--work-dir', tmp_path,
+               '--dump', tmp_path / 'dump.pkl', '--cfg-options',
+               f'{step}1.num_clips=2', f'{step}4.type=CenterCrop')
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / 'dump.pkl', 'rb') as file:
+        expected = pickle.load(file)[0]['pred_score']
+    recognizer = VideoRecognizer(
+        tiny_config, str(checkpoint), device='cpu', views='1x2')
+    scores = recognizer.scores(video_root / '0.mp4')
+    torch.testing.assert_close(scores, expected, rtol=0, atol=1e-6)
 
 
 def test_labels_come_best_first(recognizer, video_root):
@@ -74,12 +93,43 @@ def test_directory(recognizer, tmp_path):
         recognizer(tmp_path)
 
 
-@pytest.mark.parametrize('kept', [0, 100, 2000])
+@pytest.mark.parametrize('kept', [100, 2000])
 def test_broken_video(kept, recognizer, video_root, tmp_path):
     path = tmp_path / 'broken.mp4'
     path.write_bytes((video_root / '0.mp4').read_bytes()[:kept])
     with pytest.raises(ValueError, match='broken.mp4 cannot be decoded'):
         recognizer(path)
+
+
+def test_empty_file(recognizer, tmp_path):
+    (tmp_path / 'empty.mp4').touch()
+    with pytest.raises(ValueError, match='empty.mp4 is empty'):
+        recognizer(tmp_path / 'empty.mp4')
+
+
+def test_image(recognizer, tmp_path):
+    cv2.imwrite(str(tmp_path / 'frame.png'), np.zeros((48, 64, 3), np.uint8))
+    with pytest.raises(ValueError, match='frame.png is an image'):
+        recognizer(tmp_path / 'frame.png')
+
+
+def test_short_video_is_warned_of(recognizer, write_video, tmp_path):
+    write_video(tmp_path / 'short.mp4', num_frames=6)
+    with pytest.warns(UserWarning, match='has 6 frames, fewer than the 7'):
+        assert len(recognizer(tmp_path / 'short.mp4')) == 2
+
+
+def test_video_of_a_clip_is_not_warned_of(recognizer, write_video, tmp_path):
+    write_video(tmp_path / 'long.mp4', num_frames=7)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        recognizer(tmp_path / 'long.mp4')
+
+
+def test_config_is_left_as_it_was(tiny_config, checkpoint):
+    cfg = load_config(tiny_config)
+    VideoRecognizer(cfg, str(checkpoint), device='cpu', views='1x2')
+    assert cfg.test_dataloader.dataset.pipeline[1].num_clips == 1
 
 
 def test_video_without_frames(recognizer, write_video, tmp_path):

@@ -1,42 +1,108 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import json
+import shutil
 
+import cv2
+import numpy as np
 import pytest
 
 
 @pytest.fixture(scope='module')
-def done(run, tiny_config, checkpoint, video_root):
-    """A run of predict.py on a good, a missing and another good file."""
-    videos = [video_root / name for name in ('0.mp4', 'x.mp4', '1.mp4')]
-    return run('predict.py', *videos, '--config', tiny_config, '--checkpoint',
-               checkpoint, '--out', video_root / 'out.json')
+def folder(video_root, write_video, tmp_path_factory):
+    """Videos, and what people take for videos."""
+    root = tmp_path_factory.mktemp('inputs')
+    (root / 'good' / 'deep').mkdir(parents=True)
+    shutil.copy(video_root / '0.mp4', root / 'good')
+    shutil.copy(video_root / '1.mp4', root / 'good' / 'deep' / '0.mp4')
+    (root / 'good' / 'notes.txt').write_text('no video')
+    (root / 'none').mkdir()
+    write_video(root / 'short.mp4', num_frames=5)
+    write_video(root / 'zero.mp4', num_frames=0)
+    (root / 'corrupt.mp4').write_bytes(b'no video' * 100)
+    cv2.imwrite(str(root / 'image.png'), np.zeros((48, 64, 3), np.uint8))
+    return root
+
+
+@pytest.fixture(scope='module')
+def done(run, tiny_config, checkpoint, folder):
+    """One run on all of them, and on what is not there."""
+    names = ('good', 'short.mp4', 'missing.mp4', 'corrupt.mp4', 'zero.mp4',
+             'image.png', 'none', '*.webm')
+    return run('predict.py', *(folder / name for name in names), '--config',
+               tiny_config, '--checkpoint', checkpoint, '--out-dir',
+               folder / 'out')
+
+
+@pytest.fixture(scope='module')
+def entries(done):
+    """The lines of stdout."""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_each_video_has_a_line(entries, folder):
+    videos = [entry['video'] for entry in entries]
+    expected = 'good/0.mp4', 'good/deep/0.mp4', 'short.mp4'
+    assert videos == [str(folder / name) for name in expected]
+
+
+def test_line_lists_the_best_first(entries):
+    for entry in entries:
+        assert set(entry['labels']) == {'pan left', 'pan right'}
+        assert entry['scores'] == sorted(entry['scores'], reverse=True)
 
 
 def test_failure_shows_in_the_exit_status(done):
     assert done.returncode == 1
 
 
-def test_error_is_one_line(done, video_root):
-    lines = [i for i in done.stderr.splitlines() if 'x.mp4' in i]
+@pytest.mark.parametrize('name, complaint', [
+    ('missing.mp4', ' does not exist; expected a video file'),
+    ('image.png', ' is an image; expected a video file'),
+    ('corrupt.mp4', ' cannot be decoded; '),
+    ('zero.mp4', ' cannot be decoded; '),
+])
+def test_error_is_one_line(done, folder, name, complaint):
+    lines = [i for i in done.stderr.splitlines() if i.startswith('error')]
+    own = [line for line in lines if name in line]
+    assert len(own) == 1
+    assert own[0].startswith(f'error: {folder}/{name}{complaint}')
+
+
+def test_folder_without_videos(done, folder):
+    assert f'error: folder {folder}/none has no video file' in done.stderr
+
+
+def test_pattern_without_matches(done, folder):
+    assert f'error: no file matches {folder}/*.webm' in done.stderr
+
+
+def test_short_video_is_warned_of(done, folder):
+    lines = [i for i in done.stderr.splitlines() if i.startswith('warning')]
     assert lines == [
-        f'error: {video_root}/x.mp4 does not exist; expected a video file'
+        f'warning: {folder}/short.mp4 has 5 frames, fewer than the 7 of a '
+        'clip (clip_len=4, frame_interval=2); SampleFrames repeats some'
     ]
 
 
-def test_table_lists_the_best_first(done, video_root):
-    video, first, second = done.stdout.splitlines()[:3]
-    assert video == f'{video_root}/0.mp4'
-    assert first.split()[0] == '1' and second.split()[0] == '2'
-    assert float(first.split()[-1]) >= float(second.split()[-1])
+def test_summary_names_the_failed(done, folder):
+    failed = ('none', '*.webm', 'missing.mp4', 'corrupt.mp4', 'zero.mp4',
+              'image.png')
+    lines = [f'  failed: {folder}/{name}' for name in failed]
+    assert done.stderr.endswith(
+        '\n'.join(['3 of 9 videos recognised', *lines]) + '\n')
 
 
-def test_summary_names_the_failed(done, video_root):
-    assert done.stdout.endswith('2 of 3 videos recognised\n'
-                                f'  failed: {video_root}/x.mp4\n')
+def test_annotated_copies(entries, folder):
+    files = [entry['annotated'] for entry in entries]
+    expected = '0.mp4', '0_2.mp4', 'short.mp4'
+    assert files == [str(folder / 'out' / name) for name in expected]
+    for file, frames in zip(files, (20, 20, 5)):
+        assert cv2.VideoCapture(file).get(cv2.CAP_PROP_FRAME_COUNT) == frames
 
 
-def test_json_holds_the_predictions(done, video_root):
-    first, failed, _ = json.loads((video_root / 'out.json').read_text())
-    labels = {entry['label'] for entry in first['predictions']}
-    assert labels == {'pan left', 'pan right'}
-    assert 'does not exist' in failed['error']
+def test_never_writes_over_a_video(run, tiny_config, checkpoint, folder):
+    done = run('predict.py', folder / 'good' / '0.mp4', '--config',
+               tiny_config, '--checkpoint', checkpoint, '--out-dir',
+               folder / 'good')
+    assert done.returncode == 1
+    assert f'would overwrite {folder}/good/0.mp4' in done.stderr
