@@ -107,6 +107,7 @@ class ATABackbone(VideoBackbone):
         run = dry_run(self.image, self._features, self.img_size)
         self.block_names = find_blocks(self.image, blocks, run)
         layouts = find_layouts(self.block_names, run, layout)
+        self.layouts = layouts
         self.output_layout = find_output_layout(run, layout)
         self._check_output()
         _freeze(self.image, unused_parameters(self.image, run.output))

@@ -106,13 +106,21 @@ class ATA(TemporalAttention):
         self.match_on = match_on
         self.dealign = dealign
 
+    def compared(self,
+                 x: Tensor,
+                 position: Optional[Tensor] = None) -> Tensor:
+        """The features that are matched, (B, T, N, C), as ``match_on`` says;
+        arguments as of ``forward``."""
+        if self.match_on == 'content' and position is not None:
+            return x.detach() - position.detach()
+        return x
+
     def alignment(self,
                   x: Tensor,
                   position: Optional[Tensor] = None,
                   grid: Optional[Tuple[int, int]] = None) -> Alignment:
         """The routes that ``forward`` takes for the same arguments."""
-        if self.match_on == 'content' and position is not None:
-            x = x.detach() - position.detach()
+        x = self.compared(x, position)
         matcher = self.matcher or _default_matcher(x.shape[2])
         return align_frames(x, matcher, grid)
 
