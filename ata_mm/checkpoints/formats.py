@@ -36,8 +36,18 @@ def find_family(backbone: nn.Module) -> Family:
             return family
     raise ValueError(
         'Expected a backbone of ata_mm (ATATimeSformer, ATABackbone, '
-        f'ATAConvNeXt, ATACycleMLP), got {type(backbone).__name__} with the '
-        f'parameters {sorted(keys)[:8]}.')
+        'ATAConvNeXt, ATACycleMLP, ConvNeXt, CycleMLP), got '
+        f'{type(backbone).__name__} with the parameters {sorted(keys)[:8]}.')
+
+
+def as_video_backbone(backbone: nn.Module) -> nn.Module:
+    """Name the parameters of our ConvNeXt and CycleMLP, where they stand by
+    themselves, as in an ``ATABackbone``: the model as its submodule."""
+    named = nn.ModuleDict(dict(image=backbone))
+    known = any(
+        _matches(family.marker, named.state_dict())
+        for family in (CONVNEXT, CYCLEMLP))
+    return named if known else backbone
 
 
 def find_layout(keys: Iterable[str], layouts: Sequence[Layout]) -> Layout:

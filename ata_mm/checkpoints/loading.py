@@ -7,7 +7,7 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 
 from .conversion import convert_state_dict, fit_classifier
-from .formats import own_names, split_head, unused_head
+from .formats import as_video_backbone, own_names, split_head, unused_head
 from .layout import StateDict
 from .reading import read_state_dict
 from .report import LoadReport
@@ -19,10 +19,11 @@ def load_pretrained(model: nn.Module, source: Union[str, dict]) -> LoadReport:
     ``ATATimeSformer`` takes image ViTs (timm, mmaction2, mmpretrain keys),
     TimeSformer (official, mmaction2 and HuggingFace keys) and our own;
     ``ATABackbone`` takes its image model in the model's own keys, ConvNeXt
-    also in those of mmpretrain and timm, and our own. ``module.``, ``model.``,
-    ``backbone.`` in front and a head may be there or not. Position embeddings
-    are interpolated to other image sizes, time embeddings to other clip
-    lengths. The classifier is loaded where the model has one of the same
+    also in those of mmpretrain and timm, and our own; ``ConvNeXt`` and
+    ``CycleMLP`` by themselves take the same image models. ``module.``,
+    ``model.``, ``backbone.`` in front and a head may be there or not. Position
+    embeddings are interpolated to other image sizes, time embeddings to other
+    clip lengths. The classifier is loaded where the model has one of the same
     shape. The report is logged.
 
     Args:
@@ -40,7 +41,7 @@ def load_pretrained(model: nn.Module, source: Union[str, dict]) -> LoadReport:
     """
     if is_model_wrapper(model):
         model = model.module
-    backbone = getattr(model, 'backbone', model)
+    backbone = as_video_backbone(getattr(model, 'backbone', model))
     keys, head = split_head(read_state_dict(source), own_names(backbone))
     converted, report = convert_state_dict(keys, backbone)
     classifier, report.head = fit_classifier(head, model)

@@ -84,6 +84,24 @@ def test_convnext_weights_land_where_they_belong(code, prefix):
 
 
 @pytest.mark.parametrize('code', NAMES)
+def test_image_model_by_itself(code, tmp_path):
+    source, state = convnext(code)
+    torch.save(dict(model=source), tmp_path / 'image.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'image.pth'))
+    model = ConvNeXt(ARCH, init_cfg=init_cfg)
+    model.init_weights()
+    assert all(
+        torch.equal(value, state[key])
+        for key, value in model.state_dict().items())
+
+
+def test_image_model_by_itself_with_another_key_is_an_error():
+    source = dict(CycleMLP(ARCH).state_dict(), more=torch.ones(1))
+    with pytest.raises(ValueError, match="none: ..image.more"):
+        load_pretrained(CycleMLP(ARCH), source)
+
+
+@pytest.mark.parametrize('code', NAMES)
 def test_final_norm_goes_with_the_head(code):
     source, _ = convnext(code)
     report = load_pretrained(Video(ConvNeXt(ARCH)), source)

@@ -1,5 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""What our video backbones share: options, and where weights come from."""
+"""What our backbones share: options, and where weights come from."""
 from typing import Optional, Sequence, Union
 
 from mmengine.model import BaseModule
@@ -8,7 +8,24 @@ from torch import Tensor
 from ata_mm.checkpoints import adapt_state_dict, load_pretrained
 
 
-class VideoBackbone(BaseModule):
+class PretrainedBackbone(BaseModule):
+    """A backbone whose ``init_cfg=dict(type='Pretrained', checkpoint=...)``
+    goes through :func:`load_pretrained`.
+
+    mmengine's own way leaves what it does not find at random values.
+    """
+
+    def init_weights(self) -> None:
+        """Load the checkpoint of ``init_cfg``, if any."""
+        init_cfg = self.init_cfg or {}
+        if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+            load_pretrained(self, init_cfg['checkpoint'])
+            self._is_init = True
+        else:
+            super().init_weights()
+
+
+class VideoBackbone(PretrainedBackbone):
     """A backbone that takes checkpoints of every layout known to
     :mod:`ata_mm.checkpoints`, however they are loaded.
 
@@ -33,15 +50,6 @@ class VideoBackbone(BaseModule):
                     'one out.')
             init_cfg = dict(type='Pretrained', checkpoint=pretrained)
         super().__init__(init_cfg)
-
-    def init_weights(self) -> None:
-        """Load the checkpoint of ``pretrained`` or ``init_cfg``, if any."""
-        init_cfg = self.init_cfg or {}
-        if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
-            load_pretrained(self, init_cfg['checkpoint'])
-            self._is_init = True
-        else:
-            super().init_weights()
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args,
                               **kwargs) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from mmaction.registry import MODELS
 from mmcv.cnn.bricks import DropPath
-from mmengine.model import BaseModule, trunc_normal_init
+from mmengine.model import trunc_normal_init
 from torch import Tensor, nn
 
+from .base import PretrainedBackbone
 from .image_model import check_images, read_arch
 
 ARCHS = dict(
@@ -73,7 +74,7 @@ class ConvNeXtBlock(nn.Module):
 
 
 @MODELS.register_module()
-class ConvNeXt(BaseModule):
+class ConvNeXt(PretrainedBackbone):
     """The feature maps of ConvNeXt.
 
     ``ConvNeXt.block_pattern`` names the blocks, which take and return
@@ -90,7 +91,8 @@ class ConvNeXt(BaseModule):
         final_norm (bool): Return the features that the official classifier
             takes, the normalised mean over the map, instead of the map.
             Defaults to False.
-        init_cfg (dict, optional): As in mmengine. Defaults to None.
+        init_cfg (dict, optional): As in mmengine; 'Pretrained' takes what
+            :func:`load_pretrained` does. Defaults to None.
 
     Raises:
         ValueError: If arch is none of these.

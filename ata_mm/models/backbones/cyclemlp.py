@@ -10,9 +10,10 @@ from typing import Optional, Union
 import numpy as np
 from mmaction.registry import MODELS
 from mmcv.cnn.bricks import DropPath
-from mmengine.model import BaseModule, trunc_normal_init
+from mmengine.model import trunc_normal_init
 from torch import Tensor, nn
 
+from .base import PretrainedBackbone
 from .cycle_fc import CycleFC
 from .divided_block import Mlp
 from .image_model import check_images, read_arch
@@ -110,7 +111,7 @@ class ConvProjection(nn.Module):
 
 
 @MODELS.register_module()
-class CycleMLP(BaseModule):
+class CycleMLP(PretrainedBackbone):
     """The feature maps of CycleMLP, normalised.
 
     ``CycleMLP.block_pattern`` names the blocks, segment by segment as in
@@ -124,7 +125,8 @@ class CycleMLP(BaseModule):
         in_channels (int): Channels of the image. Defaults to 3.
         drop_path_rate (float): Stochastic depth of the last block, growing
             linearly from 0 at the first. Defaults to 0.
-        init_cfg (dict, optional): As in mmengine. Defaults to None.
+        init_cfg (dict, optional): As in mmengine; 'Pretrained' takes what
+            :func:`load_pretrained` does. Defaults to None.
 
     Raises:
         ValueError: If arch is none of these.
