@@ -1,18 +1,22 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """state_dict to state_dict: what a model needs, from what a file has."""
-from typing import Tuple
+from typing import Optional, Tuple
 
 import torch
 from torch import Tensor, nn
 
-from .embeddings import (resize_pos_embed, resize_square_pos_embed,
+from . import image_layouts
+from .embeddings import (PREFIXES, resize_pos_embed, resize_square_pos_embed,
                          resize_time_embed)
-from .formats import find_classifier, find_family, find_layout
-from .layout import Layout, StateDict, any_match, rename, substitute
+from .formats import find_classifier, find_family, find_key_layout
+from .layout import KeyLayout, StateDict, any_match, rename, substitute
 from .report import LoadReport
 from .vit_layouts import OURS
 
 _EMBEDDINGS = (r'(^|\.)(pos|time)_embed(ding)?$', )
+# A grid of as many patches as published files have may be of another shape:
+# only these are sure to have that of the model.
+_OURS = (OURS, image_layouts.OURS, image_layouts.OUR_IMAGE)
 
 
 def convert_state_dict(state_dict: StateDict,
@@ -37,7 +41,7 @@ def convert_state_dict(state_dict: StateDict,
             a shape does not fit or a parameter is missing.
     """
     target = backbone.state_dict()
-    layout = find_layout(state_dict, find_family(backbone).layouts)
+    layout = find_key_layout(state_dict, find_family(backbone).layouts)
     report = LoadReport(layout.name)
     converted = {}
     for key, value in _placed(
@@ -76,7 +80,7 @@ def fit_classifier(head: StateDict, model: nn.Module) -> Tuple[StateDict, str]:
     return layer, f'loaded, {classes} classes'
 
 
-def _placed(source: StateDict, target: StateDict, layout: Layout,
+def _placed(source: StateDict, target: StateDict, layout: KeyLayout,
             report: LoadReport) -> StateDict:
     """The part of a checkpoint that the model has a place for."""
     unplaced = sorted(source.keys() - target.keys())
@@ -93,24 +97,35 @@ def _placed(source: StateDict, target: StateDict, layout: Layout,
 
 
 def _fit(key: str, value: Tensor, own: Tensor, backbone: nn.Module,
-         layout: Layout) -> Tensor:
+         layout: KeyLayout) -> Tensor:
     """Fit a parameter of the checkpoint to the model's own one."""
     if key == 'time_embed':
         return resize_time_embed(value, own.shape[1])
-    if key == 'pos_embed' and not (layout is OURS
-                                   and value.shape == own.shape):
-        return resize_pos_embed(value, backbone.grid)
+    if any_match(_EMBEDDINGS, key) and value.ndim == own.ndim == 3:
+        return _fit_positions(value, own, getattr(backbone, 'grid', None),
+                              layout)
     if value.shape == own.shape:
         return value
-    if any_match(_EMBEDDINGS, key) and value.ndim == 3:
-        return resize_square_pos_embed(value, own.shape[1])
     if value.squeeze().shape == own.squeeze().shape:
         return value.view_as(own)  # a linear layer as 1 x 1 convolution
     return value
 
 
+def _fit_positions(value: Tensor, own: Tensor, grid: Optional[Tuple[int, int]],
+                   layout: KeyLayout) -> Tensor:
+    """Fit a position embedding to the grid of the model's patches."""
+    if value.shape == own.shape and layout in _OURS:
+        return value
+    num_prefix = own.shape[1] - grid[0] * grid[1] if grid else None
+    if num_prefix in PREFIXES:  # else the patches are of another map
+        return resize_pos_embed(value, grid, num_prefix)
+    if value.shape == own.shape:
+        return value
+    return resize_square_pos_embed(value, own.shape[1])
+
+
 def _refuse_joint_attention(converted: StateDict, target: StateDict,
-                            layout: Layout) -> None:
+                            layout: KeyLayout) -> None:
     if (layout.copies and 'time_embed' in converted
             and any('.temporal.' in key for key in target)):
         raise ValueError(
@@ -119,7 +134,7 @@ def _refuse_joint_attention(converted: StateDict, target: StateDict,
             "attention, which is temporal=dict(type='JointAttention') here.")
 
 
-def _start_missing(converted: StateDict, target: StateDict, layout: Layout,
+def _start_missing(converted: StateDict, target: StateDict, layout: KeyLayout,
                    report: LoadReport) -> None:
     """Add what the layout says of parameters that the file does not have."""
     for key in sorted(target.keys() - converted.keys()):
@@ -136,7 +151,7 @@ def _start_missing(converted: StateDict, target: StateDict, layout: Layout,
 
 
 def _check_complete(converted: StateDict, target: StateDict,
-                    layout: Layout) -> None:
+                    layout: KeyLayout) -> None:
     for key, value in converted.items():
         if value.shape != target[key].shape:
             raise ValueError(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 # Tokens before those of the patches: none, a class token, also a distillation
 # token, a class token and four registers.
-_PREFIXES = (0, 1, 2, 5)
+PREFIXES = (0, 1, 2, 5)
 
 
 def resize_pos_embed(pos_embed: Tensor,
@@ -60,7 +60,7 @@ def resize_square_pos_embed(pos_embed: Tensor, num_tokens: int) -> Tensor:
         Tensor: (1, P+H*H, C); the input itself where no P makes both grids
         square.
     """
-    for num_prefix in _PREFIXES:
+    for num_prefix in PREFIXES:
         old, new = (
             num - num_prefix for num in (pos_embed.shape[1], num_tokens))
         if _is_square(old) and _is_square(new):

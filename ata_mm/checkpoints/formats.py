@@ -10,15 +10,15 @@ from typing import Container, Iterable, List, Sequence, Set, Tuple
 from torch import nn
 
 from .image_layouts import CONVNEXT, CYCLEMLP, IMAGE
-from .layout import Family, Layout, StateDict
+from .layout import Family, KeyLayout, StateDict
 from .vit_layouts import TIMESFORMER
 
 # The first of which a model's parameter matches the marker is taken.
 FAMILIES = (TIMESFORMER, CONVNEXT, CYCLEMLP, IMAGE)
 
 _WRAPPER = re.compile(r'^(?:module|model|backbone|timesformer)\.')
-_HEAD = re.compile(r'^(?:cls_head|heads?(?!\.norm\.)|head_dist|fc|classifier|'
-                   r'last_linear|pre_logits)\.')
+_HEAD = re.compile(r'^(?:neck|cls_head|heads?(?!\.norm\.)|head_dist|fc|'
+                   r'classifier|last_linear|pre_logits)\.')
 _CLASSIFIER = re.compile(
     r'^(?:cls_head\.fc_cls|fc|last_linear|classifier(?:\.\d+)?|'
     r'heads?(?:\.fc|\.head|\.layers\.head)?)\.(weight|bias)$')
@@ -50,7 +50,8 @@ def as_video_backbone(backbone: nn.Module) -> nn.Module:
     return named if known else backbone
 
 
-def find_layout(keys: Iterable[str], layouts: Sequence[Layout]) -> Layout:
+def find_key_layout(keys: Iterable[str],
+                    layouts: Sequence[KeyLayout]) -> KeyLayout:
     """Tell the layout of a backbone's keys.
 
     Raises:
@@ -68,7 +69,7 @@ def find_layout(keys: Iterable[str], layouts: Sequence[Layout]) -> Layout:
 def split_head(
     state_dict: StateDict, own: Container[str] = ()
 ) -> Tuple[StateDict, StateDict]:
-    """Strip the names of wrappers and tell the head from the backbone.
+    """Strip the names of wrappers and tell head and neck from the backbone.
 
     Args:
         state_dict (dict): Keys as published, with or without ``module.``,
@@ -77,8 +78,8 @@ def split_head(
             look like, see :func:`own_names`. Defaults to none.
 
     Returns:
-        tuple[dict, dict]: Keys of the backbone and keys of the head, both
-        still in their own layout.
+        tuple[dict, dict]: Keys of the backbone and keys of neck and head,
+        both still in their own layout.
     """
     backbone, head = {}, {}
     for key, value in state_dict.items():

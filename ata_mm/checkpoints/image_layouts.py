@@ -5,7 +5,7 @@ After ``image.``, a model's own names are those of facebookresearch/ConvNeXt,
 of ShoufaChen/CycleMLP, or of the package that a model of another scope comes
 from. Other sources of names: ConvNeXt in mmpretrain 1.2.0 and in timm.
 """
-from .layout import Family, Layout, Renames
+from .layout import Family, KeyLayout, Renames
 
 # Buffers with nothing learned in them, which some versions of a model save:
 # batch counts, where CycleFC looks, the windows of Swin transformers.
@@ -18,9 +18,9 @@ _TEMPORAL = r'^temporal\.'
 _FINAL_NORM = r'^image\.norm\.'
 
 
-def _image_layout(name: str, marker: str, renames: Renames = ()) -> Layout:
+def _image_layout(name: str, marker: str, renames: Renames = ()) -> KeyLayout:
     """The image model alone; temporal modules stay as initialised."""
-    return Layout(
+    return KeyLayout(
         name,
         marker,
         renames=(*renames, (r'^(?!image\.)', 'image.')),
@@ -28,11 +28,11 @@ def _image_layout(name: str, marker: str, renames: Renames = ()) -> Layout:
         drops=_CONSTANTS)
 
 
-def _drop_final_norm(layout: Layout) -> Layout:
+def _drop_final_norm(layout: KeyLayout) -> KeyLayout:
     return layout._replace(drops=(_FINAL_NORM, *_CONSTANTS))
 
 
-OURS = Layout(
+OURS = KeyLayout(
     'ata_mm',
     _TEMPORAL,
     zeros=(r'\.time_bias$', ),

@@ -9,7 +9,7 @@ StateDict = Dict[str, Tensor]
 Renames = Tuple[Tuple[str, str], ...]
 
 
-class Layout(NamedTuple):
+class KeyLayout(NamedTuple):
     """How one code base names the parameters of one family of models.
 
     All patterns but ``marker`` and those in ``renames`` are looked for in our
@@ -27,7 +27,7 @@ class Layout(NamedTuple):
 class Family(NamedTuple):
     """Models whose parameters we name alike."""
     marker: str  # one of their parameters
-    layouts: Tuple[Layout, ...]  # the first of which a key matches is taken
+    layouts: Tuple[KeyLayout, ...]  # the first of which a key matches is taken
 
 
 def any_match(patterns: Iterable[str], key: str) -> bool:
@@ -42,7 +42,7 @@ def substitute(renames: Renames, key: str) -> str:
     return key
 
 
-def rename(state_dict: StateDict, layout: Layout) -> StateDict:
+def rename(state_dict: StateDict, layout: KeyLayout) -> StateDict:
     """Give the keys of a backbone our names; other keys stay.
 
     A pure function, and idempotent: our names stay as well.

@@ -21,10 +21,10 @@ def load_pretrained(model: nn.Module, source: Union[str, dict]) -> LoadReport:
     ``ATABackbone`` takes its image model in the model's own keys, ConvNeXt
     also in those of mmpretrain and timm, and our own; ``ConvNeXt`` and
     ``CycleMLP`` by themselves take the same image models. ``module.``,
-    ``model.``, ``backbone.`` in front and a head may be there or not. Position
-    embeddings are interpolated to other image sizes, time embeddings to other
-    clip lengths. The classifier is loaded where the model has one of the same
-    shape. The report is logged.
+    ``model.``, ``backbone.`` in front, a neck and a head may be there or not.
+    Position embeddings are interpolated to other image sizes, time embeddings
+    to other clip lengths. The classifier is loaded where the model has one of
+    the same shape. The report is logged.
 
     Args:
         model (nn.Module): The backbone, or a recognizer that has one as

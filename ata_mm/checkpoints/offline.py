@@ -6,7 +6,7 @@ from torch import nn
 
 from .conversion import convert_state_dict, fit_classifier
 from .formats import (CONVNEXT, CYCLEMLP, TIMESFORMER, find_classifier,
-                      find_layout, own_names, split_head, unused_head)
+                      find_key_layout, own_names, split_head, unused_head)
 from .layout import StateDict, rename
 from .reading import read_state_dict
 from .report import LoadReport
@@ -61,7 +61,7 @@ def convert_checkpoint(
 
 def _rename(keys: StateDict) -> Tuple[StateDict, LoadReport]:
     try:
-        layout = find_layout(keys, _LAYOUTS)
+        layout = find_key_layout(keys, _LAYOUTS)
     except ValueError as error:
         raise ValueError(f'{error} Another image model is known from the '
                          'config of its ATABackbone only: name one.') from None

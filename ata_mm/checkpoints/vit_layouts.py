@@ -5,7 +5,7 @@ Sources of the names: facebookresearch/TimeSformer, MMAction2 1.2.0,
 mmpretrain 1.2.0, timm, and TimesformerForVideoClassification of HuggingFace's
 transformers.
 """
-from .layout import Family, Layout, Renames
+from .layout import Family, KeyLayout, Renames
 
 # Without the bias it is the same function as with a bias of zero.
 _BIAS = r'\.time_bias$'
@@ -32,7 +32,7 @@ def _mmcv_attention(index: int, target: str) -> Renames:
             (source + r'out_proj\.', rf'blocks.\1.{target}.proj.'))
 
 
-OFFICIAL = Layout(
+OFFICIAL = KeyLayout(
     'TimeSformer (official)',
     r'^blocks\.\d+\.temporal_attn\.',
     renames=(
@@ -42,7 +42,7 @@ OFFICIAL = Layout(
     ),
     zeros=(_BIAS, ))
 
-MMACTION = Layout(
+MMACTION = KeyLayout(
     'TimeSformer (mmaction2)',
     _MMCV_LAYER + r'attentions\.1\.',
     renames=(
@@ -57,7 +57,7 @@ MMACTION = Layout(
     ),
     zeros=(_BIAS, ))
 
-HUGGINGFACE = Layout(
+HUGGINGFACE = KeyLayout(
     'TimeSformer (HuggingFace)',
     r'^encoder\.layer\.\d+\.temporal_attention\.',
     renames=(
@@ -79,7 +79,7 @@ HUGGINGFACE = Layout(
     ),
     zeros=(_BIAS, ))
 
-IMAGE_MMACTION = Layout(
+IMAGE_MMACTION = KeyLayout(
     'image ViT (mmaction2)',
     _MMCV_LAYER + r'attentions\.0\.',
     renames=(
@@ -90,7 +90,7 @@ IMAGE_MMACTION = Layout(
     ),
     **_FROM_IMAGES)
 
-IMAGE_MMPRETRAIN = Layout(
+IMAGE_MMPRETRAIN = KeyLayout(
     'image ViT (mmpretrain)',
     r'^layers\.\d+\.ln1\.',
     renames=(
@@ -103,10 +103,10 @@ IMAGE_MMPRETRAIN = Layout(
     ),
     **_FROM_IMAGES)
 
-OURS = Layout('ata_mm', r'^blocks\.\d+\.temporal\.', zeros=(_BIAS, ))
+OURS = KeyLayout('ata_mm', r'^blocks\.\d+\.temporal\.', zeros=(_BIAS, ))
 
-IMAGE_TIMM = Layout('image ViT (timm)', r'^blocks\.\d+\.attn\.',
-                    **_FROM_IMAGES)
+IMAGE_TIMM = KeyLayout('image ViT (timm)', r'^blocks\.\d+\.attn\.',
+                       **_FROM_IMAGES)
 
 TIMESFORMER = Family(r'^blocks\.\d+\.norm1\.',
                      (OFFICIAL, MMACTION, HUGGINGFACE, IMAGE_MMACTION,

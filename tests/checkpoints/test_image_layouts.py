@@ -6,6 +6,7 @@ from torch import nn
 
 from ata_mm.checkpoints import (adapt_state_dict, convert_checkpoint,
                                 load_pretrained)
+from ata_mm.checkpoints.embeddings import resize_pos_embed
 from ata_mm.models.backbones.convnext import ConvNeXt
 from ata_mm.models.backbones.cyclemlp import CycleMLP
 from ata_mm.models.temporal import TemporalAttention
@@ -224,7 +225,27 @@ def test_other_position_grids_are_interpolated():
     assert report.interpolated == ['image.pos_embed']
 
 
-@pytest.mark.parametrize('key', ['neck.weight', 'norm.weight'])
+@pytest.mark.parametrize('grid', [(3, 12), (4, 6)])
+def test_positions_are_fitted_to_a_grid_that_is_no_square(grid):
+    image = nn.Module()
+    image.pos_embed = nn.Parameter(torch.zeros(1, 1 + grid[0] * grid[1], 8))
+    model, source = Video(image), torch.randn(1, 1 + 36, 8)
+    model.grid = grid
+    load_pretrained(model, dict(pos_embed=source))
+    torch.testing.assert_close(image.pos_embed.data,
+                               resize_pos_embed(source, grid))
+
+
+def test_positions_of_another_map_than_the_features_are_kept():
+    image = nn.Module()
+    image.pos_embed = nn.Parameter(torch.zeros(1, 36, 8))
+    model, source = Video(image), torch.randn(1, 36, 8)
+    model.grid = (2, 4)
+    load_pretrained(model, dict(pos_embed=source))
+    assert torch.equal(image.pos_embed.data, source)
+
+
+@pytest.mark.parametrize('key', ['aux.weight', 'norm.weight'])
 def test_a_key_without_a_place_is_an_error_and_changes_nothing(key):
     model = Video(ResNet(18))
     before = model.image.conv1.conv.weight.clone()
@@ -232,6 +253,12 @@ def test_a_key_without_a_place_is_an_error_and_changes_nothing(key):
     with pytest.raises(ValueError, match=f'image.{key}'):
         load_pretrained(model, source)
     assert torch.equal(model.image.conv1.conv.weight, before)
+
+
+def test_neck_is_dropped_as_the_head_is():
+    source = {**ResNet(18).state_dict(), 'neck.weight': torch.ones(1)}
+    report = load_pretrained(Video(ResNet(18)), source)
+    assert report.dropped == ['neck.weight']
 
 
 def test_another_model_is_an_error():

@@ -109,6 +109,9 @@ class ATABackbone(VideoBackbone):
         layouts = find_layouts(self.block_names, run, layout)
         self.layouts = layouts
         self.output_layout = find_output_layout(run, layout)
+        # For position embeddings, which are fitted to it.
+        is_tokens = self.output_layout.kind == 'NLC'
+        self.grid = self.output_layout.grid if is_tokens else None
         self._check_output()
         _freeze(self.image, unused_parameters(self.image, run.output))
 
