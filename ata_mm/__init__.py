@@ -4,11 +4,18 @@
 Importing registers the components in MMAction2's registries; in a config,
 ``custom_imports=dict(imports='ata_mm')`` does it.
 """
-from . import compat
-
-compat.apply()  # before anything of mmaction is imported
-
-from . import datasets, models  # noqa: E402
+try:
+    from . import compat
+    compat.apply()  # before anything of mmaction is imported
+    from . import datasets, models
+except ModuleNotFoundError as error:
+    if (error.name or __name__).startswith(__name__):
+        raise
+    raise ImportError(
+        f'ata_mm needs the module {error.name!r}, which is not installed. '
+        "Run `pip install '.[lite]'` in the folder of ata_mm (`pip install .` "
+        'where the full mmcv is installed): it adds what is missing.'
+    ) from error
 
 __version__ = '0.1.0'
 

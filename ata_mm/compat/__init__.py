@@ -15,6 +15,9 @@ dropped (open-mmlab/mmengine#1676 replaces it after 0.10.7). Both packages are
 dependencies of ata_mm, setuptools in a version that still has the module;
 imitating ``pkg_resources`` would take more code than it saves.
 """
+from types import ModuleType
+from typing import List, Tuple
+
 from . import (checkpoint_globals, checkpoint_urls, config_scope,
                localizers_drn, mmcv_lite_warning, multimodal,
                recognizer2d_neck, testing_views)
@@ -23,6 +26,7 @@ from .require_mmcv import require_mmcv
 # The last two import mmaction.models, which the first ones make possible.
 _SHIMS = (mmcv_lite_warning, localizers_drn, multimodal, checkpoint_globals,
           checkpoint_urls, config_scope, recognizer2d_neck, testing_views)
+_applied: List[ModuleType] = []
 
 
 def apply() -> None:
@@ -35,6 +39,13 @@ def apply() -> None:
     for shim in _SHIMS:
         if shim.needed():
             shim.apply()
+            if shim not in _applied:
+                _applied.append(shim)
 
 
-__all__ = ['apply', 'require_mmcv']
+def report() -> List[Tuple[ModuleType, bool]]:
+    """Every import-time shim, and whether it has been applied here."""
+    return [(shim, shim in _applied) for shim in _SHIMS]
+
+
+__all__ = ['apply', 'report', 'require_mmcv']
