@@ -2,5 +2,6 @@
 """What the command line tools share, and video recognition from Python."""
 from .config import load_config
 from .recognizer import VideoRecognizer
+from .stream import StreamRecognizer
 
-__all__ = ['VideoRecognizer', 'load_config']
+__all__ = ['StreamRecognizer', 'VideoRecognizer', 'load_config']

@@ -1,12 +1,13 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Align the patches of a clip along routes, and put them back (Sec. 3.3)."""
+from functools import partial
 from typing import Callable, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .matching import ExactMatcher
+from .matching import ExactMatcher, MatchingCache
 from .permutation import chain, invert
 from .similarity import neighbour_similarity
 
@@ -92,7 +93,8 @@ class Alignment:
 
 def align_frames(x: Tensor,
                  matcher: Optional[Matcher] = None,
-                 grid: Optional[Tuple[int, int]] = None) -> Alignment:
+                 grid: Optional[Tuple[int, int]] = None,
+                 cache: Optional[MatchingCache] = None) -> Alignment:
     """Match the patches of neighbouring frames and chain them to routes.
 
     Alg. 1 aligns each frame to the aligned one before it, one solve after the
@@ -110,6 +112,8 @@ def align_frames(x: Tensor,
             instead. Defaults to None, an `ExactMatcher`.
         grid (tuple[int, int], optional): Height and width of the patch grid,
             passed on to the matcher as ``grid=`` when given. Defaults to None.
+        cache (MatchingCache, optional): Spares what was matched in the call
+            before, for windows of a video that overlap. Defaults to None.
 
     Returns:
         Alignment: Its ``routes`` have shape (B, T, N).
@@ -120,8 +124,8 @@ def align_frames(x: Tensor,
             patches; if the matcher does not return permutations.
     """
     if _is_compiling():  # one break in the graph instead of many
-        return torch.compiler.disable(_align_frames)(x, matcher, grid)
-    return _align_frames(x, matcher, grid)
+        return torch.compiler.disable(_align_frames)(x, matcher, grid, cache)
+    return _align_frames(x, matcher, grid, cache)
 
 
 def _is_compiling() -> bool:
@@ -130,11 +134,14 @@ def _is_compiling() -> bool:
 
 
 def _align_frames(x: Tensor, matcher: Optional[Matcher],
-                  grid: Optional[Tuple[int, int]]) -> Alignment:
+                  grid: Optional[Tuple[int, int]],
+                  cache: Optional[MatchingCache]) -> Alignment:
     _check_input(x, grid)
     matcher = ExactMatcher() if matcher is None else matcher
     batch, frames, num, _ = x.shape
-    matching = _match(x, matcher, {} if grid is None else dict(grid=grid))
+    options = {} if grid is None else dict(grid=grid)
+    match = partial(_match, matcher=matcher, options=options)
+    matching = match(x) if cache is None else cache(x, match)
     if (matching.shape != (batch, frames - 1, num)
             or matching.dtype != torch.int64):
         raise ValueError(

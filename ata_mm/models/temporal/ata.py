@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from ata_mm.ops import (Alignment, CoarseToFineMatcher, ExactMatcher,
-                        align_frames)
+                        MatchingCache, align_frames)
 from ata_mm.ops.alignment import Matcher
 from ata_mm.registry import MATCHERS
 from .attention import TemporalAttention
@@ -65,6 +65,11 @@ class ATA(TemporalAttention):
             features tell it. Defaults to False.
         init_cfg (dict, optional): As in mmengine. Defaults to None.
 
+    Attributes:
+        cache (MatchingCache | None): Spares the matchings that a window of a
+            video shares with the one before;
+            :class:`~ata_mm.apis.StreamRecognizer` sets it.
+
     Raises:
         ValueError: If ``match_on`` or ``share_alignment`` is unknown; if
             ``match_on`` is 'content', ``share_alignment`` is not 1 or
@@ -105,6 +110,7 @@ class ATA(TemporalAttention):
         self.matcher = None if matcher is None else MATCHERS.build(matcher)
         self.match_on = match_on
         self.dealign = dealign
+        self.cache: Optional[MatchingCache] = None
 
     def compared(self,
                  x: Tensor,
@@ -122,7 +128,7 @@ class ATA(TemporalAttention):
         """The routes that ``forward`` takes for the same arguments."""
         x = self.compared(x, position)
         matcher = self.matcher or _default_matcher(x.shape[2])
-        return align_frames(x, matcher, grid)
+        return align_frames(x, matcher, grid, self.cache)
 
     def forward(self,
                 x: Tensor,

@@ -1,0 +1,73 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import pytest
+import torch
+
+from ata_mm.ops import (CoarseToFineMatcher, ExactMatcher, LocalMatcher,
+                        MatchingCache, align_frames)
+
+GENERATOR = torch.Generator().manual_seed(0)
+VIDEO = torch.randn(2, 12, 16, 8, generator=GENERATOR)
+
+
+def windows(stride, length=6):
+    starts = range(0, VIDEO.shape[1] - length + 1, stride)
+    return [VIDEO[:, start:start + length] for start in starts]
+
+
+@pytest.mark.parametrize(
+    'matcher', [ExactMatcher(),
+                CoarseToFineMatcher(),
+                LocalMatcher(radius=2)])
+@pytest.mark.parametrize('stride', [1, 2, 5, 6])
+def test_routes_are_those_without_a_cache(matcher, stride):
+    cache = MatchingCache()
+    for window in windows(stride):
+        cached = align_frames(window, matcher, (4, 4), cache)
+        plain = align_frames(window, matcher, (4, 4))
+        assert torch.equal(cached.routes, plain.routes)
+
+
+@pytest.mark.parametrize('stride, solved', [(1, [5, 1, 1, 1, 1, 1, 1]),
+                                            (2, [5, 2, 2, 2]), (5, [5, 5]),
+                                            (6, [5, 5])])
+def test_shared_pairs_are_not_solved_again(stride, solved):
+    cache, counts = MatchingCache(), []
+    for window in windows(stride):
+        align_frames(window, cache=cache)
+        counts.append(cache.solved - sum(counts))
+    assert counts == solved
+    assert cache.solved + cache.reused == 5 * len(counts)
+
+
+def test_same_window_needs_no_solve():
+    cache = MatchingCache()
+    first, again = (align_frames(VIDEO, cache=cache) for _ in range(2))
+    assert torch.equal(first.routes, again.routes)
+    assert (cache.solved, cache.reused) == (11, 11)
+
+
+def test_rounding_makes_no_other_frame():
+    cache = MatchingCache()
+    for window in windows(stride=2):
+        align_frames(window * (1 + 1e-6 * torch.rand(6, 1, 1)), cache=cache)
+    assert cache.reused == 9
+
+
+def test_frame_that_differs_in_a_number_is_another():
+    cache, changed = MatchingCache(), VIDEO.clone()
+    align_frames(VIDEO, cache=cache)
+    changed[0, 3, 2, 1] += 1e-3
+    align_frames(changed, cache=cache)
+    assert cache.reused == 0
+
+
+def test_features_may_differ_in_size_from_call_to_call():
+    cache = MatchingCache()
+    for x in (VIDEO, VIDEO[:1], VIDEO[:, :, :9], VIDEO.double()):
+        align_frames(x, cache=cache)
+    assert cache.reused == 0
+
+
+def test_single_frame():
+    routes = align_frames(VIDEO[:, :1], cache=MatchingCache()).routes
+    assert routes.shape == (2, 1, 16)
