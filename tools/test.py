@@ -5,10 +5,10 @@ from functools import partial
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from ata_mm.apis.config import check_checkpoint, load_config
-from ata_mm.apis.launch import (add_run_options, build_runner, leave, prepare,
-                                user_errors)
+from ata_mm.apis.launch import add_run_options, prepare, run, user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,6 +35,13 @@ def set_dump(cfg: Config, path: str) -> None:
     ]
 
 
+def test(runner: Runner) -> None:
+    """Test with every weight from the checkpoint."""
+    # Runner.test loads leniently, and a missing weight would stay random.
+    runner.load_checkpoint = partial(runner.load_checkpoint, strict=True)
+    runner.test()
+
+
 def main() -> None:
     """Test as the command line says."""
     args = parse_args()
@@ -45,11 +52,7 @@ def main() -> None:
         if args.dump:
             set_dump(cfg, args.dump)
         prepare(cfg, args, loaders=('test', ))
-    runner = build_runner(cfg)
-    # Runner.test loads leniently, and a missing weight would stay random.
-    runner.load_checkpoint = partial(runner.load_checkpoint, strict=True)
-    runner.test()
-    leave()
+    run(cfg, test)
 
 
 if __name__ == '__main__':

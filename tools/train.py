@@ -6,9 +6,8 @@ import ata_mm  # noqa: F401  must precede what mmaction2 imports
 from mmaction.utils import get_str_type
 from mmengine.config import Config
 
-from ata_mm.apis.config import (check_checkpoint, check_precision, load_config)
-from ata_mm.apis.launch import (add_run_options, build_runner, leave, prepare,
-                                user_errors)
+from ata_mm.apis.config import check_checkpoint, check_precision, load_config
+from ata_mm.apis.launch import add_run_options, prepare, run, user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -106,8 +105,7 @@ def main() -> None:
         cfg = load_config(args.config, args.cfg_options)
         apply_options(cfg, args)
         prepare(cfg, args, loaders=('train', 'val'))
-    build_runner(cfg).train()
-    leave()
+    run(cfg, lambda runner: runner.train())
 
 
 if __name__ == '__main__':

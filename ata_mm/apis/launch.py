@@ -1,10 +1,11 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""From the options of tools/train.py and tools/test.py to a runner."""
+"""From the options of tools/train.py and tools/test.py to a run."""
 import argparse
+import gc
 import os
 import sys
 from contextlib import contextmanager
-from typing import Iterator, Sequence
+from typing import Callable, Iterator, Sequence
 
 import torch.distributed as torch_dist
 from mmaction.registry import RUNNERS
@@ -101,24 +102,33 @@ def prepare(cfg: Config, args: argparse.Namespace,
     cpu_distributed.apply(cfg)
 
 
-def build_runner(cfg: Config) -> Runner:
-    """Build the runner of a config, the one that ``runner_type`` names if any.
+def run(cfg: Config, task: Callable[[Runner], object]) -> None:
+    """Build the runner of a config, let it work, and end its processes' group.
 
     Args:
-        cfg (Config): A config that :func:`prepare` has completed.
-
-    Returns:
-        Runner: mmengine's runner, ready to train or test.
+        cfg (Config): A config that :func:`prepare` has completed. Its
+            ``runner_type``, if any, names the runner.
+        task (Callable): What the runner is to do. It must not keep the runner
+            or parts of it: see :func:`leave`.
     """
     build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
-    return build(cfg)
+    task(build(cfg))
+    leave()
 
 
 def leave() -> None:
     """Leave the process group, if there is one, at the end of a run.
 
-    Its threads would otherwise live on while the interpreter ends, and now
-    and then abort a process whose run has succeeded.
+    The worker threads of gloo end with the group, and the group with its last
+    owner, which may be the model of a runner. So no variable may hold a runner
+    any more. A thread that were still to release a tensor when the interpreter
+    ends would abort the process, though its run has succeeded.
+
+    Upstream: https://github.com/pytorch/pytorch/pull/179291
     """
     if torch_dist.is_initialized():
+        # Before the group is destroyed: whoever is its last owner waits for
+        # the threads, and only the group's own Python object lets them have
+        # the interpreter lock meanwhile.
+        gc.collect()
         torch_dist.destroy_process_group()

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from ata_mm.apis.launch import leave
 from ata_mm.compat import cpu_distributed
 
 
@@ -29,14 +30,21 @@ data = dict(
     sampler=dict(type='DefaultSampler', shuffle=False))
 cfg = Config(dict(launcher='pytorch'))
 cpu_distributed.apply(cfg)
-runner = Runner(
-    Line(), sys.argv[1], cfg=cfg, launcher='pytorch', experiment_name='line',
-    train_dataloader=data, train_cfg=dict(by_epoch=True, max_epochs=1),
-    optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)))
-runner.train()
-weight = runner.model.module.line.weight.item()
+
+
+def train():
+    runner = Runner(
+        Line(), sys.argv[1], cfg=cfg, launcher='pytorch',
+        experiment_name='line', train_dataloader=data,
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)))
+    return runner.train().module.line.weight.item()
+
+
+weight = train()
 with open(os.path.join(sys.argv[1], 'rank' + os.environ['RANK']), 'w') as file:
     file.write(str(weight))
+leave()
 '''
 
 
