@@ -1,7 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Image backbones of OpenMMLab, timm and torchvision from their configs."""
+from difflib import get_close_matches
 from importlib.util import find_spec
-from typing import Tuple, Union
+from typing import Iterable, Tuple, Union
 
 from mmaction.registry import MODELS
 from torch import nn
@@ -21,7 +22,9 @@ def build_image_backbone(cfg: dict) -> Tuple[nn.Module, str]:
         cfg (dict): Its ``type`` is ``NAME`` for our models and MMAction2's,
             ``SCOPE.NAME`` for those of another OpenMMLab package such as
             mmpretrain, ``timm.NAME`` for ``timm.create_model`` without
-            classifier, ``torchvision.NAME`` for
+            classifier (``pretrained=True`` downloads at every build, also to
+            test; ``pretrained`` of the backbone is for files), and
+            ``torchvision.NAME`` for
             ``torchvision.models.get_model`` with an identity as classifier;
             or a class, or the full name of one. The rest are arguments of the
             model.
@@ -32,7 +35,7 @@ def build_image_backbone(cfg: dict) -> Tuple[nn.Module, str]:
 
     Raises:
         ImportError: If the package is not installed.
-        ValueError: If ``cfg`` has no ``type``.
+        ValueError: If ``cfg`` has no ``type``, or no model has that name.
     """
     options = dict(cfg)
     kind = options.pop('type', None)
@@ -46,6 +49,7 @@ def build_image_backbone(cfg: dict) -> Tuple[nn.Module, str]:
         return _build_torchvision(name, options), 'forward'
     if scope == 'mmpretrain':
         mmpretrain_multimodal.apply()
+    _check_registered(name, scope)
     # Built in its own scope, so that it finds its own layers there.
     return MODELS.build(dict(options, type=name, _scope_=scope)), 'forward'
 
@@ -74,8 +78,26 @@ def _require(package: str, kind: str) -> None:
             'installed torch.')
 
 
+def _refuse(name: str, package: str, known: Iterable[str]) -> None:
+    similar = get_close_matches(name, known)
+    like = f', but {" and ".join(similar)}' if similar else ''
+    raise ValueError(
+        f'Expected the type of image_backbone to name a model, got {name!r}, '
+        f'which {package} does not have{like}. Models of other packages have '
+        "the package in front: 'timm.resnet18', 'torchvision.resnet18', "
+        "'mmpretrain.ResNet'.")
+
+
+def _check_registered(name: Union[str, type], scope: str) -> None:
+    with MODELS.switch_scope_and_registry(scope) as registry:
+        if isinstance(name, str) and registry.get(name) is None:
+            _refuse(name, scope, registry.module_dict)
+
+
 def _build_timm(name: str, options: dict) -> Tuple[nn.Module, str]:
     import timm
+    if ':' not in name and not timm.is_model(name):  # hf-hub:… is elsewhere
+        _refuse(name, 'timm', timm.list_models())
     image = timm.create_model(name, **{'num_classes': 0, **options})
     image.is_init = True  # its init_weights would undo pretrained=True
     plain = not hasattr(image, 'forward_features')  # of features_only=True
@@ -83,7 +105,9 @@ def _build_timm(name: str, options: dict) -> Tuple[nn.Module, str]:
 
 
 def _build_torchvision(name: str, options: dict) -> nn.Module:
-    from torchvision.models import get_model
+    from torchvision.models import get_model, list_models
+    if name.lower() not in list_models():
+        _refuse(name, 'torchvision', list_models())
     image = get_model(name, **options)
     for head in _TORCHVISION_HEADS:
         if hasattr(image, head):

@@ -42,3 +42,14 @@ def test_says_what_to_install(package):
 def test_refuses_a_config_without_type():
     with pytest.raises(ValueError, match='type=NAME'):
         build_image_backbone(dict(depth=18))
+
+
+@pytest.mark.parametrize('kind, like', [('ConvNext', 'ConvNeXt'),
+                                        ('timm.resnet1888', 'resnet18'),
+                                        ('torchvision.resnet181', 'resnet18'),
+                                        ('mmpretrain.ConvNext', 'ConvNeXt')])
+def test_unknown_names_are_answered_with_like_ones(kind, like):
+    if '.' in kind:
+        pytest.importorskip(kind.split('.')[0])
+    with pytest.raises(ValueError, match=f'does not have, but {like}'):
+        build_image_backbone(dict(type=kind))
