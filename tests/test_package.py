@@ -90,9 +90,9 @@ def test_mmcv_is_left_to_the_user(setup_cfg):
 
 
 @pytest.mark.parametrize('file, extras', [
-    ('constraints.txt', ('lite', 'tests')),
+    ('constraints.txt', ('lite', 'tests', 'browser')),
     ('constraints-integrations.txt',
-     ('lite', 'tests', 'timm', 'torchvision', 'mmpretrain')),
+     ('lite', 'tests', 'browser', 'timm', 'torchvision', 'mmpretrain')),
 ])
 def test_constraints_cover_what_is_required(setup_cfg, file, extras):
     required = names(setup_cfg['options']['install_requires'])

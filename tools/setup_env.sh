@@ -47,9 +47,9 @@ _ata_create_venv() {
 _ata_extras() {
     if "$_ata_venv/bin/python" -m pip show --quiet mmcv 2>/dev/null; then
         _ata_say 'keeping the installed mmcv, mmcv-lite is not needed'
-        echo "tests$_ata_more"
+        echo "tests,browser$_ata_more"
     else
-        echo "lite,tests$_ata_more"
+        echo "lite,tests,browser$_ata_more"
     fi
 }
 

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Pictures of what the matching and the temporal modules do."""
+from .cam import class_activation
 from .matching import matching_figure
 from .observation import Block, Observation, observe
 from .page import routes_page
@@ -7,6 +8,7 @@ from .responses import overlay, responses_figure
 from .routes import choose_patches, draw_routes, routes_figure
 
 __all__ = [
-    'Block', 'Observation', 'choose_patches', 'draw_routes', 'matching_figure',
-    'observe', 'overlay', 'responses_figure', 'routes_figure', 'routes_page'
+    'Block', 'Observation', 'choose_patches', 'class_activation',
+    'draw_routes', 'matching_figure', 'observe', 'overlay', 'responses_figure',
+    'routes_figure', 'routes_page'
 ]

@@ -1,7 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Pictures in the units of their patches, and figures as arrays."""
-from typing import Tuple
+from pathlib import Path
+from typing import Sequence, Tuple, Union
 
+import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -63,3 +65,27 @@ def render(figure: Figure) -> np.ndarray:
 def outline(width: float) -> list:
     """A dark edge around lines of a width, seen on bright pictures too."""
     return [Stroke(linewidth=width + 2, foreground='#101418b0'), Normal()]
+
+
+def save_video(path: Union[str, Path], images: Sequence[np.ndarray],
+               fps: float) -> None:
+    """Write images as an mp4 file.
+
+    Args:
+        path (str | Path): The file.
+        images (Sequence[np.ndarray]): (height, width, 3), uint8, RGB, of one
+            size, in even numbers of pixels.
+        fps (float): Images a second.
+
+    Raises:
+        ValueError: If the file cannot be written.
+    """
+    height, width = images[0].shape[:2]
+    codec = cv2.VideoWriter_fourcc(*'mp4v')
+    writer = cv2.VideoWriter(str(path), codec, fps, (width, height))
+    if not writer.isOpened():
+        raise ValueError(f'{path} cannot be written as an mp4 video of '
+                         f'{width} x {height} pixels')
+    for image in images:
+        writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    writer.release()

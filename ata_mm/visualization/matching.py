@@ -50,15 +50,15 @@ def matching_figure(frames: Sequence[np.ndarray],
     similarity = similarity.numpy()
 
     aspect = frames[0].shape[0] / frames[0].shape[1]
-    figure = Figure((9.2, 4.4 * aspect + 5.2), dpi=2 * DPI)
+    figure = Figure((9.2, 4 * aspect + 4.9), dpi=2 * DPI)
     figure.set_layout_engine('constrained')
     (left, right), (before, after) = figure.subplots(
-        2, 2, height_ratios=[4.4 * aspect, 4.6])
+        2, 2, height_ratios=[4 * aspect, 4])
     values = similarity[np.arange(len(matched)), matched]
     arrows = draw_displacement(left, frames[pair], grid, matched, values)
     show_frame(right, frames[pair + 1], grid)
-    left.set_title(f'{labels[pair]}: where its patches go')
-    right.set_title(labels[pair + 1])
+    left.set_title(f'{labels[pair]}: where its patches go', fontsize=10)
+    right.set_title(labels[pair + 1], fontsize=10)
     figure.colorbar(
         arrows, ax=[left, right], pad=0.01,
         aspect=30).set_label('cosine similarity of the matched patches')

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ata_mm.models import ATA
 from ata_mm.ops import Alignment
-from .taps import Grid, Tap, final_tap, temporal_taps
+from .taps import Grid, Read, Tap, final_tap, temporal_taps
 
 
 class Block(NamedTuple):
@@ -98,7 +98,8 @@ class _Notes:
     def listen(self, tap: Tap):
         """Note the responses at a tap."""
 
-        def note(patches: Tensor, grid: Grid) -> None:
+        def note(x: Tensor, read: Read) -> None:
+            patches, grid = read(x)
             response = patches[:1].mean(-1, keepdim=True).float().cpu()
             response = self._in_picture(response)[0, ..., 0]
             alignment, features = self._matchings.get(tap.name, (None, None))

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Response maps over the frames, of several models (paper, Figs. 6 and 7)."""
+import textwrap
 from typing import Dict, List, Optional, Sequence
 
 import cv2
@@ -8,7 +9,7 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from .canvas import DPI
+from .canvas import DPI, render
 
 
 def overlay(frames: Sequence[np.ndarray],
@@ -80,7 +81,7 @@ def responses_figure(frames: Sequence[np.ndarray],
             ax.imshow(images[t])
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
-        line[0].set_ylabel(name, fontsize=8)
+        line[0].set_ylabel(_wrap(name), fontsize=8)
     for ax, t in zip(axes[0], shown):
         ax.set_title(labels[t], fontsize=8)
     bar = figure.colorbar(
@@ -88,3 +89,37 @@ def responses_figure(frames: Sequence[np.ndarray],
     bar.ax.set_yticklabels(['least', 'most'], fontsize=8)
     figure.suptitle(title, fontsize=9)
     return figure
+
+
+def responses_images(frames: Sequence[np.ndarray],
+                     responses: Dict[str, np.ndarray],
+                     height: int = 320) -> List[np.ndarray]:
+    """Each frame with the heat maps of all models beside it, for a video.
+
+    Args:
+        frames (Sequence[np.ndarray]): T pictures (height, width, 3), uint8.
+        responses (dict[str, np.ndarray]): As in :func:`responses_figure`.
+        height (int): Of the pictures in pixels. Defaults to 320.
+
+    Returns:
+        list[np.ndarray]: T images (height, width, 3), uint8, RGB.
+    """
+    rows = {'frames': list(frames)}
+    rows.update((k, overlay(frames, v)) for k, v in responses.items())
+    width = 2 * round(height * frames[0].shape[1] / frames[0].shape[0] / 2)
+    size = (width + 8) * len(rows) / DPI, (height + 50) / DPI
+    images = []
+    for shown in zip(*rows.values()):
+        figure = Figure(size, dpi=DPI, layout='constrained')
+        axes = figure.subplots(1, len(rows), squeeze=False)[0]
+        for ax, name, image in zip(axes, rows, shown):
+            ax.imshow(image)
+            ax.axis('off')
+            ax.set_title(_wrap(name, 40), fontsize=9)
+        images.append(render(figure))
+    return images
+
+
+def _wrap(name: str, width: int = 16) -> str:
+    """A name of a model in lines, at the side of a row of pictures."""
+    return textwrap.fill(name.replace('_', ' '), width)

@@ -121,7 +121,7 @@ def choose_patches(frames: Sequence[np.ndarray],
     """
     worth = _change(frames[0], frames[min(1, len(frames) - 1)], grid)
     if similarity is not None and len(similarity):
-        worth = worth * similarity.clamp_min(0).mean(0).cpu().numpy()**4
+        worth = worth * similarity.clamp_min(0).amin(0).cpu().numpy()**2
     places = np.stack(np.indices(grid), -1).reshape(-1, 2)
     apart = max(grid) / (1 + np.sqrt(number))
     near = np.full(len(places), np.inf)

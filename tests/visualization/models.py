@@ -2,6 +2,7 @@
 """Tiny recognizers of each family, and clips for them."""
 import torch
 from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
 
 ATA = dict(type='ATA', zero_init=False)
 
@@ -15,7 +16,7 @@ def build(backbone, head='I3DHead', in_channels=32, **options):
             type=head,
             num_classes=3,
             in_channels=in_channels,
-            average_clips='score'),
+            average_clips='prob'),
         data_preprocessor=dict(
             type='ActionDataPreprocessor',
             mean=[127.5] * 3,
@@ -90,3 +91,8 @@ def clip(size=32):
 def images(size=64):
     """One view of a Recognizer2D."""
     return torch.randint(0, 255, (4, 3, size, size), dtype=torch.uint8)
+
+
+def sample():
+    """What goes with a view."""
+    return ActionDataSample()

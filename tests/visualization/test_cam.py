@@ -1,0 +1,81 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import pytest
+import torch
+from mmaction.utils import GradCAM
+
+from ata_mm.visualization import class_activation
+from tests.visualization import models
+
+AVERAGING = dict(type='TemporalAveraging')
+FAMILIES = [(models.vit, models.clip), (models.convnext, models.clip),
+            (models.cyclemlp, models.clip), (models.tsn, models.images)]
+families = pytest.mark.parametrize('model, inputs', FAMILIES)
+
+
+def trained(model):
+    """Heads start so near to zero that gradients would vanish."""
+    torch.nn.init.normal_(model.cls_head.parameters().__next__())
+    return model
+
+
+@families
+@pytest.mark.parametrize('temporal', [models.ATA, AVERAGING])
+def test_maps_lie_over_the_clip(model, inputs, temporal):
+    inputs = inputs()
+    maps, _ = class_activation(trained(model(temporal)), inputs)
+    assert maps.shape == (4, *inputs.shape[-2:])
+    assert maps.min() == 0 and maps.max() == 1
+
+
+def test_equals_gradcam_where_that_serves():
+    """MMAction2's own on the feature map that is the neck's input and, with
+    averaging, its output."""
+    model, inputs = trained(models.tsn(AVERAGING)), models.images()
+    maps, _ = class_activation(model, inputs)
+    sample = models.sample()
+    stock, _ = GradCAM(model, 'backbone/layer4')._calculate_localization_map(
+        dict(inputs=[inputs], data_samples=[sample]), use_labels=False)
+    torch.testing.assert_close(
+        torch.from_numpy(maps), stock[0], rtol=0, atol=1e-5)
+
+
+def test_class_can_be_chosen():
+    model, inputs = trained(models.vit()), models.clip()
+    maps = [class_activation(model, inputs, label)[0] for label in range(3)]
+    assert not (maps[0] == maps[1]).all() and not (maps[1] == maps[2]).all()
+
+
+def test_class_is_the_best_by_default():
+    model, inputs = trained(models.vit()), models.clip()
+    maps, label = class_activation(model, inputs)
+    assert (class_activation(model, inputs, label)[0] == maps).all()
+
+
+def test_blocks_differ():
+    model, inputs = trained(models.vit()), models.clip()
+    first, last = (
+        class_activation(model, inputs, block=block)[0] for block in (0, 2))
+    assert not (first == last).all()
+
+
+def test_model_is_left_as_it_was():
+    model = trained(models.vit())
+    class_activation(model, models.clip())
+    assert model.cls_head.average_clips == 'prob'
+    assert all(p.grad is None for p in model.parameters())
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize('options, match', [
+    (dict(block=3), 'a block from 0 to 2, .* got 3'),
+    (dict(label=3), 'a class from 0 to 2, got 3'),
+])
+def test_what_there_is_not(options, match):
+    with pytest.raises(ValueError, match=match):
+        class_activation(models.vit(), models.clip(), **options)
+
+
+def test_patches_that_are_not_put_back():
+    model = models.vit(dict(type='ATA', dealign=False))
+    with pytest.raises(ValueError, match='dealign=False'):
+        class_activation(model, models.clip())

@@ -1,0 +1,197 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""The page in headless Chromium, opened from disk; pip's extra 'browser' and,
+on Debian, the packages chromium and chromium-driver are what it takes."""
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from ata_mm.ops import align_frames
+from ata_mm.visualization import Block, routes_page
+
+webdriver = pytest.importorskip(
+    'selenium.webdriver', reason="the extra 'browser' is not installed")
+GRIDS = ((4, 6), (2, 3))
+SIZE = 96, 144
+
+
+@pytest.fixture(scope='module')
+def blocks():
+    torch.manual_seed(0)
+    features = [torch.randn(1, 4, h * w, 16) for h, w in GRIDS]
+    return [
+        Block(2 * k, f'block{k}', 'ATA', grid, None, align_frames(x), x)
+        for k, (grid, x) in enumerate(zip(GRIDS, features))
+    ]
+
+
+@pytest.fixture(scope='module')
+def url(blocks, tmp_path_factory):
+    frames = list(
+        np.random.RandomState(0).randint(0, 255, (4, *SIZE, 3), np.uint8))
+    path = tmp_path_factory.mktemp('page') / 'routes.html'
+    path.write_text(
+        routes_page(frames, blocks, [(1, 2)], video='a.mp4'), 'utf-8')
+    return path.as_uri()
+
+
+@pytest.fixture(scope='module')
+def chromium():
+    browser = shutil.which('chromium') or shutil.which('google-chrome')
+    driver = shutil.which('chromedriver')
+    if not (browser and driver):
+        pytest.skip('no chromium or no chromedriver on this machine')
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    # As root and without a network, as in a container.
+    for option in ('headless', 'no-sandbox', 'disable-gpu', 'disable-sync',
+                   'disable-dev-shm-usage', 'disable-background-networking',
+                   'disable-component-update', 'no-first-run'):
+        options.add_argument(f'--{option}')
+    options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
+    service = webdriver.ChromeService(driver)
+    with webdriver.Chrome(options=options, service=service) as window:
+        yield window
+
+
+@pytest.fixture
+def page(chromium, url):
+    """The page, opened anew; JavaScript must have had nothing to say."""
+    resize(chromium, 1300)
+    chromium.get(url)
+    yield chromium
+    assert chromium.get_log('browser') == []
+
+
+def resize(window, width):
+    window.execute_cdp_cmd(
+        'Emulation.setDeviceMetricsOverride',
+        dict(width=width, height=1600, deviceScaleFactor=1, mobile=False))
+
+
+def find(window, selector):
+    return window.find_elements('css selector', selector)
+
+
+def click_patch(window, picture, row, column, grid=GRIDS[0]):
+    """Click into the middle of a patch, as a hand would."""
+    box = picture.rect
+    webdriver.ActionChains(window).move_to_element_with_offset(
+        picture, ((column + .5) / grid[1] - .5) * box['width'],
+        ((row + .5) / grid[0] - .5) * box['height']).click().perform()
+
+
+def route_on(window, selector='#stage'):
+    """Row and column that the drawn route has in each frame."""
+    grid = GRIDS[int(find(window, '#block')[0].get_property('value'))]
+    points = [
+        float(dot.get_attribute(axis))
+        for dot in find(window, f'{selector} circle') for axis in ('cy', 'cx')
+    ]
+    points = np.array(points).reshape(-1, 2)
+    return (points / SIZE * grid).astype(int).tolist()
+
+
+def expected_route(block, frame, row, column):
+    routes, width = block.alignment.routes[0], block.grid[1]
+    index = (routes[frame] == row * width + column).nonzero().item()
+    return [list(divmod(p, width)) for p in routes[:, index].tolist()], index
+
+
+@pytest.mark.parametrize('frame', [0, 2])
+def test_click_on_a_patch_shows_its_route(frame, page, blocks):
+    click_patch(page, find(page, '#film .picture')[frame], 3, 4)
+    assert route_on(page) == expected_route(blocks[0], frame, 3, 4)[0]
+    assert find(page, '#stage img')[0].get_attribute('alt') == f'frame {frame}'
+
+
+def test_click_on_the_large_frame(page, blocks):
+    click_patch(page, find(page, '#stage')[0], 0, 5)
+    assert route_on(page) == expected_route(blocks[0], 0, 0, 5)[0]
+
+
+def test_every_frame_shows_the_route(page, blocks):
+    click_patch(page, find(page, '#stage')[0], 0, 5)
+    for figure in range(1, 5):
+        shown = route_on(page, f'#film figure:nth-child({figure})')
+        assert shown == expected_route(blocks[0], 0, 0, 5)[0]
+
+
+def test_similarities_of_its_steps(page, blocks):
+    click_patch(page, find(page, '#film .picture')[1], 2, 2)
+    _, index = expected_route(blocks[0], 1, 2, 2)
+    shown = [
+        float(cell.text.replace('−', '-'))
+        for cell in find(page, '#steps td:last-child')
+    ]
+    expected = blocks[0].similarity()[0, :, index].tolist()
+    assert shown == pytest.approx(expected, abs=6e-4)
+
+
+def test_another_block_is_asked_at_the_same_place(page, blocks):
+    click_patch(page, find(page, '#film .picture')[1], 3, 4)
+    find(page, '#block-on')[0].click()
+    assert find(page, '#block option')[1].text == '2, 2 × 3 patches'
+    assert route_on(page) == expected_route(blocks[1], 1, 1, 2)[0]
+
+
+def test_all_blocks_are_in_the_matrix(page):
+    assert len(find(page, '#cells rect:not(.mark)')) == 3 * len(GRIDS)
+
+
+def test_cell_of_the_matrix_leads_to_its_block_and_frame(page):
+    find(page, '#cells rect:not(.mark)')[-1].click()
+    assert find(page, '#block')[0].get_property('value') == '1'
+    assert find(page, '#frame')[0].get_property('value') == '2'
+
+
+def test_keys_move_the_patch_the_frame_and_the_block(page, blocks):
+    click_patch(page, find(page, '#stage')[0], 1, 1)
+    arrow = webdriver.Keys.ARROW_RIGHT
+    find(page, '#stage')[0].send_keys('.', arrow)
+    row, column = expected_route(blocks[0], 0, 1, 1)[0][1]
+    moved = row, min(column + 1, GRIDS[0][1] - 1)
+    assert route_on(page) == expected_route(blocks[0], 1, *moved)[0]
+    find(page, '#stage')[0].send_keys(']')
+    assert find(page, '#block')[0].get_property('value') == '1'
+
+
+def test_displacement_has_an_arrow_or_a_dot_for_each_patch(page):
+    find(page, '[data-mode=displacement]')[0].click()
+    marks = find(page, '#stage polygon') + find(page, '#stage circle')
+    assert len(marks) == GRIDS[0][0] * GRIDS[0][1]
+
+
+def test_similarity_lights_the_matched_patch(page, blocks):
+    """The heat map lets the most similar patch through."""
+    find(page, '[data-mode=similarity]')[0].click()
+    find(page, '#stage')[0].send_keys('.')
+    alpha = page.execute_script(
+        'const c = document.querySelector("#stage canvas");'
+        'return [...c.getContext("2d").getImageData(0, 0, c.width, c.height)'
+        '.data].filter((_, i) => i % 4 == 3)')
+    index = expected_route(blocks[0], 0, 1, 2)[1]
+    patch = blocks[0].alignment.routes[0, 0, index]
+    x = torch.nn.functional.normalize(blocks[0].features[0], dim=-1)
+    row = x[0, patch] @ x[1].T
+    assert np.argmin(alpha) == row.argmax() and max(alpha) == 235
+
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_theme_is_that_of_the_system_until_it_is_changed(scheme, page, url):
+    page.execute_cdp_cmd(
+        'Emulation.setEmulatedMedia',
+        dict(features=[dict(name='prefers-color-scheme', value=scheme)]))
+    page.get(url)
+    root = find(page, 'html')[0]
+    assert root.get_attribute('data-theme') == scheme
+    find(page, '#theme')[0].click()
+    assert root.get_attribute('data-theme') != scheme
+
+
+@pytest.mark.parametrize('width', [320, 760, 1300])
+def test_nothing_sticks_out_at_any_width(width, page):
+    resize(page, width)
+    root = 'document.documentElement'
+    assert page.execute_script(f'return {root}.scrollWidth') <= width
