@@ -70,17 +70,30 @@ class CycleFC(nn.Conv2d):
         offsets[2::3, self.dim - 1] = -1
         return offsets.view(1, -1, 1, 1)
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args,
-                              **kwargs) -> None:
-        """Refuse other offsets than ours, which would go unheeded."""
+    def check_offset(self, state_dict: dict, prefix: str) -> None:
+        """Refuse other offsets than ours, which would go unheeded.
+
+        Args:
+            state_dict (dict): What is about to be loaded; not changed.
+            prefix (str): What the keys of this layer have in front.
+
+        Raises:
+            ValueError: If it has other offsets for this layer.
+        """
         expected = self.offsets()
-        offset = state_dict.setdefault(f'{prefix}offset', expected)
+        offset = state_dict.get(f'{prefix}offset', expected)
         if offset.shape == expected.shape and not torch.equal(
                 offset.to(expected), expected):
             raise ValueError(
                 f'Expected {prefix}offset to cycle through 0, 1, -1 along the '
                 'axis of this layer, as in every published CycleMLP, got '
                 f'(row, column) {offset.view(-1, 2)[:3].tolist()}, ... .')
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args,
+                              **kwargs) -> None:
+        """Do without offsets where a checkpoint has none."""
+        self.check_offset(state_dict, prefix)
+        state_dict.setdefault(f'{prefix}offset', self.offsets())
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:

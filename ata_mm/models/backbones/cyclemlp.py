@@ -160,6 +160,15 @@ class CycleMLP(PretrainedBackbone):
             if isinstance(module, (nn.Linear, CycleFC)):
                 trunc_normal_init(module, std=0.02)
 
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args,
+                              **kwargs) -> None:
+        """Check all layers before the first is loaded, so that a refusal
+        leaves the model as it was."""
+        for name, module in self.named_modules():
+            if isinstance(module, CycleFC):
+                module.check_offset(state_dict, f'{prefix}{name}.')
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
     def forward(self, x: Tensor) -> Tensor:
         """Images to feature maps.
 

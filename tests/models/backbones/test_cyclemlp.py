@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from mmaction.registry import MODELS
 
+from ata_mm.checkpoints import load_pretrained
 from ata_mm.models import CycleMLP
 from ata_mm.models.backbones.cyclemlp import CycleBlock
 
@@ -142,12 +143,14 @@ def test_checkpoints_may_leave_out_the_offsets():
     assert not any(copied.load_state_dict(weights))
 
 
-def test_refuses_a_checkpoint_with_other_offsets():
-    model = build()
-    weights = model.state_dict()
-    weights['network.0.0.attn.sfc_h.offset'] *= -1
+@pytest.mark.parametrize('load', [CycleMLP.load_state_dict, load_pretrained])
+def test_other_offsets_are_refused_before_anything_is_loaded(load):
+    model, weights = build(), build().state_dict()
+    before = copy.deepcopy(model.state_dict())
+    weights['network.6.0.attn.sfc_h.offset'] *= -1
     with pytest.raises(ValueError, match=r'attn.sfc_h.offset.*0, 1, -1'):
-        model.load_state_dict(weights)
+        load(model, weights)
+    torch.testing.assert_close(model.state_dict(), before, atol=0, rtol=0)
 
 
 def test_starts_as_the_official_model():
