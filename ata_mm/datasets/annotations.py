@@ -1,42 +1,39 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Checks of annotation files, for the time before training starts.
-
-At a bad line, MMAction2 stops with an error that names neither the file nor
-the line; a label out of range or a missing video shows only when its turn
-comes in training.
-"""
-import os
+"""Checks of annotation files, for the time before training starts."""
 import os.path as osp
-from typing import Iterator, Optional, Sequence
+from typing import Iterator, NamedTuple, Optional, Sequence
 
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.registry import DATASETS
 from mmengine.config import Config, ConfigDict
-from mmengine.fileio import list_from_file
 from mmengine.logging import print_log
 
-_LOADERS = ('train', 'val', 'test')
+from .annotation_file import (AnnotationFile, label_faults, missing_files,
+                              read_samples)
+
+LOADERS = ('train', 'val', 'test')
 
 
-def check_annotations(ann_file: str,
-                      num_classes: int,
-                      data_prefix: str = '',
-                      delimiter: Optional[str] = ' ',
-                      fields: Sequence[str] = ('path', 'label'),
-                      labelled: bool = True) -> None:
-    """Check a text file with a path and its label on each line.
+class ConfiguredFile(NamedTuple):
+    """A data set of a config, and the annotation file that it reads.
 
     Args:
-        ann_file (str): Annotation file.
+        loader (str): 'train', 'val' or 'test'.
+        dataset (str): Type of the data set.
+        file (AnnotationFile, optional): None where it is not known what a
+            data set of this type reads.
+    """
+    loader: str
+    dataset: str
+    file: Optional[AnnotationFile]
+
+
+def check_annotations(file: AnnotationFile, num_classes: int) -> None:
+    """Check the lines of an annotation file, and that what they list exists.
+
+    Args:
+        file (AnnotationFile): The file.
         num_classes (int): Number of classes; labels are 0..num_classes-1.
-        data_prefix (str): Folder that the paths start from. Defaults to ''.
-        delimiter (str, optional): What separates the fields of a line; None
-            means any white space. Defaults to ``' '``.
-        fields (Sequence[str]): What the fields are: first the path, last the
-            label, all but the path integers. Defaults to
-            ``('path', 'label')``.
-        labelled (bool): Whether every line must have its label.
-            Defaults to True.
 
     Raises:
         FileNotFoundError: If the annotation file or files that it lists do
@@ -45,36 +42,24 @@ def check_annotations(ann_file: str,
             fields, a field that is not an integer where one must be, or a
             label that is none of the classes.
     """
-    if '://' not in ann_file and not osp.isfile(ann_file):
+    samples, faults = read_samples(file)
+    for fault in faults + label_faults(samples, num_classes):
+        raise fault
+    missing = missing_files(samples)
+    if missing:
+        paths = [sample.path for sample in missing]
         raise FileNotFoundError(
-            f'There is no annotation file {ann_file}. Check ann_file and '
-            'data_root in the config.')
-    lines = [line.strip() for line in list_from_file(ann_file)]
-    if not any(lines):
-        raise ValueError(f'{ann_file} is empty; expected on each line: '
-                         f'{", ".join(fields)}.')
-    paths, labels = [], {}
-    for number, line in enumerate(lines, 1):
-        path, *integers = line.split(delimiter)
-        place = f'{ann_file}, line {number}: {line!r}'
-        unlabelled = not labelled and len(integers) == len(fields) - 2
-        _check_fields(path, integers, fields[:-1] if unlabelled else fields,
-                      delimiter, place)
-        paths.append(path)
-        if not unlabelled:
-            labels[place] = int(integers[-1])
-    _check_labels(labels, num_classes)
-    if '://' not in data_prefix:
-        _check_files(ann_file, data_prefix, paths)
+            f'{len(paths)} of the {len(samples)} files in {file.ann_file} do '
+            f'not exist, such as {", ".join(paths[:3])}. Check data_prefix '
+            'and data_root in the config, or take them out of the list.')
 
 
-def check_config(cfg: Config, loaders: Sequence[str] = _LOADERS) -> None:
+def check_config(cfg: Config, loaders: Sequence[str] = LOADERS) -> None:
     """Check the annotation files that the data loaders of a config name.
 
-    Files are checked that MMAction2's ``VideoDataset`` or ``RawframeDataset``
-    reads, also inside wrappers, against
+    Those of :func:`annotation_files`, against
     ``cfg.model.cls_head.num_classes``; of other data sets a line in the log
-    says that they are not. Only test files may be without labels.
+    says that they are not checked.
 
     Args:
         cfg (Config): Config of a recognizer.
@@ -84,73 +69,47 @@ def check_config(cfg: Config, loaders: Sequence[str] = _LOADERS) -> None:
     Raises:
         FileNotFoundError, ValueError: See :func:`check_annotations`.
     """
-    head = cfg.get('model', {}).get('cls_head') or {}
-    num_classes = head.get('num_classes')
+    classes = num_classes(cfg)
+    for loader, dataset, file in annotation_files(cfg, loaders):
+        if file is None or classes is None:
+            print_log(
+                f'Annotations of the {dataset} in {loader}_dataloader are not '
+                'checked beforehand.',
+                logger='current')
+        else:
+            check_annotations(file, classes)
+
+
+def annotation_files(
+        cfg: Config,
+        loaders: Sequence[str] = LOADERS) -> Iterator[ConfiguredFile]:
+    """Find the annotation files that the data loaders of a config name.
+
+    They are those of MMAction2's ``VideoDataset`` and ``RawframeDataset``,
+    also inside wrappers. Only test files may be without labels.
+
+    Args:
+        cfg (Config): Config of a recognizer.
+        loaders (Sequence[str]): Which loaders to look at. Defaults to
+            ``('train', 'val', 'test')``.
+
+    Yields:
+        ConfiguredFile: One for each data set.
+    """
     for loader in loaders:
         dataloader = cfg.get(f'{loader}_dataloader')
         for part in _parts(dataloader.dataset) if dataloader else ():
-            reader = _reader(part)
-            if reader is None or num_classes is None:
-                print_log(
-                    f'Annotations of the {part.get("type")} in '
-                    f'{loader}_dataloader are not checked beforehand.',
-                    logger='current')
-            else:
-                check_annotations(
-                    num_classes=num_classes,
-                    labelled=loader != 'test',
-                    **reader)
+            file = _annotation_file(part, labelled=loader != 'test')
+            yield ConfiguredFile(loader, str(part.get('type')), file)
 
 
-def _check_fields(path, integers, fields, delimiter, place):
-    separator = 'white space' if delimiter is None else repr(delimiter)
-    if not path or len(integers) != len(fields) - 1:
-        raise ValueError(
-            f'{place} must be {len(fields)} fields ({", ".join(fields)}) '
-            f'separated by {separator}, but there are {len(integers) + 1}. '
-            'For paths with spaces in them, or fields separated otherwise, '
-            "set delimiter in the config's dataset, such as delimiter=',', "
-            'and write the file that way.')
-    for name, text in zip(fields[1:], integers):
-        try:
-            int(text)
-        except ValueError:
-            raise ValueError(f'{place}: {name} must be an integer, but got '
-                             f'{text!r}.') from None
+def num_classes(cfg: Config) -> Optional[int]:
+    """The number of classes of the head, None where the config has none."""
+    head = cfg.get('model', {}).get('cls_head') or {}
+    return head.get('num_classes')
 
 
-def _check_labels(labels, num_classes):
-    for place, label in labels.items():
-        if not 0 <= label < num_classes:
-            hint = f'set num_classes in cls_head above {label}'
-            if label < 0:
-                hint = 'remove the line'
-            elif min(labels.values()) == 1 and label == num_classes:
-                hint = 'labels count from 1 here, subtract 1 from each'
-            raise ValueError(
-                f'{place}: label must be in 0..{num_classes - 1}, '
-                f'but got {label}. Correct it, or {hint}.')
-
-
-def _check_files(ann_file, data_prefix, paths):
-    # Listing each folder once is cheap where a look at each file is not.
-    listed = {}
-    missing = []
-    for path in paths:
-        folder, name = osp.split(osp.normpath(osp.join(data_prefix, path)))
-        if folder not in listed:
-            there = osp.isdir(folder or '.')
-            listed[folder] = set(os.listdir(folder or '.') if there else ())
-        if name not in listed[folder]:
-            missing.append(osp.join(folder, name))
-    if missing:
-        raise FileNotFoundError(
-            f'{len(missing)} of the {len(paths)} files in {ann_file} do not '
-            f'exist, such as {", ".join(missing[:3])}. Check data_prefix and '
-            'data_root in the config, or take them out of the list.')
-
-
-def _parts(dataset) -> Iterator[ConfigDict]:
+def _parts(dataset: ConfigDict) -> Iterator[ConfigDict]:
     """The data sets inside wrappers like RepeatDataset, ConcatDataset."""
     inner = dataset.get('datasets') or dataset.get('dataset')
     if not inner:
@@ -160,26 +119,37 @@ def _parts(dataset) -> Iterator[ConfigDict]:
         yield from _parts(part)
 
 
-def _reader(dataset) -> Optional[dict]:
-    """Arguments of check_annotations, for a data set that it understands."""
+def _annotation_file(dataset: ConfigDict,
+                     labelled: bool) -> Optional[AnnotationFile]:
+    """The file of a data set of a type that is understood."""
     kind = dataset.get('type')
     kind = DATASETS.get(kind) if isinstance(kind, str) else kind
     load = getattr(kind, 'load_data_list', None)
     if dataset.get('multi_class') or 'ann_file' not in dataset:
         return None
     if load is VideoDataset.load_data_list:
-        fields, key = ('path', 'label'), 'video'
-        delimiter = dataset.get('delimiter', ' ')
+        key = 'video'
+        options = dict(delimiter=dataset.get('delimiter', ' '))
     elif load is RawframeDataset.load_data_list:
-        offset = ('offset', ) * bool(dataset.get('with_offset'))
-        fields, key = ('path', *offset, 'total_frames', 'label'), 'img'
-        delimiter = None
+        key, options = 'img', _frame_options(dataset)
     else:
         return None
     root = dataset.get('data_root') or ''
     prefix = (dataset.get('data_prefix') or {}).get(key) or ''
+    return AnnotationFile(
+        osp.join(root, dataset.ann_file),
+        osp.join(root, prefix),
+        labelled=labelled,
+        **options)
+
+
+def _frame_options(dataset: ConfigDict) -> dict:
+    """How a RawframeDataset reads lines, and what its frames are called."""
+    offset = ('offset', ) * bool(dataset.get('with_offset'))
+    template = dataset.get('filename_tmpl', 'img_{:05}.jpg')
+    colour = dataset.get('modality', 'RGB') == 'RGB'
     return dict(
-        ann_file=osp.join(root, dataset.ann_file),
-        data_prefix=osp.join(root, prefix),
-        delimiter=delimiter,
-        fields=fields)
+        delimiter=None,
+        fields=('path', *offset, 'total_frames', 'label'),
+        filename_tmpl=template if colour else None,
+        start_index=dataset.get('start_index', 1))

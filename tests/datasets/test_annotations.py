@@ -2,6 +2,7 @@
 import pytest
 from mmengine.config import Config
 
+from ata_mm.datasets.annotation_file import AnnotationFile
 from ata_mm.datasets.annotations import check_annotations, check_config
 
 
@@ -32,7 +33,7 @@ def config(ann_file, data_prefix, loader='train', num_classes=2, **kwargs):
 
 
 def test_a_good_file_passes(write):
-    check_annotations(**write('a.mp4 0', 'b.mp4 1'), num_classes=2)
+    check_annotations(AnnotationFile(**write('a.mp4 0', 'b.mp4 1')), 2)
 
 
 @pytest.mark.parametrize('line, complaint', [
@@ -46,34 +47,36 @@ def test_a_good_file_passes(write):
 ])
 def test_a_bad_line_is_named(write, line, complaint):
     with pytest.raises(ValueError, match=complaint):
-        check_annotations(**write('a.mp4 0', line, 'a.mp4 1'), num_classes=2)
+        check_annotations(
+            AnnotationFile(**write('a.mp4 0', line, 'a.mp4 1')), 2)
 
 
 def test_labels_from_one_are_recognised(write):
     with pytest.raises(ValueError, match='line 2.*count from 1'):
-        check_annotations(**write('a.mp4 1', 'b.mp4 2'), num_classes=2)
+        check_annotations(AnnotationFile(**write('a.mp4 1', 'b.mp4 2')), 2)
 
 
 def test_an_empty_file_is_an_error(write):
     with pytest.raises(ValueError, match='is empty'):
-        check_annotations(**write(), num_classes=2)
+        check_annotations(AnnotationFile(**write()), 2)
 
 
 def test_a_missing_annotation_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='none.txt.*ann_file'):
-        check_annotations(str(tmp_path / 'none.txt'), num_classes=2)
+        check_annotations(AnnotationFile(str(tmp_path / 'none.txt')), 2)
 
 
 def test_missing_videos_are_counted_and_named(write):
     lines = ['a.mp4 0', 'lost.mp4 0', 'sub/lost.mp4 1']
     with pytest.raises(
             FileNotFoundError, match='2 of the 3.*lost.mp4.*data_prefix'):
-        check_annotations(**write(*lines), num_classes=2)
+        check_annotations(AnnotationFile(**write(*lines)), 2)
 
 
 def test_another_delimiter_allows_spaces_in_paths(write, tmp_path):
     (tmp_path / 'my video.mp4').touch()
-    check_annotations(**write('my video.mp4,1'), num_classes=2, delimiter=',')
+    check_annotations(
+        AnnotationFile(**write('my video.mp4,1'), delimiter=','), 2)
 
 
 def test_config_checks_against_the_head(write):
