@@ -69,9 +69,13 @@ def parse_args() -> argparse.Namespace:
         metavar='DIR',
         help='write predictions.jsonl, predictions.csv and overlay.mp4 there')
     parser.add_argument(
-        '--no-reuse',
-        action='store_true',
-        help='solve the matchings of frames that windows share every time')
+        '--reuse-tolerance',
+        type=float,
+        default=0.,
+        metavar='TOLERANCE',
+        help='solve the matchings of frames that windows share once where '
+        'their features agree to this; 1e-5 suits ATATimeSformer with '
+        "match_on='content' (default: 0, to the bit: no score changes)")
     parser.add_argument(
         '--device', help='cpu, cuda, cuda:1, … (default: the GPU if any)')
     add_cfg_options(parser)
@@ -102,11 +106,9 @@ def build(args: argparse.Namespace, fps: float) -> StreamRecognizer:
     cfg = load_config(args.config, args.cfg_options)
     views = args.crops and f'{args.crops}x1'
     return StreamRecognizer(
-        VideoRecognizer(cfg, args.checkpoint, args.device, views),
-        args.window and parse_length(args.window, fps),
-        args.stride and parse_length(args.stride, fps),
-        args.topk,
-        reuse=not args.no_reuse)
+        VideoRecognizer(cfg, args.checkpoint, args.device, views), args.window
+        and parse_length(args.window, fps), args.stride
+        and parse_length(args.stride, fps), args.topk, args.reuse_tolerance)
 
 
 class Interrupt:

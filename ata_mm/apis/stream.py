@@ -55,10 +55,12 @@ class StreamRecognizer:
 
     Neighbouring windows share frames where the stride is a multiple of the
     frame interval. The matchings of those are then solved once, in the first
-    ATA of the network, provided nothing has mixed frames before it; see
-    :class:`~ata_mm.ops.MatchingCache` for where that is exact. It does nothing
-    for a ViT with ``match_on='tokens'``, whose time embedding makes other
-    features of a frame in each window.
+    ATA of the network, provided nothing has mixed frames before it: for image
+    models in ``ATABackbone``, ``ATAConvNeXt`` and ``ATACycleMLP``, without any
+    change of the scores; for ``ATATimeSformer`` with ``match_on='content'`` if
+    a tolerance is given, which may change them a little; never for
+    ``match_on='tokens'``, where the time embedding makes other features of a
+    frame in each window. See :class:`~ata_mm.ops.MatchingCache`.
 
     Args:
         recognizer (VideoRecognizer): The model.
@@ -68,7 +70,10 @@ class StreamRecognizer:
         stride (int, optional): Frames of the video from the beginning of a
             window to that of the next. Defaults to None, half a window.
         topk (int): How many labels to list, at most. Defaults to 5.
-        reuse (bool): Solve matchings of shared frames once. Defaults to True.
+        reuse_tolerance (float, optional): Solve the matchings of shared
+            frames once where their features agree to this, relative to their
+            root mean square. Defaults to 0: to the bit, so that scores do not
+            change. None solves all.
 
     Raises:
         ValueError: If the pipeline spreads a clip over the whole video and no
@@ -85,7 +90,7 @@ class StreamRecognizer:
                  window: Optional[int] = None,
                  stride: Optional[int] = None,
                  topk: int = 5,
-                 reuse: bool = True) -> None:
+                 reuse_tolerance: Optional[float] = 0.) -> None:
         self.recognizer = recognizer
         self.topk = topk
         steps = list(recognizer.cfg.test_dataloader.dataset.pipeline)
@@ -97,12 +102,13 @@ class StreamRecognizer:
             raise ValueError(f'expected a stride of 1 frame or more, got '
                              f'{stride}')
         self._each_frame, self._pack = _split(steps)
-        self._ata, self.no_reuse = self._find_ata(reuse)
+        self.reuse_tolerance = reuse_tolerance
+        self._ata, self.no_reuse = self._find_ata()
         self.reset()
 
     def reset(self) -> None:
         """Forget all frames, as before another video."""
-        self.cache = MatchingCache()
+        self.cache = MatchingCache(self.reuse_tolerance or 0.)
         self._count = 0  # frames seen
         self._start = 0  # of the present window
         self._crops: Dict[int, List[np.ndarray]] = {}  # by frame number
@@ -187,8 +193,10 @@ class StreamRecognizer:
                 f'{self.cache.reused} reused')
         if self.cache.reused or self._start <= self.stride:
             return text
-        return (f'{text}: what it compares depends on the place of a frame in '
-                "the window, as with a time embedding and match_on='tokens'")
+        return (f'{text}: what it compares differs with the place of a frame '
+                "in the window, by rounding with match_on='content' (see "
+                'reuse tolerance), by the time embedding with '
+                "match_on='tokens'")
 
     def _prepare(self, frame: np.ndarray) -> List[np.ndarray]:
         """Resize and crop a frame; its crops."""
@@ -232,9 +240,9 @@ class StreamRecognizer:
             return 0
         return max(self.clip.frames - 1 - self.stride // self.interval, 0)
 
-    def _find_ata(self, reuse: bool) -> Tuple[Optional[nn.Module], str]:
+    def _find_ata(self) -> Tuple[Optional[nn.Module], str]:
         """The module that gets the cache, or None and the reason why not."""
-        if not reuse:
+        if self.reuse_tolerance is None:
             return None, 'switched off'
         if self.stride % self.interval:
             return None, (f'the stride of {self.stride} frames is no multiple '

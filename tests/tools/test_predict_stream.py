@@ -33,8 +33,8 @@ def out(tmp_path_factory):
 def done(run, tiny_config, checkpoint, video_root, out):
     return run('predict_stream.py', video_root / '0.mp4', '--config',
                tiny_config, '--checkpoint', checkpoint, '--stride', '0.4s',
-               '--crops', 1, '--out-dir', out, '--cfg-options',
-               'model.backbone.temporal.match_on=content')
+               '--crops', 1, '--reuse-tolerance', 1e-5, '--out-dir', out,
+               '--cfg-options', 'model.backbone.temporal.match_on=content')
 
 
 def test_runs(done):

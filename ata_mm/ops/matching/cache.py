@@ -15,26 +15,27 @@ class MatchingCache:
     are known by their features, not by their numbers: nothing is handed on
     that depends on the place of a frame in its window.
 
-    The result is the one without a cache where the features of a shared frame
-    are equal to the bit: for any image model before the first exchange between
-    its frames. They are equal up to rounding where a term that changes with
-    the place in the window is added and taken out again: in the first block of
-    a ViT with ``match_on='content'``. Then matchings differ at most between
-    sums as close as that, as among the patches of a black bar. They are not
-    equal, and all pairs are solved, with a time embedding in them
-    (``match_on='tokens'``), and in every later block, which has seen the other
-    frames of the window.
+    The features of a frame are equal to the bit in every window for any image
+    model before the first exchange between its frames. The result is then
+    the one without a cache, and that is the default. In the first block of a
+    ViT with ``match_on='content'`` they are equal but for rounding, since a
+    time embedding is added and taken out again; a ``tolerance`` of 1e-5 lets
+    them pass, and those matchings may differ where sums of similarities are as
+    close as that, as among the patches of a plain wall. They are not equal,
+    and all pairs are solved, where a time embedding is part of what is matched
+    (``match_on='tokens'``), and in every block that has seen the other frames.
 
     Args:
         tolerance (float): Features are the same if no number differs by more
-            than this, times their root mean square. Defaults to 1e-5.
+            than this, times their root mean square. Defaults to 0: equal to
+            the bit.
 
     Attributes:
         solved (int): How many pairs of frames have been solved.
         reused (int): How many have been handed on.
     """
 
-    def __init__(self, tolerance: float = 1e-5) -> None:
+    def __init__(self, tolerance: float = 0.) -> None:
         self.tolerance = tolerance
         self.solved = 0
         self.reused = 0

@@ -46,15 +46,16 @@ def test_same_window_needs_no_solve():
     assert (cache.solved, cache.reused) == (11, 11)
 
 
-def test_rounding_makes_no_other_frame():
-    cache = MatchingCache()
+@pytest.mark.parametrize('tolerance, reused', [(0., 0), (1e-5, 9)])
+def test_tolerance_lets_rounding_pass(tolerance, reused):
+    cache = MatchingCache(tolerance)
     for window in windows(stride=2):
         align_frames(window * (1 + 1e-6 * torch.rand(6, 1, 1)), cache=cache)
-    assert cache.reused == 9
+    assert cache.reused == reused
 
 
 def test_frame_that_differs_in_a_number_is_another():
-    cache, changed = MatchingCache(), VIDEO.clone()
+    cache, changed = MatchingCache(1e-5), VIDEO.clone()
     align_frames(VIDEO, cache=cache)
     changed[0, 3, 2, 1] += 1e-3
     align_frames(changed, cache=cache)
