@@ -25,8 +25,9 @@ def build_image_backbone(cfg: dict) -> Tuple[nn.Module, str]:
             classifier (``pretrained=True`` downloads at every build, also to
             test; ``pretrained`` of the backbone is for files), and
             ``torchvision.NAME`` for
-            ``torchvision.models.get_model`` with an identity as classifier;
-            or a class, or the full name of one. The rest are arguments of the
+            ``torchvision.models.get_model`` with an identity as classifier
+            (AlexNet, VGG and SqueezeNet give the mean over their map); or a
+            class, or the full name of one. The rest are arguments of the
             model.
 
     Returns:
@@ -105,11 +106,16 @@ def _build_timm(name: str, options: dict) -> Tuple[nn.Module, str]:
 
 
 def _build_torchvision(name: str, options: dict) -> nn.Module:
-    from torchvision.models import get_model, list_models
+    from torchvision.models import SqueezeNet, get_model, list_models
     if name.lower() not in list_models():
         _refuse(name, 'torchvision', list_models())
     image = get_model(name, **options)
     for head in _TORCHVISION_HEADS:
         if hasattr(image, head):
             setattr(image, head, nn.Identity())
+    # AlexNet, VGG and SqueezeNet flatten a map, which would pass for a vector;
+    # others have such a pooling already.
+    pool = 'classifier' if isinstance(image, SqueezeNet) else 'avgpool'
+    if hasattr(image, pool):
+        setattr(image, pool, nn.AdaptiveAvgPool2d(1))
     return image

@@ -175,3 +175,22 @@ def test_init_weights_leaves_pretrained_models_of_timm_alone():
     model.init_weights()
     after = model.image.state_dict()
     assert all(torch.equal(after[key], value) for key, value in before.items())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('name, channels', [('alexnet', 256), ('vgg11', 512),
+                                            ('squeezenet1_1', 512)])
+def test_models_of_torchvision_that_flatten_a_map_give_its_mean(
+        name, channels):
+    pytest.importorskip('torchvision')
+    options = dict(init_weights=False) if name == 'vgg11' else {}
+    model = ATABackbone(
+        dict(type=f'torchvision.{name}', **options),
+        'features.[3-9]',
+        2,
+        img_size=64,
+        layout='NCHW',
+        temporal=dict(type='TemporalAveraging')).eval()
+    x = torch.randn(1, 3, 2, 64, 64)
+    mean = model.image.features(x[0].transpose(0, 1)).mean((2, 3))
+    torch.testing.assert_close(model(x), mean.T[None, :, :, None, None])
