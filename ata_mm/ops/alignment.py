@@ -80,6 +80,25 @@ class Alignment:
         y = self.align(x.float())
         return F.cosine_similarity(y[:, :-1], y[:, 1:], dim=-1)
 
+    def displacement(self, grid: Tuple[int, int]) -> Tensor:
+        """How far each step of each route goes, in patches.
+
+        Args:
+            grid (tuple[int, int]): Height and width of the patch grid.
+
+        Returns:
+            Tensor: fp32, (B, T-1, N); ``[b, t, i]`` is the distance of the
+            places that route i has in the frames t and t + 1.
+
+        Raises:
+            ValueError: If the grid does not hold N patches.
+        """
+        _check_grid(grid, self.routes.shape[2])
+        columns = grid[1]
+        places = torch.stack([self.routes // columns, self.routes % columns])
+        steps = places.diff(dim=2).float()  # (2, B, T-1, N)
+        return steps.norm(dim=0)
+
     def _take(self, x: Tensor, rows: Tensor) -> Tensor:
         if x.shape[:-1] != self.routes.shape:
             raise ValueError(
@@ -170,9 +189,14 @@ def _check_input(x: Tensor, grid: Optional[Tuple[int, int]]) -> None:
     if x.ndim != 4 or 0 in x.shape:
         raise ValueError('Expected patch features of shape (B, T, N, C), none '
                          f'of them 0, got {tuple(x.shape)}.')
-    if grid is not None and grid[0] * grid[1] != x.shape[2]:
+    if grid is not None:
+        _check_grid(grid, x.shape[2])
+
+
+def _check_grid(grid: Tuple[int, int], num_patches: int) -> None:
+    if grid[0] * grid[1] != num_patches:
         raise ValueError(f'Expected N = {grid[0]} x {grid[1]} patches for '
-                         f'grid={tuple(grid)}, got N = {x.shape[2]}.')
+                         f'grid={tuple(grid)}, got N = {num_patches}.')
 
 
 def _flat_rows(index: Tensor) -> Tensor:

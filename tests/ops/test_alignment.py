@@ -164,3 +164,16 @@ def test_similarity_of_steps_is_what_the_matching_maximises():
     sums = [[pair[linear_sum_assignment(pair, True)].sum() for pair in clip]
             for clip in best]
     torch.testing.assert_close(steps.sum(-1), torch.tensor(sums))
+
+
+def test_displacement_is_counted_in_patches():
+    routes = torch.tensor([[[0, 1, 2, 3, 4, 5], [5, 1, 0, 3, 4, 2]]])
+    steps = Alignment(routes).displacement((2, 3))  # rows of 3 patches
+    expected = torch.tensor([5**0.5, 0, 2, 0, 0, 1])
+    torch.testing.assert_close(steps, expected[None, None])
+
+
+def test_displacement_refuses_another_grid():
+    alignment = align_frames(torch.rand(1, 2, 6, 4))
+    with pytest.raises(ValueError, match='N = 2 x 2 patches'):
+        alignment.displacement((2, 2))

@@ -5,7 +5,7 @@ Paper: "Alignment-guided Temporal Attention for Video Action Recognition",
 NeurIPS 2022, Sec. 3.3, Algorithms 1 and 2.
 """
 from functools import lru_cache
-from typing import Optional, Tuple, Union
+from typing import Callable, Optional, Tuple, Union
 
 from mmaction.registry import MODELS
 from mmengine.logging import print_log
@@ -69,6 +69,8 @@ class ATA(TemporalAttention):
         cache (MatchingCache | None): Spares the matchings that a window of a
             video shares with the one before;
             :class:`~ata_mm.apis.StreamRecognizer` sets it.
+        aligner (Callable): What finds the routes, `align_frames`;
+            :class:`~ata_mm.engine.AlignmentRecord` listens to it.
 
     Raises:
         ValueError: If ``match_on`` or ``share_alignment`` is unknown; if
@@ -111,10 +113,9 @@ class ATA(TemporalAttention):
         self.match_on = match_on
         self.dealign = dealign
         self.cache: Optional[MatchingCache] = None
+        self.aligner: Callable[..., Alignment] = align_frames
 
-    def compared(self,
-                 x: Tensor,
-                 position: Optional[Tensor] = None) -> Tensor:
+    def compared(self, x: Tensor, position: Optional[Tensor] = None) -> Tensor:
         """The features that are matched, (B, T, N, C), as ``match_on`` says;
         arguments as of ``forward``."""
         if self.match_on == 'content' and position is not None:
@@ -128,7 +129,7 @@ class ATA(TemporalAttention):
         """The routes that ``forward`` takes for the same arguments."""
         x = self.compared(x, position)
         matcher = self.matcher or _default_matcher(x.shape[2])
-        return align_frames(x, matcher, grid, self.cache)
+        return self.aligner(x, matcher, grid, self.cache)
 
     def forward(self,
                 x: Tensor,

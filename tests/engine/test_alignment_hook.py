@@ -1,0 +1,96 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import cv2
+import pytest
+from mmaction.registry import HOOKS
+from mmengine.runner import Runner
+
+from ata_mm.apis.config import fit_workers, load_config
+from ata_mm.models import ATA
+from ata_mm.ops import align_frames
+
+NAMES = ['displacement', 'in_place', 'similarity', 'time_share']
+
+
+@pytest.fixture
+def train(tiny_config, tmp_path):
+    """Train the tiny recipe, two iterations an epoch, with the hook."""
+
+    def _train(options=None, **hook) -> Runner:
+        cfg = load_config(tiny_config, options)
+        cfg.merge_from_dict(
+            {'default_hooks.alignment': dict(type='AlignmentHook', **hook)})
+        cfg.work_dir, cfg.val_cfg = str(tmp_path), None
+        cfg.val_dataloader = cfg.val_evaluator = None
+        cfg.experiment_name = tmp_path.name
+        fit_workers(cfg)
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        return runner
+
+    return _train
+
+
+def scalars(runner):
+    """The history of what the hook logged, by name."""
+    logged = runner.message_hub.log_scalars
+    return {
+        key.split('/')[-1]: buffer.data[0].tolist()
+        for key, buffer in logged.items() if '/alignment/' in key
+    }
+
+
+def test_logs_every_n_iterations(train):
+    logged = scalars(train(interval=1))
+    assert sorted(logged) == NAMES
+    assert all(len(values) == 2 for values in logged.values())
+    assert all(0 < share < 1 for share in logged['time_share'])
+
+
+def test_logs_at_the_end_of_an_epoch(train):
+    logged = scalars(train({'train_cfg.max_epochs': 2}, interval=20))
+    assert len(logged['similarity']) == 2
+
+
+def test_tensorboard_has_scalars_and_routes(train):
+    pytest.importorskip('tensorboard')
+    from tensorboard.backend.event_processing.event_accumulator import \
+        EventAccumulator
+    backends = [dict(type='TensorboardVisBackend')]
+    runner = train(
+        dict(visualizer=dict(type='ActionVisualizer', vis_backends=backends)))
+    events = EventAccumulator(f'{runner.log_dir}/vis_data').Reload()
+    for name, values in scalars(runner).items():
+        event, = events.Scalars(f'alignment/{name}')
+        assert event.step == 2
+        assert event.value == pytest.approx(values[0])
+    picture, = events.Images('routes')
+    assert picture.step == 2 and picture.width > 4 * 100
+
+
+def test_draws_every_n_epochs(train, tmp_path):
+    train({'train_cfg.max_epochs': 4}, picture_interval=2)
+    names = sorted(p.name for p in tmp_path.rglob('routes_*.png'))
+    assert names == ['routes_4.png', 'routes_8.png']
+    picture = cv2.imread(str(next(tmp_path.rglob('routes_4.png'))))
+    assert picture.std() > 10
+
+
+def test_leaves_the_model_as_it_was(train):
+    aligners = [
+        m.aligner for m in train().model.modules() if isinstance(m, ATA)
+    ]
+    assert aligners == [align_frames] * 2
+
+
+def test_a_model_without_ata_is_pointed_out(train, tmp_path):
+    runner = train({'model.backbone.temporal.type': 'TemporalAttention'})
+    log, = tmp_path.rglob('*.log')
+    assert 'the model has no ATA' in log.read_text()
+    assert not scalars(runner)
+
+
+@pytest.mark.parametrize(
+    'options', [dict(interval=0), dict(picture_interval=-1)])
+def test_refuses_intervals(options):
+    with pytest.raises(ValueError, match='Expected interval of 1 or more'):
+        HOOKS.build(dict(type='AlignmentHook', **options))
