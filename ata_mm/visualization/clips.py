@@ -47,7 +47,7 @@ def read_view(video: str, cfg: Config, view: Optional[int] = None) -> Clip:
     """Read one view of a video by the test pipeline of a config.
 
     The pictures are made by the same pipeline at a multiple of its sizes,
-    so that they show what a model of few pixels sees, but clearly, and to within
+    so that they show what a model of few pixels sees, but clearly, to within
     about a pixel of its input at the same place.
 
     Args:

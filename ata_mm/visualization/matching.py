@@ -10,6 +10,8 @@ from torch import Tensor
 from ata_mm.ops import Alignment, neighbour_similarity
 from .canvas import DPI, outline, show_frame
 
+_MAX_ARROWS = 28  # side by side
+
 
 def matching_figure(frames: Sequence[np.ndarray],
                     alignment: Alignment,
@@ -64,7 +66,12 @@ def matching_figure(frames: Sequence[np.ndarray],
         aspect=30).set_label('cosine similarity of the matched patches')
     image = _show_matrix(before, similarity)
     _show_matrix(after, similarity[:, matched])
-    before.plot(matched, np.arange(len(matched)), '.', color='black', ms=1.5)
+    before.plot(
+        matched,
+        np.arange(len(matched)),
+        '.',
+        color='black',
+        ms=max(0.4, min(1.5, 400 / len(matched))))
     before.set(
         title='similarity matrix, matched pairs in black',
         xlabel=f'patch of {labels[pair + 1]}',
@@ -82,6 +89,9 @@ def draw_displacement(ax: Axes, frame: np.ndarray, grid: Tuple[int, int],
                       matched: np.ndarray, values: np.ndarray):
     """Draw the displacement field over a frame.
 
+    Of large maps only every second patch of every second row has an arrow, or
+    fewer, so that they can be told apart.
+
     Args:
         ax (Axes): What to draw into.
         frame (np.ndarray): (height, width, 3), uint8, RGB.
@@ -93,13 +103,17 @@ def draw_displacement(ax: Axes, frame: np.ndarray, grid: Tuple[int, int],
         Quiver: The arrows, for a colour bar.
     """
     show_frame(ax, frame, grid, shade=0.55)
-    rows, columns = np.divmod(np.arange(len(matched)), grid[1])
+    every = -(-max(grid) // _MAX_ARROWS)
+    patches = np.arange(len(matched)).reshape(grid)
+    patches = patches[every // 2::every, every // 2::every].ravel()
+    matched, values = matched[patches], values[patches]
+    rows, columns = np.divmod(patches, grid[1])
     down, right = np.divmod(matched, grid[1]) - np.stack([rows, columns])
     stay = (down == 0) & (right == 0)
     scatter = ax.scatter(
         columns[stay] + 0.5,
         rows[stay] + 0.5,
-        s=200 / max(grid),
+        s=200 * every / max(grid),
         c=values[stay],
         cmap='plasma',
         vmin=0,
@@ -132,4 +146,6 @@ def _show_matrix(ax: Axes, similarity: np.ndarray):
         cmap='RdBu_r',
         vmin=-most,
         vmax=most,
-        interpolation='nearest' if len(similarity) < 400 else 'antialiased')
+        # Where several similarities share a pixel, their mean is shown.
+        interpolation='nearest' if len(similarity) < 400 else 'antialiased',
+        interpolation_stage='data')

@@ -171,9 +171,14 @@ class _Track:
             self._write(ax, row, column, self.similarity[t - 1])
 
     def _write(self, ax: Axes, row: int, column: int, value: float) -> None:
-        # Inside the picture: below in the first row, inwards at the sides.
-        above = row > 0
-        side = self._side(column, ax.get_xlim()[1])
+        # Inside the picture: below at the top, inwards at the sides.
+        columns, rows = ax.get_xlim()[1], ax.get_ylim()[0]
+        above = row > 0.07 * rows
+        side = 'center'
+        if column < 0.02 * columns:
+            side = 'left'
+        elif column + 1 > 0.98 * columns:
+            side = 'right'
         x = column + dict(left=0, center=0.5, right=1)[side]
         ax.annotate(
             f'{value:.2f}', (x, row if above else row + 1),
@@ -188,12 +193,6 @@ class _Track:
                 facecolor=self.colour,
                 edgecolor='#101418',
                 linewidth=0.5))
-
-    @staticmethod
-    def _side(column: int, columns: float) -> str:
-        if column == 0:
-            return 'left'
-        return 'right' if column == columns - 1 else 'center'
 
 
 def _tracks(frames: Sequence[np.ndarray], alignment: Alignment,

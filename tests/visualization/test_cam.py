@@ -1,4 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import numpy as np
 import pytest
 import torch
 from mmaction.utils import GradCAM
@@ -14,7 +15,7 @@ families = pytest.mark.parametrize('model, inputs', FAMILIES)
 
 def trained(model):
     """Heads start so near to zero that gradients would vanish."""
-    torch.nn.init.normal_(model.cls_head.parameters().__next__())
+    torch.nn.init.normal_(next(model.cls_head.parameters()))
     return model
 
 
@@ -37,6 +38,26 @@ def test_equals_gradcam_where_that_serves():
         dict(inputs=[inputs], data_samples=[sample]), use_labels=False)
     torch.testing.assert_close(
         torch.from_numpy(maps), stock[0], rtol=0, atol=1e-5)
+
+
+def test_tokens_are_weighted_by_the_mean_gradient_of_their_frame():
+    """Grad-CAM by its definition."""
+    model, clip, seen = trained(models.vit()), models.clip(), []
+    module = model.backbone.blocks[-1].temporal
+    handle = module.register_forward_hook(
+        lambda module, args, output: seen.append(output))
+    x = model.data_preprocessor(
+        dict(inputs=[clip], data_samples=[models.sample()]))['inputs']
+    score = model(x, stage='head').max()
+    handle.remove()
+    gradient, = torch.autograd.grad(score, seen)  # (1, T, N, C)
+    expected = (gradient.mean(2, keepdim=True) * seen[0]).sum(-1).relu()
+    expected = expected.detach().view(1, 1, 4, 4, 4)
+    expected = torch.nn.functional.interpolate(
+        expected, size=(4, 32, 32), mode='trilinear')[0, 0]
+    expected = (expected - expected.min()) / expected.max()
+    maps, _ = class_activation(model, clip)
+    assert np.corrcoef(maps.ravel(), expected.ravel())[0, 1] > 0.999
 
 
 def test_class_can_be_chosen():
