@@ -103,11 +103,11 @@ def test_constraints_cover_what_is_required(setup_cfg, file, extras):
     assert names((ROOT / file).read_text()) == required
 
 
-def test_environments_differ_in_torch_alone():
+def test_environments_differ_in_torch_and_its_triton_alone():
     main, other = (
         set(re.findall(r'^[\w.-]+==.+', (ROOT / file).read_text(), re.M))
         for file in ('constraints.txt', 'constraints-integrations.txt'))
-    assert names('\n'.join(main - other)) == {'torch'}
+    assert names('\n'.join(main - other)) == {'torch', 'triton'}
 
 
 @pytest.mark.parametrize('name', ['configs', 'model-index.yml', 'tools'])

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checking import is_compiling
 from .matching import ExactMatcher, MatchingCache
 from .permutation import chain, invert
 from .similarity import neighbour_similarity
@@ -128,7 +129,9 @@ def align_frames(x: Tensor,
             permutations (..., N) that maximise their sum. One that needs but
             few of the similarities has a method ``match_frames``, from
             features (B, T, N, C) to permutations (B, T-1, N), which is called
-            instead. Defaults to None, an `ExactMatcher`.
+            instead. One that torch.compile can hold in its graph has a method
+            ``can_compile``, from device and N to bool. Defaults to None, an
+            `ExactMatcher`.
         grid (tuple[int, int], optional): Height and width of the patch grid,
             passed on to the matcher as ``grid=`` when given. Defaults to None.
         cache (MatchingCache, optional): Spares what was matched in the call
@@ -142,21 +145,22 @@ def align_frames(x: Tensor,
             more patches than the matcher solves; if grid does not hold N
             patches; if the matcher does not return permutations.
     """
-    if _is_compiling():  # one break in the graph instead of many
-        return torch.compiler.disable(_align_frames)(x, matcher, grid, cache)
-    return _align_frames(x, matcher, grid, cache)
-
-
-def _is_compiling() -> bool:
-    is_compiling = getattr(torch.compiler, 'is_compiling', None)
-    return is_compiling is not None and is_compiling()  # torch >= 2.3
-
-
-def _align_frames(x: Tensor, matcher: Optional[Matcher],
-                  grid: Optional[Tuple[int, int]],
-                  cache: Optional[MatchingCache]) -> Alignment:
     _check_input(x, grid)
     matcher = ExactMatcher() if matcher is None else matcher
+    align = _align_frames
+    if is_compiling() and not (cache is None and _can_compile(matcher, x)):
+        # One break in the graph instead of many.
+        align = torch.compiler.disable(align)
+    return align(x, matcher, grid, cache)
+
+
+def _can_compile(matcher: Matcher, x: Tensor) -> bool:
+    can_compile = getattr(matcher, 'can_compile', None)
+    return can_compile is not None and can_compile(x.device, x.shape[2])
+
+
+def _align_frames(x: Tensor, matcher: Matcher, grid: Optional[Tuple[int, int]],
+                  cache: Optional[MatchingCache]) -> Alignment:
     batch, frames, num, _ = x.shape
     options = {} if grid is None else dict(grid=grid)
     match = partial(_match, matcher=matcher, options=options)

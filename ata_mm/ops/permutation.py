@@ -6,6 +6,8 @@ A permutation ``p`` is read as a map: entry ``i`` goes to ``p[..., i]``.
 import torch
 from torch import Tensor
 
+from .checking import check
+
 
 def identity(*shape: int, device=None) -> Tensor:
     """The permutation that moves nothing, of shape ``shape`` (..., N)."""
@@ -17,19 +19,19 @@ def invert(permutation: Tensor) -> Tensor:
 
     Raises:
         ValueError: If an index in 0..N-1 is missing, repeated or out of range.
+            See `check`.
     """
     num = permutation.shape[-1]
     order = identity(*permutation.shape, device=permutation.device)
-    in_range = bool(((permutation >= 0) & (permutation < num)).all())
-    if in_range:
-        inverse = order.contiguous().scatter(-1, permutation, order)
-        if torch.equal(inverse.gather(-1, permutation), order):
-            return inverse
-    raise ValueError(
+    message = (
         f'Expected permutations of 0..{num - 1} along the last dimension of '
         f'a {tuple(permutation.shape)} tensor, but an index is repeated, '
         'missing or out of range. Does the matcher assign every patch of a '
         'frame to a different patch of the next one?')
+    check(((permutation >= 0) & (permutation < num)).all(), message)
+    inverse = order.contiguous().scatter(-1, permutation, order)
+    check((inverse.gather(-1, permutation) == order).all(), message)
+    return inverse
 
 
 def compose(second: Tensor, first: Tensor) -> Tensor:

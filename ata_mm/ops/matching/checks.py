@@ -5,6 +5,8 @@ from typing import Optional, Tuple
 import torch
 from torch import Tensor
 
+from ..checking import check
+
 NOT_FINITE = (
     'Expected finite similarities, got NaN or infinity. The features to be '
     'matched hold NaN or infinity: has training diverged?')
@@ -26,10 +28,9 @@ def check_finite(values: Tensor) -> None:
     """Refuse NaN and infinity.
 
     Raises:
-        ValueError: If there is one.
+        ValueError: If there is one. See `check`.
     """
-    if not torch.isfinite(values).all():
-        raise ValueError(NOT_FINITE)
+    check(torch.isfinite(values).all(), NOT_FINITE)
 
 
 def check_grid(grid: Optional[Tuple[int, int]], num_patches: int,

@@ -114,7 +114,8 @@ class CoarseToFineMatcher:
     that the result is never worse than the identity. About O(N * group_size *
     (C + group_size)) a sweep, against O(N^3) for an exact solve, and from
     features (`match_frames`) without a matrix of N x N similarities. The draw
-    is the same in every call: equal inputs give equal matchings.
+    is the same in every call: equal inputs give equal matchings. On a GPU with
+    triton all of it is done there, see `ExactMatcher`.
 
     Optimal where there are at most ``max_cells`` patches.
 
@@ -211,10 +212,11 @@ class CoarseToFineMatcher:
     def _start(self, similarity: Similarity, grid: Grid) -> Tensor:
         matching = identity(*similarity.shape, device=similarity.device)
         matching = matching.contiguous()
-        cells = _cells(grid, similarity.shape[1], self.max_cells)
+        # Made where they are used: a copy to a GPU would hold the host up.
+        cells = _cells(grid, similarity.shape[1], self.max_cells,
+                       similarity.device)
         if cells is None or matching.numel() == 0:
             return matching
-        cells = cells.to(similarity.device)  # (K, m)
         matched = self.exact(similarity.cells(cells))  # (P, K)
         patches = cells.flatten().expand_as(matching)
         coarse = matching.scatter(1, patches, cells[matched].flatten(1))
@@ -257,10 +259,14 @@ def _take(x: Tensor, index: Tensor) -> Tensor:
     return taken.view(*index.shape, -1)
 
 
-def _cells(grid: Grid, num: int, max_cells: int) -> Optional[Tensor]:
+def _cells(grid: Grid,
+           num: int,
+           max_cells: int,
+           device: Optional[torch.device] = None) -> Optional[Tensor]:
     """Patches (K, m) of the smallest square cells that are few enough."""
+    patches = identity(num, device=device)
     if num <= max_cells:
-        return identity(num)[:, None]
+        return patches[:, None]
     if grid is None:
         return None
     height, width = grid
@@ -269,7 +275,6 @@ def _cells(grid: Grid, num: int, max_cells: int) -> Optional[Tensor]:
         if side**2 > max_cells:  # the cells themselves would take long
             return None
         if fits and height * width <= max_cells * side**2:
-            patches = identity(height * width).view(height // side, side,
-                                                    width // side, side)
+            patches = patches.view(height // side, side, width // side, side)
             return patches.transpose(1, 2).reshape(-1, side**2)
     return None

@@ -1,5 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Optimal one-to-one matching (Kuhn-Munkres), Eq. 18."""
+import warnings
+from functools import lru_cache
+from importlib.util import find_spec
 from typing import Optional, Tuple
 
 import numpy as np
@@ -7,12 +10,16 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from .checks import NOT_FINITE, check_square
+from .checks import NOT_FINITE, check_finite, check_square
+from .lap_op import solve_lap
 
 try:
     from lap import lapjvr_batch
 except ImportError:  # scipy gives the same optimum, several times slower
     lapjvr_batch = None
+
+_HAS_TRITON = find_spec('triton') is not None
+_MAX_TRITON = 1024  # patches whose state fits into registers
 
 
 def solve_scipy(similarity: np.ndarray) -> np.ndarray:
@@ -50,13 +57,22 @@ class ExactMatcher:
     .. math:: \pi = \arg\max_\pi \sum_i S[i, \pi(i)]
 
     Optimal; O(N^3) a problem in the worst case. The choice up to some hundred
-    patches a frame. Solved on the CPU, by lapx in threads, or by scipy where
-    lapx is not installed: the same optimum, and the same permutation but for
-    exact ties.
+    patches a frame. All solvers reach the same optimum, by the same
+    permutation but for ties:
+
+    - 'triton', on a GPU, up to 1024 patches: similarities do not leave the
+      GPU, the host does not wait, and torch.compile and CUDA graphs can hold
+      it. Exact for similarities of at least 1/64 of the largest of a pair of
+      frames; smaller ones are truncated to multiples of 2**-29 of it or finer,
+      so that the sum may miss the optimum by at most N * 2**-28 of it. NaN and
+      infinity are asserted on the GPU.
+    - 'lapx', on the CPU, in threads.
+    - 'scipy', on the CPU, one problem after the other: the plain reference.
 
     Args:
-        solver (str, optional): 'lapx' or 'scipy'. Defaults to None, lapx where
-            it is installed.
+        solver (str, optional): One of them. Defaults to None: triton for
+            similarities on a GPU, and otherwise, or where triton is not
+            installed, lapx, or scipy in its place.
         num_threads (int, optional): Threads of lapx. Defaults to None, those
             of torch (``torch.get_num_threads()``, set by OMP_NUM_THREADS), so
             that several processes can share a machine.
@@ -71,19 +87,46 @@ class ExactMatcher:
                  solver: Optional[str] = None,
                  num_threads: Optional[int] = None,
                  max_patches: int = 4096) -> None:
-        solver = solver or ('scipy' if lapjvr_batch is None else 'lapx')
-        if solver not in ('lapx', 'scipy'):
-            raise ValueError("Expected solver='lapx' or solver='scipy', got "
-                             f'{solver!r}.')
+        if solver not in (None, 'lapx', 'scipy', 'triton'):
+            raise ValueError("Expected solver='lapx', solver='scipy' or "
+                             f"solver='triton', got {solver!r}.")
         if solver == 'lapx' and lapjvr_batch is None:
             raise ValueError("solver='lapx' needs the package lapx >= 0.11: "
                              "pip install lapx, or use solver='scipy'.")
+        if solver == 'triton' and not _HAS_TRITON:
+            raise ValueError("solver='triton' needs the package triton, which "
+                             'comes with torch for CUDA: pip install triton.')
         self.solver = solver
         self.num_threads = num_threads
         self.max_patches = max_patches
 
     def __repr__(self) -> str:
         return f'ExactMatcher(solver={self.solver!r})'
+
+    def solver_for(self, device: torch.device, num_patches: int) -> str:
+        """The name of the solver of problems of N patches on a device.
+
+        Raises:
+            ValueError: If ``solver`` is 'triton' and N too large for it.
+        """
+        fits = num_patches <= _MAX_TRITON
+        if self.solver == 'triton' and not fits:
+            raise ValueError(
+                f"solver='triton' expected at most {_MAX_TRITON} patches, got "
+                f'N = {num_patches}. Use a CoarseToFineMatcher, or '
+                "solver='lapx' on the CPU.")
+        if self.solver is not None:
+            return self.solver
+        if device.type == 'cuda':
+            if fits and _HAS_TRITON:
+                return 'triton'
+            _say_on_host('they are of more than 1024 patches a frame'
+                         if _HAS_TRITON else 'triton is not installed')
+        return 'scipy' if lapjvr_batch is None else 'lapx'
+
+    def can_compile(self, device: torch.device, num_patches: int) -> bool:
+        """Whether torch.compile can hold the matching in its graph."""
+        return self.solver_for(device, num_patches) == 'triton'
 
     def __call__(self,
                  similarity: Tensor,
@@ -102,21 +145,38 @@ class ExactMatcher:
 
         Raises:
             ValueError: If the problems are not square, too large, or hold NaN
-                or infinity.
+                or infinity; if they are on the CPU and ``solver`` is 'triton'.
         """
         num = _check_size(similarity, self.max_patches)
         if similarity.numel() == 0:  # a clip of one frame has no pair
             return similarity.new_empty(similarity.shape[:-1]).long()
         problems = similarity.detach().reshape(-1, num, num).float()
+        solver = self.solver_for(problems.device, num)
+        if solver == 'triton':
+            check_finite(problems)
+            solution = solve_lap(problems)
+        else:
+            solution = self._solve_on_host(problems, solver)
+        return solution.view(similarity.shape[:-1])
+
+    def _solve_on_host(self, problems: Tensor, solver: str) -> Tensor:
+        device = problems.device
         problems = problems.cpu().numpy()
         _check_finite(problems)
-        if self.solver == 'scipy':
+        if solver == 'scipy':
             solution = solve_scipy(problems)
         else:
             solution = solve_lapx(problems, self.num_threads
                                   or torch.get_num_threads())
-        solution = torch.from_numpy(solution).to(similarity.device)
-        return solution.view(similarity.shape[:-1])
+        return torch.from_numpy(solution).to(device)
+
+
+@lru_cache(maxsize=None)  # once
+def _say_on_host(reason: str) -> None:
+    warnings.warn(
+        f'ExactMatcher solves similarities of a GPU on the CPU: {reason}. The '
+        'GPU waits meanwhile.',
+        stacklevel=4)
 
 
 def _check_size(similarity: Tensor, max_patches: int) -> int:

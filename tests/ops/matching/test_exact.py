@@ -1,4 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import warnings
 from itertools import permutations
 
 import pytest
@@ -54,9 +55,29 @@ def test_number_of_threads_does_not_change_the_matching():
 
 def test_scipy_where_lapx_is_missing(monkeypatch):
     monkeypatch.setattr(exact, 'lapjvr_batch', None)
-    assert ExactMatcher().solver == 'scipy'
+    assert ExactMatcher().solver_for(torch.device('cpu'), 196) == 'scipy'
     with pytest.raises(ValueError, match='pip install lapx'):
         ExactMatcher('lapx')
+
+
+@pytest.mark.parametrize('triton, num, solver', [(True, 1024, 'triton'),
+                                                 (True, 1025, 'lapx'),
+                                                 (False, 196, 'lapx')])
+def test_solver_of_similarities_on_a_gpu(monkeypatch, triton, num, solver):
+    monkeypatch.setattr(exact, '_HAS_TRITON', triton)
+    exact._say_on_host.cache_clear()
+    device = torch.device('cuda')
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        assert ExactMatcher().solver_for(device, num) == solver
+        assert ExactMatcher().solver_for(device, num) == solver
+    assert len(said) == (solver == 'lapx')
+
+
+def test_triton_where_it_is_missing(monkeypatch):
+    monkeypatch.setattr(exact, '_HAS_TRITON', False)
+    with pytest.raises(ValueError, match='pip install triton'):
+        ExactMatcher('triton')
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
@@ -78,5 +99,5 @@ def test_refuses_problems_that_are_not_square():
 
 
 def test_refuses_an_unknown_solver():
-    with pytest.raises(ValueError, match="'lapx' or solver='scipy'"):
+    with pytest.raises(ValueError, match="solver='lapx'.*got 'hungarian'"):
         ExactMatcher('hungarian')
