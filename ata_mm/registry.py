@@ -9,7 +9,8 @@ from typing import Any
 
 from mmengine.registry import Registry
 
-from ata_mm.ops import CoarseToFineMatcher, ExactMatcher, LocalMatcher
+from ata_mm.ops import (CoarseToFineMatcher, ExactMatcher, LocalMatcher,
+                        SinkhornMatcher)
 
 
 def _build_matcher(cfg: dict, registry: Registry) -> Any:
@@ -35,5 +36,6 @@ MATCHERS = Registry(
     build_func=_build_matcher,
     scope='ata_mm',
     locations=['ata_mm.registry'])
-for matcher in (CoarseToFineMatcher, ExactMatcher, LocalMatcher):
+for matcher in (CoarseToFineMatcher, ExactMatcher, LocalMatcher,
+                SinkhornMatcher):
     MATCHERS.register_module(module=matcher)

@@ -1,11 +1,14 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Pure tensor functions on (B, T, N, C); nothing of OpenMMLab."""
-from .alignment import Alignment, align_frames
+from .align import align_frames
+from .alignment import Alignment
 from .matching import (CoarseToFineMatcher, ExactMatcher, LocalMatcher,
-                       MatchingCache)
+                       MatchingCache, SinkhornMatcher)
 from .similarity import neighbour_similarity
+from .soft_alignment import SoftAlignment
 
 __all__ = [
     'Alignment', 'CoarseToFineMatcher', 'ExactMatcher', 'LocalMatcher',
-    'MatchingCache', 'align_frames', 'neighbour_similarity'
+    'MatchingCache', 'SinkhornMatcher', 'SoftAlignment', 'align_frames',
+    'neighbour_similarity'
 ]

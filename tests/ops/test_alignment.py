@@ -3,8 +3,9 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from ata_mm.ops import (Alignment, ExactMatcher, align_frames, alignment,
+from ata_mm.ops import (Alignment, ExactMatcher, align_frames,
                         neighbour_similarity)
+from ata_mm.ops.matching import frames
 from ata_mm.ops.reference import align_literal, dealign_literal
 
 
@@ -121,7 +122,7 @@ def test_refuses_a_matcher_that_matches_twice():
 
 def test_refuses_a_matching_of_another_shape():
     with pytest.raises(ValueError, match=r'of shape \(1, 2, 4\)'):
-        align_frames(torch.randn(1, 3, 4, 2), matcher=lambda s: s)
+        align_frames(torch.randn(1, 3, 4, 2), matcher=lambda s: s.long())
 
 
 def test_refuses_features_of_another_clip():
@@ -133,7 +134,7 @@ def test_refuses_features_of_another_clip():
 def test_large_maps_are_matched_a_few_pairs_at_a_time(monkeypatch):
     x = torch.randn(2, 6, 9, 4)
     at_once = align_frames(x).routes
-    monkeypatch.setattr(alignment, '_MAX_SIMILARITIES', 2 * 9 * 9 * 2)
+    monkeypatch.setattr(frames, '_MAX_SIMILARITIES', 2 * 9 * 9 * 2)
     sizes = []
 
     def matcher(similarity):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ata_mm.ops import (Alignment, CoarseToFineMatcher, ExactMatcher,
                         MatchingCache, align_frames)
-from ata_mm.ops.alignment import Matcher
+from ata_mm.ops.matching.frames import Matcher
 from ata_mm.registry import MATCHERS
 from .attention import TemporalAttention
 
@@ -119,7 +119,7 @@ class ATA(TemporalAttention):
         """The features that are matched, (B, T, N, C), as ``match_on`` says;
         arguments as of ``forward``."""
         if self.match_on == 'content' and position is not None:
-            return x.detach() - position.detach()
+            return x - position
         return x
 
     def alignment(self,

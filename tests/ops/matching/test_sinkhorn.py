@@ -1,0 +1,107 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ata_mm.ops import ExactMatcher, SinkhornMatcher, neighbour_similarity
+
+
+def test_plans_are_doubly_stochastic():
+    plans = SinkhornMatcher(0.1).match_frames(torch.randn(2, 4, 49, 64))
+    assert (plans >= 0).all()
+    ones = torch.ones(2, 3, 49)
+    torch.testing.assert_close(plans.sum(-2), ones)
+    torch.testing.assert_close(plans.sum(-1), ones, atol=1e-2, rtol=0)
+
+
+def test_more_iterations_come_nearer():
+    x = torch.randn(2, 4, 49, 64)
+    off = [(SinkhornMatcher(0.2, n).match_frames(x).sum(-1) - 1).abs().max()
+           for n in (1, 5, 100)]
+    assert off[0] > off[1] > off[2] and off[2] < 1e-4
+
+
+def test_tends_to_the_exact_matching_as_the_temperature_falls():
+    x = torch.randn(2, 1, 25, 64) + 0.5 * torch.randn(2, 4, 25, 64)
+    x[:, 1::2] = x[:, 1::2, torch.randperm(25)]
+    exact = F.one_hot(ExactMatcher()(neighbour_similarity(x))).float()
+    far = [(SinkhornMatcher(t).match_frames(x) - exact).abs().max()
+           for t in (1., 0.1, 0.01)]
+    assert far[0] > 0.5 and far[1] < far[0] and far[2] < 1e-3
+
+
+def test_total_similarity_is_short_of_the_best_by_the_entropy_at_most():
+    similarity = torch.rand(8, 12, 12)
+    best = similarity.gather(-1, ExactMatcher()(similarity)[..., None])
+    for temperature in (0.3, 0.1, 0.03):
+        plan = SinkhornMatcher(temperature, 2000)(similarity)
+        short = best.sum((1, 2)) - (plan * similarity).sum((1, 2))
+        entropy = -torch.special.xlogy(plan, plan).sum((1, 2))
+        assert (short > -1e-3).all()
+        assert (short < temperature * entropy + 1e-3).all()
+
+
+def test_the_same_from_similarities_as_from_features():
+    x, matcher = torch.randn(2, 4, 9, 6), SinkhornMatcher()
+    torch.testing.assert_close(
+        matcher(neighbour_similarity(x)), matcher.match_frames(x))
+
+
+def test_gradients_are_those_of_the_iterations():
+    matcher = SinkhornMatcher(0.5, num_iters=3)
+    scores = torch.randn(2, 3, 3, requires_grad=True)
+    weight = torch.randn(2, 3, 3)
+    # The same, written out by products with the kernel.
+    plan = (scores / 0.5).exp()
+    for _ in range(3):
+        plan = plan / plan.sum(-1, keepdim=True)
+        plan = plan / plan.sum(-2, keepdim=True)
+    expected, = torch.autograd.grad((plan * weight).sum(), scores)
+    found, = torch.autograd.grad((matcher(scores) * weight).sum(), scores)
+    torch.testing.assert_close(found, expected)
+
+
+def test_gradients_flow_into_the_features():
+    x = torch.randn(2, 4, 9, 6, requires_grad=True)
+    SinkhornMatcher().match_frames(x).square().sum().backward()
+    assert (x.grad.abs().sum((-1, -2)) > 0).all()
+
+
+def test_plans_are_found_in_fp32_under_autocast():
+    x, matcher = torch.randn(1, 3, 9, 6), SinkhornMatcher()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert torch.equal(matcher.match_frames(x), matcher.match_frames(x))
+        under = matcher.match_frames(x)
+    assert torch.equal(under, matcher.match_frames(x))
+
+
+def test_autograd_keeps_no_plan_of_each_iteration():
+    kept = {}
+
+    def note(tensor):
+        if tensor.numel() >= 64**2:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    x = torch.randn(1, 2, 64, 4, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        SinkhornMatcher(num_iters=100).match_frames(x)
+    assert len(kept) < 5
+
+
+def test_refuses_more_patches_than_fit():
+    with pytest.raises(ValueError, match='at most 8 patches.*N = 9'):
+        SinkhornMatcher(max_patches=8)(torch.rand(9, 9))
+    with pytest.raises(ValueError, match='at most 8 patches.*N = 9'):
+        SinkhornMatcher(max_patches=8).match_frames(torch.rand(1, 2, 9, 4))
+
+
+@pytest.mark.parametrize('options', [
+    dict(temperature=0.),
+    dict(temperature=float('nan')),
+    dict(num_iters=0),
+    dict(max_patches=0)
+])
+def test_refuses_options_out_of_range(options):
+    with pytest.raises(ValueError, match=f'Expected .*{next(iter(options))}'):
+        SinkhornMatcher(**options)
