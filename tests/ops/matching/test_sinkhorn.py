@@ -17,7 +17,7 @@ def test_plans_are_doubly_stochastic():
 def test_more_iterations_come_nearer():
     x = torch.randn(2, 4, 49, 64)
     off = [(SinkhornMatcher(0.2, n).match_frames(x).sum(-1) - 1).abs().max()
-           for n in (1, 5, 100)]
+           for n in (1, 2, 100)]
     assert off[0] > off[1] > off[2] and off[2] < 1e-4
 
 
