@@ -4,11 +4,14 @@ from .align import align_frames
 from .alignment import Alignment
 from .matching import (CoarseToFineMatcher, ExactMatcher, LocalMatcher,
                        MatchingCache, SinkhornMatcher)
+from .mutual_information import (mutual_information,
+                                 positionwise_mutual_information)
 from .similarity import neighbour_similarity
 from .soft_alignment import SoftAlignment
 
 __all__ = [
     'Alignment', 'CoarseToFineMatcher', 'ExactMatcher', 'LocalMatcher',
     'MatchingCache', 'SinkhornMatcher', 'SoftAlignment', 'align_frames',
-    'neighbour_similarity'
+    'mutual_information', 'neighbour_similarity',
+    'positionwise_mutual_information'
 ]
