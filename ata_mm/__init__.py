@@ -7,7 +7,7 @@ Importing registers the components in MMAction2's registries; in a config,
 try:
     from . import compat
     compat.apply()  # before anything of mmaction is imported
-    from . import datasets, engine, models
+    from . import datasets, engine, evaluation, models
 except ModuleNotFoundError as error:
     if (error.name or __name__).startswith(__name__):
         raise
@@ -19,4 +19,4 @@ except ModuleNotFoundError as error:
 
 __version__ = '0.1.0'
 
-__all__ = ['__version__', 'datasets', 'engine', 'models']
+__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models']

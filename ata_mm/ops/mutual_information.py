@@ -28,8 +28,8 @@ def mutual_information(x: Tensor, temperature: float = 0.1) -> Tensor:
         softmax_j(\cos(x_i^{t-1}, x_j^t) / temperature)
 
     with p(x_i) = 1/N (Eqs. 8-12). It is 0 where no patch tells another one
-    from the rest, and log N where each singles out one. Unrelated features have
-    cosines of variance 1/C, and so about 1 / (2 C temperature^2).
+    from the rest, and log N where each singles out one. Unrelated features
+    have cosines of variance 1/C, and so about 1 / (2 C temperature^2).
 
     The sums run over all patches of both frames, so their order does not
     matter: aligning frames leaves this number as it is, whatever Eq. 16 says.

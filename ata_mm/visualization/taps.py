@@ -78,6 +78,11 @@ def temporal_taps(model: nn.Module) -> List[Tap]:
     ]
 
 
+def before_tap(tap: Tap) -> Tap:
+    """The patches that go into what a tap of `temporal_taps` listens to."""
+    return tap._replace(pick=_first_tensor, before=True)
+
+
 def final_tap(model: nn.Module) -> Tap:
     """Find the last patches: what the classification head pools.
 

@@ -128,7 +128,7 @@ class ATA(TemporalAttention):
                   grid: Optional[Tuple[int, int]] = None) -> Alignment:
         """The routes that ``forward`` takes for the same arguments."""
         x = self.compared(x, position)
-        matcher = self.matcher or _default_matcher(x.shape[2])
+        matcher = self.matcher or default_matcher(x.shape[2])
         return self.aligner(x, matcher, grid, self.cache)
 
     def forward(self,
@@ -163,7 +163,8 @@ class ATA(TemporalAttention):
 
 
 @lru_cache(maxsize=None)  # so that it says once what it chose
-def _default_matcher(num_patches: int) -> Matcher:
+def default_matcher(num_patches: int) -> Matcher:
+    """The matcher that `ATA` takes where its config names none."""
     if num_patches <= _MAX_EXACT:
         return ExactMatcher()
     matcher = CoarseToFineMatcher()
