@@ -8,6 +8,8 @@ try:
     from . import compat
     compat.apply()  # before anything of mmaction is imported
     from . import datasets, engine, evaluation, models
+    from .notices import forward_notices
+    forward_notices()
 except ModuleNotFoundError as error:
     if (error.name or __name__).startswith(__name__):
         raise

@@ -6,7 +6,6 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 import torch
 from torch import Tensor, nn
 
-from ata_mm.models.temporal.ata import default_matcher
 from ata_mm.ops import (align_frames, mutual_information,
                         positionwise_mutual_information)
 
@@ -29,7 +28,7 @@ def measure(x: Tensor,
         along the routes that `ATA` finds in these features.
     """
     x = x.detach()
-    alignment = align_frames(x, default_matcher(x.shape[2]), grid)
+    alignment = align_frames(x, grid=grid)
     return dict(
         all_pairs=mutual_information(x, temperature),
         in_place=positionwise_mutual_information(x, temperature),

@@ -4,20 +4,14 @@
 Paper: "Alignment-guided Temporal Attention for Video Action Recognition",
 NeurIPS 2022, Sec. 3.3, Algorithms 1 and 2.
 """
-from functools import lru_cache
 from typing import Callable, Optional, Tuple, Union
 
 from mmaction.registry import MODELS
-from mmengine.logging import print_log
 from torch import Tensor
 
-from ata_mm.ops import (Alignment, CoarseToFineMatcher, ExactMatcher,
-                        MatchingCache, align_frames)
-from ata_mm.ops.matching.frames import Matcher
+from ata_mm.ops import Alignment, MatchingCache, align_frames
 from ata_mm.registry import MATCHERS
 from .attention import TemporalAttention
-
-_MAX_EXACT = 1024
 
 
 @MODELS.register_module()
@@ -42,10 +36,11 @@ class ATA(TemporalAttention):
         zero_init (bool): See :class:`TemporalAttention`. Defaults to True.
         time_bias_std (float, optional): See :class:`TemporalAttention`.
             Defaults to None.
-        matcher (dict, optional): Config of a matcher in
-            ``ata_mm.registry.MATCHERS``. Defaults to None: 'ExactMatcher', the
-            paper's, up to 1024 patches a frame, and 'CoarseToFineMatcher'
-            beyond, where an exact solve takes longer than a network.
+        matcher (str | dict): Name or config of a matcher in
+            ``ata_mm.registry.MATCHERS``. Defaults to 'auto', `AutoMatcher`:
+            exact, as in the paper, up to 1024 patches a frame, and nearly so
+            beyond, where an exact solve takes longer than a network. Through
+            'SinkhornMatcher' and 'DisplacementMatcher' gradients flow.
         match_on (str): What is compared. 'tokens': the input of this module,
             as in the paper. 'content': the input less the position and time
             embedding that the backbone added at its entrance, which otherwise
@@ -86,7 +81,7 @@ class ATA(TemporalAttention):
                  num_frames: Optional[int] = None,
                  zero_init: bool = True,
                  time_bias_std: Optional[float] = None,
-                 matcher: Optional[dict] = None,
+                 matcher: Union[str, dict] = 'auto',
                  match_on: str = 'tokens',
                  dealign: bool = True,
                  share_alignment: Union[int, str] = 1,
@@ -109,7 +104,7 @@ class ATA(TemporalAttention):
                 'route_encoding=False with dealign=False.')
         _check_sharing(share_alignment, dealign)
         self.share_alignment = share_alignment
-        self.matcher = None if matcher is None else MATCHERS.build(matcher)
+        self.matcher = MATCHERS.build(matcher)
         self.match_on = match_on
         self.dealign = dealign
         self.cache: Optional[MatchingCache] = None
@@ -128,8 +123,7 @@ class ATA(TemporalAttention):
                   grid: Optional[Tuple[int, int]] = None) -> Alignment:
         """The routes that ``forward`` takes for the same arguments."""
         x = self.compared(x, position)
-        matcher = self.matcher or default_matcher(x.shape[2])
-        return self.aligner(x, matcher, grid, self.cache)
+        return self.aligner(x, self.matcher, grid, self.cache)
 
     def forward(self,
                 x: Tensor,
@@ -160,19 +154,6 @@ class ATA(TemporalAttention):
         # The residual stays in the frames' own order: the same sum as
         # aligning and de-aligning the whole stream, with less memory moved.
         return x + alignment.dealign(self.branch(aligned, code))
-
-
-@lru_cache(maxsize=None)  # so that it says once what it chose
-def default_matcher(num_patches: int) -> Matcher:
-    """The matcher that `ATA` takes where its config names none."""
-    if num_patches <= _MAX_EXACT:
-        return ExactMatcher()
-    matcher = CoarseToFineMatcher()
-    print_log(
-        f'ATA matches {num_patches} patches a frame by {matcher}; an exact '
-        "matching, matcher=dict(type='ExactMatcher'), would take long.",
-        logger='current')
-    return matcher
 
 
 def _check_sharing(share_alignment: Union[int, str], dealign: bool) -> None:

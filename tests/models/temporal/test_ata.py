@@ -5,8 +5,7 @@ from mmaction.registry import MODELS
 
 from ata_mm.models import ATA, TemporalAttention
 from ata_mm.models.embeddings import route_embedding
-from ata_mm.models.temporal.ata import default_matcher
-from ata_mm.ops import CoarseToFineMatcher, ExactMatcher
+from ata_mm.ops import AutoMatcher, ExactMatcher
 from ata_mm.ops.reference import align_literal, dealign_literal
 from ata_mm.registry import MATCHERS
 
@@ -141,18 +140,6 @@ def test_matches_in_fp32_under_autocast():
     assert torch.equal(routes, module.alignment(x).routes)
 
 
-@pytest.mark.parametrize('num, matcher', [(1024, ExactMatcher),
-                                          (1025, CoarseToFineMatcher)])
-def test_default_matcher_is_exact_where_that_is_quick(num, matcher):
-    assert isinstance(default_matcher(num), matcher)
-
-
-def test_default_matcher_says_once_what_it_does_to_large_maps(monkeypatch):
-    said = []
-    monkeypatch.setattr('ata_mm.models.temporal.ata.print_log',
-                        lambda text, logger: said.append(text))
-    default_matcher.cache_clear()
-    module, x = ATA(8, 1), torch.randn(1, 2, 1056, 8)
-    for _ in range(2):
-        module(x, grid=(32, 33))
-    assert ['1056 patches a frame' in text for text in said] == [True]
+def test_matcher_is_auto_by_default_and_may_be_a_name():
+    assert isinstance(ata().matcher, AutoMatcher)
+    assert isinstance(ata(matcher='ExactMatcher').matcher, ExactMatcher)

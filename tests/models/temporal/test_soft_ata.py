@@ -6,7 +6,10 @@ from mmaction.registry import MODELS
 
 from ata_mm.models import ATA, ATATimeSformer
 
-SOFT = {'Sinkhorn': dict(type='SinkhornMatcher', temperature=0.2)}
+SOFT = {
+    'Sinkhorn': dict(type='SinkhornMatcher', temperature=0.2),
+    'Displacement': dict(type='DisplacementMatcher', temperature=0.2)
+}
 CLIP = torch.randn(1, 3, 3, 32, 48, generator=torch.Generator().manual_seed(1))
 
 
