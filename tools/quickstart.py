@@ -1,5 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Train, test and predict on camera motion; ``tools/quickstart.sh`` runs it.
+"""Train, test, predict and look on camera motion; ``quickstart.sh`` runs it.
 
 Every step is a call of a tool that a user would call, and is shown. What is
 finished is not done again: a run ends with ``result.json`` in its folder.
@@ -140,11 +140,10 @@ def newest_metrics(folder: Path) -> dict:
     return json.loads(files[-1].read_text())
 
 
-def predict(result: dict, video: Path, out: Path) -> None:
-    """Predict on one held-out file with a trained model."""
-    config = MODELS['ATA']
+def look(tool: str, result: dict, video: Path, out: Path) -> None:
+    """Run a tool on one held-out file with a trained ATA."""
     command = [
-        'tools/predict.py', video, '--config', config, '--checkpoint',
+        tool, video, '--config', MODELS['ATA'], '--checkpoint',
         result['checkpoint'], '--out-dir', out
     ]
     print('python', *command, flush=True)
@@ -186,10 +185,11 @@ def main() -> None:
     with ThreadPoolExecutor(args.jobs) as pool:
         results = list(pool.map(train_and_test, runs))
     first_ata = next(i for i, run in enumerate(runs) if run.model == 'ATA')
-    predict(results[first_ata], data / 'val' / '00000.mp4',
-            root / 'prediction')
+    video = data / 'val' / '00000.mp4'
+    look('tools/predict.py', results[first_ata], video, root / 'prediction')
+    look('tools/visualize.py', results[first_ata], video, root / 'routes')
     show(runs, results)
-    print(f'videos: {data}\nlogs, checkpoints, prediction: {root}')
+    print(f'videos: {data}\nlogs, checkpoints, prediction, routes: {root}')
 
 
 if __name__ == '__main__':
