@@ -95,20 +95,6 @@ def test_a_permutation_of_any_number_of_patches(num, grid, frames):
     assert torch.equal(routes.sort(-1).values[0, -1], torch.arange(num))
 
 
-def test_clips_of_a_batch_do_not_matter_to_each_other(clip):
-    matcher = CoarseToFineMatcher()
-    together = matcher.match_frames(clip, GRID)
-    assert torch.equal(together[1:], matcher.match_frames(clip[1:], GRID))
-
-
-def test_half_precision_is_matched_in_fp32(clip):
-    half = clip.bfloat16()
-    matcher = CoarseToFineMatcher()
-    assert torch.equal(
-        matcher.match_frames(half, GRID),
-        matcher.match_frames(half.float(), GRID))
-
-
 @pytest.mark.parametrize('grid', [GRID, None])
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
 def test_refuses_what_is_not_finite(clip, value, grid):
@@ -123,11 +109,6 @@ def test_refuses_what_is_not_finite(clip, value, grid):
 def test_no_cell_is_a_problem_too_large():
     assert _cells((59, 59), 59 * 59, 256) is None
     assert _cells((56, 56), 56 * 56, 256).shape == (196, 16)
-
-
-def test_refuses_problems_that_are_not_square():
-    with pytest.raises(ValueError, match=r'\(\.\.\., N, N\)'):
-        CoarseToFineMatcher()(torch.rand(2, 4, 5))
 
 
 @pytest.mark.parametrize('option', [

@@ -26,12 +26,6 @@ def test_best_of_the_permutations_within_the_window(radius):
                                  for m in (found, best)))
 
 
-def test_a_window_of_the_whole_grid_is_an_exact_matching():
-    similarity = torch.rand(2, 35, 35)
-    found = LocalMatcher(radius=6)(similarity, GRID)
-    assert torch.equal(found, ExactMatcher()(similarity))
-
-
 def test_the_same_from_similarities_as_from_features():
     x, matcher = torch.randn(2, 3, 35, 8), LocalMatcher(2)
     dense = matcher(neighbour_similarity(x), GRID)

@@ -6,14 +6,6 @@ import torch.nn.functional as F
 from ata_mm.ops import ExactMatcher, SinkhornMatcher, neighbour_similarity
 
 
-def test_plans_are_doubly_stochastic():
-    plans = SinkhornMatcher(0.1).match_frames(torch.randn(2, 4, 49, 64))
-    assert (plans >= 0).all()
-    ones = torch.ones(2, 3, 49)
-    torch.testing.assert_close(plans.sum(-2), ones)
-    torch.testing.assert_close(plans.sum(-1), ones, atol=1e-2, rtol=0)
-
-
 def test_more_iterations_come_nearer():
     x = torch.randn(2, 4, 49, 64)
     off = [(SinkhornMatcher(0.2, n).match_frames(x).sum(-1) - 1).abs().max()
@@ -59,20 +51,6 @@ def test_gradients_are_those_of_the_iterations():
     expected, = torch.autograd.grad((plan * weight).sum(), scores)
     found, = torch.autograd.grad((matcher(scores) * weight).sum(), scores)
     torch.testing.assert_close(found, expected)
-
-
-def test_gradients_flow_into_the_features():
-    x = torch.randn(2, 4, 9, 6, requires_grad=True)
-    SinkhornMatcher().match_frames(x).square().sum().backward()
-    assert (x.grad.abs().sum((-1, -2)) > 0).all()
-
-
-def test_plans_are_found_in_fp32_under_autocast():
-    x, matcher = torch.randn(1, 3, 9, 6), SinkhornMatcher()
-    with torch.autocast('cpu', dtype=torch.bfloat16):
-        assert torch.equal(matcher.match_frames(x), matcher.match_frames(x))
-        under = matcher.match_frames(x)
-    assert torch.equal(under, matcher.match_frames(x))
 
 
 def test_autograd_keeps_no_plan_of_each_iteration():
