@@ -8,24 +8,39 @@ medians and the median of the ratios of each round, as a Markdown table.
 ``--patch 4`` makes large maps of 56 x 56 patches, on which
 `CoarseToFineMatcher` is timed against the exact solve, and says how much of
 the exact solve's gain in similarity over leaving patches in place it has.
+
+``--plot PATH`` cuts the frames into patches of several sizes instead, draws
+the time of a pair of frames against N, and prints it with the exponent of N
+that fits. ``--device cuda`` aligns on a GPU. torch-linear-assignment is timed
+too where it is installed.
 """
 import argparse
 import math
 import os
-from typing import Callable, Dict, Optional, Tuple
+from statistics import median
+from typing import Callable, Dict, List, Optional, Tuple
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
 import numpy as np
 import torch
 from decord import VideoReader
+from matplotlib.figure import Figure
 from mmengine.utils import ProgressBar
 
 from ata_mm.apis.launch import user_errors
-from ata_mm.apis.timing import paired_times, ratio_table
+from ata_mm.apis.timing import (fit_exponent, paired_times, ratio_table,
+                                use_device)
 from ata_mm.datasets import render_clip
 from ata_mm.ops import (CoarseToFineMatcher, ExactMatcher, align_frames,
                         neighbour_similarity)
 from ata_mm.ops.reference import align_literal
+
+try:
+    from torch_linear_assignment import batch_linear_assignment
+except ImportError:
+    batch_linear_assignment = None
+
+SIDES = (56, 32, 28, 16, 14, 8, 7)  # 16 to 1024 patches
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,6 +59,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--rounds', type=int, default=15, help='rounds (15)')
     parser.add_argument(
         '--threads', type=int, help="threads (default: torch's choice)")
+    parser.add_argument(
+        '--device', choices=['cpu', 'cuda'], default='cpu', help='(cpu)')
+    parser.add_argument(
+        '--plot', metavar='PATH', help='picture of the time against N')
+    parser.add_argument(
+        '--sides',
+        nargs='+',
+        type=int,
+        default=SIDES,
+        help='sides of patches for --plot, in pixels '
+        f'({" ".join(map(str, SIDES))})')
     return parser.parse_args()
 
 
@@ -78,14 +104,17 @@ def read_clips(video: Optional[str],
 
 def patches(clips: torch.Tensor, side: int = 16) -> torch.Tensor:
     """(B, T, H, W, 3) -> pixel patches (B, T, N, side * side * 3)."""
+    if clips.shape[2] % side or clips.shape[3] % side:
+        raise ValueError(f'expected a side of patches that divides '
+                         f'{clips.shape[2]}, got {side}')
     rows = clips.unflatten(3, (-1, side)).unflatten(2, (-1, side))
     return rows.transpose(3, 4).flatten(4).flatten(2, 3)
 
 
 def ways_large(x: torch.Tensor) -> Dict[str, Callable[[], None]]:
     """What is timed on maps too large for the literal loop."""
-    grid = square(x)
-    exact, coarse = ExactMatcher(), CoarseToFineMatcher()
+    grid, coarse = square(x), CoarseToFineMatcher()
+    exact = ExactMatcher('lapx')
     return {
         'align_frames, exact (lapx)':
         lambda: align_frames(x, exact).align(x),
@@ -106,25 +135,93 @@ def kept_gain(x: torch.Tensor) -> float:
     stay = similarity.diagonal(dim1=-2, dim2=-1)
     exact, near = (
         similarity.gather(-1, matching[..., None]).mean() - stay.mean()
-        for matching in (ExactMatcher()(similarity),
+        for matching in (ExactMatcher('lapx')(similarity),
                          CoarseToFineMatcher().match_frames(x, square(x))))
     return float(near / exact)
+
+
+def match_peer(similarity: torch.Tensor) -> torch.Tensor:
+    """torch-linear-assignment as a matcher: scipy on the CPU, or a GPU."""
+    matching = batch_linear_assignment(-similarity.flatten(0, -3))
+    return matching.view(similarity.shape[:-1])
 
 
 def ways(x: torch.Tensor) -> Dict[str, Callable[[], None]]:
     """What is timed, by name; the first is the unit of the ratios."""
     grid = (x.shape[2], 1)
-    scipy, one = ExactMatcher('scipy'), ExactMatcher(num_threads=1)
-    return {
-        'Algorithm 1, literally (scipy)':
-        lambda: [align_literal(clip.unflatten(1, grid)) for clip in x],
-        'align_frames, scipy':
-        lambda: align_frames(x, scipy).align(x),
-        'align_frames, lapx, 1 thread':
-        lambda: align_frames(x, one).align(x),
-        'align_frames, lapx':
-        lambda: align_frames(x).align(x),
+    matchers = {
+        'scipy': ExactMatcher('scipy'),
+        'lapx, 1 thread': ExactMatcher('lapx', num_threads=1),
+        'lapx': ExactMatcher('lapx')
     }
+    if batch_linear_assignment is not None:
+        matchers['torch-linear-assignment'] = match_peer
+    if x.is_cuda:
+        matchers['triton'] = ExactMatcher('triton')
+    timed = {
+        'Algorithm 1, literally (scipy)':
+        lambda: [align_literal(clip.unflatten(1, grid)) for clip in x]
+    }
+    for name, matcher in matchers.items():
+        timed[f'align_frames, {name}'] = (
+            lambda matcher=matcher: align_frames(x, matcher).align(x))
+    return timed
+
+
+def times_by_size(clips: torch.Tensor, sides: List[int],
+                  rounds: int) -> Dict[str, Dict[int, float]]:
+    """Medians in ms of one pair of frames, by name and number of patches."""
+    bar = ProgressBar(rounds * len(sides))
+    medians: Dict[str, Dict[int, float]] = {}
+    for side in sides:
+        x = patches(clips, side)
+        pairs = x.shape[0] * (x.shape[1] - 1)
+        timed = {**ways(x), **ways_large(x)}
+        del timed['align_frames, exact (lapx)']  # is in both
+        for name, own in paired_times(timed, rounds, bar.update).items():
+            medians.setdefault(name,
+                               {})[x.shape[2]] = (1e3 * median(own) / pairs)
+    return medians
+
+
+def size_table(medians: Dict[str, Dict[int, float]]) -> str:
+    """The medians in Markdown, and the exponents that fit the larger half."""
+    sizes = sorted(next(iter(medians.values())))
+    heads = ['ms a pair, N =', *map(str, sizes), 'grows as']
+    rows = [heads, ['---'] * len(heads)]
+    for name, own in medians.items():
+        rows.append([name] + [f'{own[size]:.2f}' for size in sizes] +
+                    [f'N^{larger_half_exponent(own):.1f}'])
+    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
+
+
+def larger_half_exponent(times: Dict[int, float]) -> float:
+    """Of the smaller sizes, much of the time is not that of the solver."""
+    sizes = sorted(times)[-(len(times) + 1) // 2:]
+    return fit_exponent(sizes, [times[size] for size in sizes])
+
+
+def draw(medians: Dict[str, Dict[int, float]], title: str, path: str) -> None:
+    """Save time against N with logarithmic axes."""
+    figure = Figure(figsize=(8, 5), layout='constrained')
+    axes = figure.subplots()
+    for name, own in medians.items():
+        sizes = sorted(own)
+        axes.plot(
+            sizes, [own[size] for size in sizes],
+            marker='o',
+            label=f'{name}: $N^{{{larger_half_exponent(own):.1f}}}$')
+    axes.set(
+        xscale='log',
+        yscale='log',
+        xlabel='patches a frame, N',
+        ylabel='ms a pair of frames',
+        title=title)
+    axes.set_xticks(sizes, labels=map(str, sizes))
+    axes.minorticks_off()
+    axes.grid(alpha=.3)
+    axes.legend()
+    figure.savefig(path, dpi=150)
 
 
 def main() -> None:
@@ -133,14 +230,22 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     with user_errors():
-        x = patches(
-            read_clips(args.video, args.batch, args.interval), args.patch)
+        device = use_device(args.device)
+        clips = read_clips(args.video, args.batch, args.interval).to(device)
+        x = patches(clips, args.patch)
+    setting = (f'fp32 on {args.device}, {torch.get_num_threads()} threads, '
+               f'{args.rounds} rounds')
+    if args.plot:
+        with user_errors():
+            medians = times_by_size(clips, args.sides, args.rounds)
+        print(f'\n\n{setting}\n\n{size_table(medians)}')
+        draw(medians, setting, args.plot)
+        return
     bar = ProgressBar(args.rounds)
     large = x.shape[2] >= 1024
     timed = ways_large(x) if large else ways(x)
     times = paired_times(timed, args.rounds, bar.update)
-    print(f'\n\nB, T, N, C = {tuple(x.shape)}, fp32, '
-          f'{torch.get_num_threads()} threads, {args.rounds} rounds\n')
+    print(f'\n\nB, T, N, C = {tuple(x.shape)}, {setting}\n')
     print(ratio_table(times))
     if large:
         print(f'\nCoarseToFineMatcher has {kept_gain(x):.1%} of the gain.')

@@ -7,10 +7,15 @@ first, round after round in one process, and prints medians and the median of
 the ratios of each round as a Markdown table. ``--model convnext --arch tiny``
 and ``--model cyclemlp --arch b1`` do so with the other backbones of the paper.
 All models have the same weights where they share them.
+
+A large product of matrices is timed in the same rounds. The last column of a
+forward pass is the rate of the model's products (two operations a
+multiply-accumulate, the matching not counted) as a share of that one's.
 """
 import argparse
 from functools import partial
-from typing import Callable, Dict, Optional
+from statistics import median
+from typing import Callable, Dict, List, Optional
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
 import torch
@@ -21,8 +26,9 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 
+from ata_mm.apis.complexity import count_complexity
 from ata_mm.apis.launch import user_errors
-from ata_mm.apis.timing import paired_times, ratio_table
+from ata_mm.apis.timing import paired_times, ratio_table, use_device
 from ata_mm.checkpoints import load_pretrained
 from ata_mm.models import ATATimeSformer
 
@@ -51,7 +57,14 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='time forward and backward, not the forward pass alone')
     parser.add_argument(
+        '--amp', action='store_true', help='autocast to bfloat16')
+    parser.add_argument(
         '--threads', type=int, help="threads (default: torch's choice)")
+    parser.add_argument(
+        '--device',
+        choices=['cpu', 'cuda'],
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='(cuda where there is one)')
     return parser.parse_args()
 
 
@@ -107,24 +120,44 @@ def build_models(name: str, arch: Optional[str]) -> Dict[str, nn.Module]:
     return image_models(classes[name], arch)
 
 
-def step(model: nn.Module, x: Tensor, train: bool) -> None:
+def step(model: nn.Module, x: Tensor, train: bool, amp: bool) -> None:
     """One pass forward, and backward in training."""
+    model.zero_grad()
+    with torch.set_grad_enabled(train), torch.autocast(
+            x.device.type, torch.bfloat16, enabled=amp):
+        y = model(x)
     if train:
-        model.zero_grad()
-        model(x).square().sum().backward()
-    else:
-        with torch.no_grad():
-            model(x)
+        y.float().square().sum().backward()
 
 
-def ways(models: Dict[str, nn.Module], x: Tensor,
-         train: bool) -> Dict[str, Callable[[], None]]:
+def ways(models: Dict[str, nn.Module], x: Tensor, train: bool,
+         amp: bool) -> Dict[str, Callable[[], None]]:
     """What is timed, by name."""
     return {
         name: partial(step,
-                      model.to(x.device).train(train), x, train)
+                      model.to(x.device).train(train), x, train, amp)
         for name, model in models.items()
     }
+
+
+def product(size: int, x: Tensor, amp: bool) -> Callable[[], None]:
+    """A product of square matrices in the type that the models compute in."""
+    dtype = torch.bfloat16 if amp else x.dtype
+    matrix = torch.randn(size, size, device=x.device).to(dtype)
+    return partial(torch.mm, matrix, matrix)
+
+
+def peak_shares(models: Dict[str, nn.Module], x: Tensor, size: int,
+                times: Dict[str,
+                            List[float]], peak: List[float]) -> Dict[str, str]:
+    """Rates of products as shares of that of one of large matrices."""
+    shares = {}
+    for name, model in models.items():
+        macs = len(x) * count_complexity(
+            model, (1, *x.shape[1:]), stage=None).macs
+        ratio = median(a / b for a, b in zip(peak, times[name]))
+        shares[name] = f'{ratio * macs / size**3:.0%}'
+    return shares
 
 
 def main() -> None:
@@ -132,17 +165,27 @@ def main() -> None:
     args = parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
     with user_errors():
+        device = use_device(args.device)
         clips = read_clips(args.video, args.batch, args.interval)
         models = build_models(args.model, args.arch)
     x = clips.permute(0, 4, 1, 2, 3).contiguous().to(device)
     bar = ProgressBar(args.rounds)
-    times = paired_times(ways(models, x, args.train), args.rounds, bar.update)
+    size = 8192 if x.is_cuda else 2048
+    timed = ways(models, x, args.train, args.amp)
+    timed['product'] = product(size, x, args.amp)
+    times = paired_times(timed, args.rounds, bar.update)
+    peak = times.pop('product')
     what = 'forward and backward' if args.train else 'forward'
-    print(f'\n\n{what}, clips {tuple(x.shape)}, fp32 on {device}, '
-          f'{torch.get_num_threads()} threads, {args.rounds} rounds\n')
-    print(ratio_table(times))
+    dtype = 'bf16 autocast' if args.amp else 'fp32'
+    print(f'\n\n{what}, clips {tuple(x.shape)}, {dtype} on {device}, '
+          f'{torch.get_num_threads()} threads, {args.rounds} rounds')
+    print(f'a product of {size}x{size} matrices: '
+          f'{2e-9 * size**3 / median(peak):.0f} GFLOP/s\n')
+    more = {} if args.train else {
+        'of that rate': peak_shares(models, x, size, times, peak)
+    }
+    print(ratio_table(times, more))
 
 
 if __name__ == '__main__':

@@ -32,9 +32,10 @@ class Complexity:
     similarity_macs: int = 0
 
 
-def count_complexity(
-    model: nn.Module, shape: Sequence[int],
-    without: Sequence[str] = ()) -> Complexity:
+def count_complexity(model: nn.Module,
+                     shape: Sequence[int],
+                     without: Sequence[str] = (),
+                     stage: Optional[str] = 'head') -> Complexity:
     """Count on the meta device, where shapes are computed and numbers not.
 
     Args:
@@ -43,6 +44,8 @@ def count_complexity(
             Recognizer3D, (1, T, 3, H, W) of a Recognizer2D.
         without (Sequence[str]): Types of modules whose multiply-accumulates
             are left out. Defaults to none.
+        stage (str, optional): How far a recognizer runs. Defaults to 'head';
+            None for a backbone by itself, which takes (1, 3, T, H, W).
 
     Returns:
         Complexity: Of the backbone, neck and head.
@@ -55,8 +58,9 @@ def count_complexity(
             module.alignment = _Survey(result)
     counter = FlopCounterMode(display=False)
     # The counter knows the plain products, not every fused kernel.
+    options = {} if stage is None else dict(stage=stage)
     with counter, sdpa_kernel(SDPBackend.MATH):
-        model(torch.empty(shape, device='meta'), stage='head')
+        model(torch.empty(shape, device='meta'), **options)
     counts = {
         name.partition('.')[2]: sum(flops.values())
         for name, flops in counter.get_flop_counts().items()

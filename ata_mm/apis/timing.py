@@ -2,8 +2,9 @@
 """Paired timings: on a noisy machine only ratios of neighbours mean much."""
 import time
 from statistics import median
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Optional, Sequence
 
+import numpy as np
 import torch
 
 
@@ -37,24 +38,49 @@ def paired_times(
     return times
 
 
-def ratio_table(times: Dict[str, List[float]]) -> str:
+def ratio_table(times: Dict[str, List[float]],
+                more: Optional[Dict[str, Dict[str, str]]] = None) -> str:
     """Medians, and medians of the ratios to the first, in Markdown.
 
     Args:
         times (dict[str, list[float]]): As :func:`paired_times` returns.
+        more (dict[str, dict[str, str]], optional): Further columns: by their
+            heads, the entries by name. Defaults to None.
 
     Returns:
         str: A Markdown table with a row for each name.
     """
+    more = more or {}
     unit = next(iter(times.values()))
+    heads = ['', 'median, ms', 'of the first', 'times as fast', *more]
     rows = [
-        '| | median, ms | of the first | times as fast |', '|---' * 4 + '|'
+        '|' + '|'.join(f' {head} '.replace('  ', ' ') for head in heads) + '|',
+        '|---' * len(heads) + '|'
     ]
     for name, own in times.items():
         share = median(a / b for a, b in zip(own, unit))
         rows.append(f'| {name} | {1e3 * median(own):.1f} | {share:.3f} | '
-                    f'{1 / share:.2f} |')
+                    f'{1 / share:.2f} |' +
+                    ''.join(f' {column[name]} |' for column in more.values()))
     return '\n'.join(rows)
+
+
+def fit_exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
+    """The p of ``time = c * size ** p`` that fits best, by least squares of
+    the logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
+
+
+def use_device(name: str) -> torch.device:
+    """The device of a name such as 'cpu' or 'cuda'.
+
+    Raises:
+        ValueError: If it is 'cuda' and torch finds no GPU.
+    """
+    if name == 'cuda' and not torch.cuda.is_available():
+        raise ValueError('--device cuda needs a GPU and a torch that was '
+                         'built for it; torch.cuda.is_available() is False')
+    return torch.device(name)
 
 
 def _wait_for_gpu() -> None:

@@ -29,8 +29,9 @@ def align_literal(x: Tensor) -> Tuple[Tensor, List[Tensor]]:
         prev = F.normalize(x[t - 1].float(), dim=-1).detach()
         curr = F.normalize(x[t].float(), dim=-1).detach()
         similarity = prev @ curr.t()  # (HW, HW)
-        match = linear_sum_assignment(similarity.numpy(), maximize=True)[1]
-        alignment = F.one_hot(torch.from_numpy(match), height * width)
+        match = linear_sum_assignment(similarity.cpu(), maximize=True)[1]
+        match = torch.from_numpy(match).to(x.device)
+        alignment = F.one_hot(match, height * width)
         dealignment.append(alignment.t())
         x[t] = x[t, alignment.argmax(-1)]
     return x.unflatten(1, (height, width)), dealignment

@@ -1,5 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-from ata_mm.apis.timing import paired_times, ratio_table
+import pytest
+import torch
+
+from ata_mm.apis.timing import (fit_exponent, paired_times, ratio_table,
+                                use_device)
 
 
 def test_ways_are_run_in_turn_and_the_first_round_is_not_counted():
@@ -13,3 +17,19 @@ def test_ways_are_run_in_turn_and_the_first_round_is_not_counted():
 def test_ratios_are_taken_round_by_round():
     table = ratio_table(dict(slow=[1., 10., 100.], fast=[.5, 5., 20.]))
     assert table.splitlines()[-1] == '| fast | 5000.0 | 0.500 | 2.00 |'
+
+
+def test_further_columns_of_the_table():
+    table = ratio_table(dict(a=[1.]), {'of the peak': dict(a='75%')})
+    assert table.splitlines()[0].endswith('| times as fast | of the peak |')
+    assert table.splitlines()[-1] == '| a | 1000.0 | 1.000 | 1.00 | 75% |'
+
+
+def test_exponent_of_a_power_law():
+    assert fit_exponent([2, 4, 10], [8, 64, 1000]) == pytest.approx(3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_refuses_cuda_without_a_gpu():
+    with pytest.raises(ValueError, match='--device cuda needs a GPU'):
+        use_device('cuda')

@@ -1,6 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Optimal one-to-one matching (Kuhn-Munkres), Eq. 18."""
-import warnings
+import logging
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Optional, Tuple
@@ -10,6 +10,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from ..checking import is_compiling
 from .checks import NOT_FINITE, check_finite, check_square
 from .lap_op import solve_lap
 
@@ -18,6 +19,7 @@ try:
 except ImportError:  # scipy gives the same optimum, several times slower
     lapjvr_batch = None
 
+_logger = logging.getLogger(__name__)
 _HAS_TRITON = find_spec('triton') is not None
 _MAX_TRITON = 1024  # patches whose state fits into registers
 
@@ -120,8 +122,9 @@ class ExactMatcher:
         if device.type == 'cuda':
             if fits and _HAS_TRITON:
                 return 'triton'
-            _say_on_host('they are of more than 1024 patches a frame'
-                         if _HAS_TRITON else 'triton is not installed')
+            if not is_compiling():
+                _say_on_host('they are of more than 1024 patches a frame'
+                             if _HAS_TRITON else 'triton is not installed')
         return 'scipy' if lapjvr_batch is None else 'lapx'
 
     def can_compile(self, device: torch.device, num_patches: int) -> bool:
@@ -173,10 +176,9 @@ class ExactMatcher:
 
 @lru_cache(maxsize=None)  # once
 def _say_on_host(reason: str) -> None:
-    warnings.warn(
-        f'ExactMatcher solves similarities of a GPU on the CPU: {reason}. The '
-        'GPU waits meanwhile.',
-        stacklevel=4)
+    _logger.warning(
+        'ExactMatcher solves similarities of a GPU on the CPU: %s. The GPU '
+        'waits meanwhile.', reason)
 
 
 def _check_size(similarity: Tensor, max_patches: int) -> int:
