@@ -10,6 +10,7 @@ part without decoding before it starts.
 import argparse
 import os
 import sys
+from itertools import chain
 from multiprocessing.pool import ThreadPool
 from typing import Dict, List, Optional, Tuple
 
@@ -17,7 +18,8 @@ from mmengine.config import Config
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
 from ata_mm.apis import load_config
-from ata_mm.apis.dataset_check import check_lines, count_classes, decode_fault
+from ata_mm.apis.dataset_check import (check_lines, count_classes,
+                                       decode_fault, same_frames)
 from ata_mm.apis.launch import add_cfg_options, user_errors
 from ata_mm.apis.progress import stderr_progress
 from ata_mm.apis.recognizer import class_names
@@ -59,9 +61,12 @@ def read_lines(
         classes: Optional[int]) -> Tuple[Samples, List[Exception], List[str]]:
     """Good lines of each loader, faults, and what is not checked."""
     samples, faults, unchecked = {}, [], []
+    if classes is None:
+        unchecked.append('labels; cls_head in the config has no num_classes')
     for loader, dataset, file in annotation_files(cfg):
         if file is None:
-            unchecked.append(f'{dataset} in {loader}_dataloader')
+            unchecked.append(f'{dataset} in {loader}_dataloader; it reads no '
+                             'list of files known here')
             continue
         good, found = check_lines(file, classes)
         samples.setdefault(loader, []).extend(good)
@@ -74,17 +79,16 @@ def decode(samples: Samples, workers: int) -> List[Exception]:
 
     Threads do, since decord and OpenCV work without Python's lock.
     """
-    unique = {
-        (sample.path, *sample.numbers.values()): sample
-        for good in samples.values()
-        for sample in good
-    }
+    groups = same_frames(chain.from_iterable(samples.values()))
     with ThreadPool(workers) as pool, stderr_progress() as progress:
-        faults = progress.track(
-            pool.imap(decode_fault, unique.values()),
-            total=len(unique),
+        found = progress.track(
+            pool.imap(decode_fault, (group[0] for group in groups)),
+            total=len(groups),
             description='Decoding')
-        return [fault for fault in faults if fault]
+        return [
+            ValueError(f'{sample.place}: {fault}')
+            for fault, group in zip(found, groups) if fault for sample in group
+        ]
 
 
 def names_of_classes(cfg: Config,
@@ -142,7 +146,7 @@ def main() -> None:
     faults = list(dict.fromkeys(map(str, faults)))
     show_faults(faults, args.limit)
     for what in unchecked:
-        print(f'not checked: {what}; it reads no list of files known here')
+        print(f'not checked: {what}')
     sizes = ', '.join(f'{name} {len(good)}' for name, good in samples.items())
     print(f'samples: {sizes or 0}; faults: {len(faults)}')
     sys.exit(1 if faults else 0)

@@ -2,7 +2,8 @@
 """Look at every sample of a data set before a long run does."""
 import os
 import os.path as osp
-from typing import List, Optional, Sequence, Tuple
+from collections import defaultdict
+from typing import Iterable, List, Optional, Sequence, Tuple
 
 import cv2
 from decord import DECORDError, VideoReader
@@ -44,7 +45,26 @@ def check_lines(
     return [sample for sample in samples if sample.line not in lost], faults
 
 
-def decode_fault(sample: Sample) -> Optional[ValueError]:
+def same_frames(samples: Iterable[Sample]) -> List[List[Sample]]:
+    """Group lines that list the same frames, which need one look only.
+
+    Args:
+        samples (Iterable[Sample]): Lines of any number of files.
+
+    Returns:
+        list[list[Sample]]: Lines that differ in nothing but their labels and
+        the file that they are in, together.
+    """
+    groups = defaultdict(list)
+    for sample in samples:
+        numbers = {**sample.numbers, 'label': None}
+        file = sample.file
+        groups[(sample.path, file.filename_tmpl, file.start_index,
+                *sorted(numbers.items()))].append(sample)
+    return list(groups.values())
+
+
+def decode_fault(sample: Sample) -> Optional[Exception]:
     """Read the first, the middle and the last frame of a sample.
 
     Args:
@@ -53,7 +73,7 @@ def decode_fault(sample: Sample) -> Optional[ValueError]:
             over.
 
     Returns:
-        ValueError | None: What is wrong, with file and line.
+        Exception | None: What is wrong, a ValueError or an OSError.
     """
     try:
         if '://' in sample.path:
@@ -62,8 +82,8 @@ def decode_fault(sample: Sample) -> Optional[ValueError]:
             _read_images(sample)
         else:
             _read_video(sample.path)
-    except (ValueError, FileNotFoundError) as error:
-        return ValueError(f'{sample.place}: {error}')
+    except (ValueError, OSError) as error:
+        return error
     return None
 
 
@@ -100,6 +120,9 @@ def _read_images(sample: Sample) -> None:
     template = sample.file.filename_tmpl
     if template is None:
         return
+    if not osp.isdir(sample.path):
+        raise ValueError(f'{sample.path} is a file; expected a folder of '
+                         'frames')
     number = sample.numbers['total_frames']
     first = sample.file.start_index + sample.numbers.get('offset', 0)
     names = [template.format(first + index) for index in range(number)]

@@ -80,13 +80,17 @@ def read_samples(
     Raises:
         FileNotFoundError: If there is no such file. Remote ones
             (``scheme://…``) are not looked for.
-        ValueError: If it is empty.
+        ValueError: If it is empty, or not UTF-8.
     """
     if '://' not in file.ann_file and not osp.isfile(file.ann_file):
         raise FileNotFoundError(
             f'There is no annotation file {file.ann_file}. Check ann_file and '
             'data_root in the config.')
-    lines = [line.strip() for line in list_from_file(file.ann_file)]
+    try:
+        lines = [line.strip() for line in list_from_file(file.ann_file)]
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{file.ann_file} is not UTF-8 text ({error}). Write '
+                         'it anew in that encoding.') from error
     if not any(lines):
         raise ValueError(f'{file.ann_file} is empty; expected on each line: '
                          f'{", ".join(file.fields)}.')

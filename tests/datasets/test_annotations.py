@@ -61,6 +61,13 @@ def test_an_empty_file_is_an_error(write):
         check_annotations(AnnotationFile(**write()), 2)
 
 
+def test_another_encoding_is_named(tmp_path):
+    path = tmp_path / 'list.txt'
+    path.write_bytes('café.mp4 0'.encode('latin-1'))
+    with pytest.raises(ValueError, match='list.txt is not UTF-8.*byte 0xe9'):
+        check_annotations(AnnotationFile(str(path)), 2)
+
+
 def test_a_missing_annotation_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='none.txt.*ann_file'):
         check_annotations(AnnotationFile(str(tmp_path / 'none.txt')), 2)
