@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections import Counter
 
+from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.text import Text
 
@@ -37,6 +38,7 @@ def line(finding: Finding) -> Text:
 
 def doctor() -> int:
     """Print all findings and their sum; returns the exit status."""
+    MMLogger.get_current_instance().setLevel('ERROR')
     console = Console(soft_wrap=True)
     counts = Counter()
     for finding in examine():
