@@ -1,6 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Optimal one-to-one matching (Kuhn-Munkres), Eq. 18."""
 import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Optional, Tuple
@@ -13,6 +15,7 @@ from torch import Tensor
 from ..checking import is_compiling
 from .checks import NOT_FINITE, check_finite, check_square
 from .lap_op import solve_lap
+from .openmp import pause_openmp
 
 try:
     from lap import lapjvr_batch
@@ -38,7 +41,11 @@ def solve_scipy(similarity: np.ndarray) -> np.ndarray:
 
 
 def solve_lapx(similarity: np.ndarray, num_threads: int) -> np.ndarray:
-    """The same optimum by Jonker-Volgenant in native threads, GIL released.
+    """The same optimum by Jonker-Volgenant in threads, GIL released.
+
+    The calling thread takes its share. lapx has threads of its own, but while
+    the caller sleeps, Linux is apt to run two of them on one core for
+    milliseconds and leave its core idle.
 
     Args:
         similarity (np.ndarray): (P, N, N) finite numbers. fp32 is solved with
@@ -48,9 +55,35 @@ def solve_lapx(similarity: np.ndarray, num_threads: int) -> np.ndarray:
     Returns:
         np.ndarray: (P, N) int64 permutations that maximise the sum.
     """
-    _, columns = lapjvr_batch(
-        -similarity, return_cost=False, n_threads=num_threads)
-    return np.stack(columns)
+    columns = np.empty(similarity.shape[:2], np.int64)
+    num_threads = min(num_threads, len(similarity))
+    # Several parts a thread, since some problems take longer than others.
+    step = -(-len(similarity) // (4 * num_threads))
+    parts = iter([
+        slice(start, start + step) for start in range(0, len(similarity), step)
+    ])
+
+    def solve() -> None:
+        for part in parts:
+            columns[part] = lapjvr_batch(
+                -similarity[part], return_cost=False, n_threads=1)[1]
+
+    if num_threads == 1:
+        solve()
+        return columns
+    pause_openmp()
+    pool = _threads(num_threads - 1, os.getpid())
+    others = [pool.submit(solve) for _ in range(num_threads - 1)]
+    solve()
+    for other in others:
+        other.result()
+    return columns
+
+
+@lru_cache(maxsize=None)
+def _threads(number: int, process: int) -> ThreadPoolExecutor:
+    """Threads to solve in; a process that is forked needs its own."""
+    return ThreadPoolExecutor(number, thread_name_prefix='ata_mm_lapx')
 
 
 class ExactMatcher:

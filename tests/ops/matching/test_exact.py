@@ -1,8 +1,12 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import os
+import subprocess
 import sys
+import threading
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import permutations
 
+import numpy as np
 import pytest
 import torch
 
@@ -48,6 +52,46 @@ def test_number_of_threads_does_not_change_the_matching():
     similarity = torch.rand(16, 64, 64)
     one, two = (ExactMatcher(num_threads=n)(similarity) for n in (1, 2))
     assert torch.equal(one, two)
+
+
+FORK = '''
+import os
+import torch
+from ata_mm.ops import ExactMatcher
+
+similarity = torch.rand(4, 64, 64)
+matching = ExactMatcher('lapx', num_threads=2)(similarity)
+child = os.fork()
+same = torch.equal(matching, ExactMatcher('lapx', num_threads=2)(similarity))
+if child == 0:
+    os._exit(0 if same else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), same)
+'''
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork')
+def test_threads_of_a_forked_process():
+    done = subprocess.run([sys.executable, '-c', FORK],
+                          check=True,
+                          timeout=120,
+                          capture_output=True,
+                          text=True)
+    assert done.stdout.split() == ['0', 'True']
+
+
+def test_failure_in_a_thread_is_raised(monkeypatch):
+
+    def fail_elsewhere(cost, **kwargs):
+        if threading.current_thread() is threading.main_thread():
+            failed.wait(60)
+            return None, np.zeros(cost.shape[:2])
+        failed.set()
+        raise MemoryError
+
+    failed = threading.Event()
+    monkeypatch.setattr(exact, 'lapjvr_batch', fail_elsewhere)
+    with pytest.raises(MemoryError):
+        ExactMatcher('lapx', num_threads=2)(torch.rand(4, 3, 3))
 
 
 def test_imports_where_lapx_is_missing(monkeypatch):
