@@ -13,6 +13,7 @@ from torch import Tensor
 from ..permutation import identity, invert
 from .checks import check_finite, check_square
 from .exact import ExactMatcher
+from .frames import match_frames
 
 Grid = Optional[Tuple[int, int]]
 
@@ -117,13 +118,13 @@ class CoarseToFineMatcher:
     is the same in every call: equal inputs give equal matchings. On a GPU with
     triton all of it is done there, see `ExactMatcher`.
 
-    Optimal where there are at most ``max_cells`` patches.
+    Up to ``max_cells`` patches it is the `ExactMatcher`.
 
     Args:
-        sweeps (int): Defaults to 3.
-        group_size (int): Patches in a group. Defaults to 240.
+        sweeps (int): Defaults to 4.
+        group_size (int): Patches in a group. Defaults to 160.
         active (float): Share of the patches that a sweep matches anew.
-            Defaults to 0.3.
+            Defaults to 0.2.
         max_cells (int): Most cells in step 1. Defaults to 256.
 
     Raises:
@@ -131,9 +132,9 @@ class CoarseToFineMatcher:
     """
 
     def __init__(self,
-                 sweeps: int = 3,
-                 group_size: int = 240,
-                 active: float = 0.3,
+                 sweeps: int = 4,
+                 group_size: int = 160,
+                 active: float = 0.2,
                  max_cells: int = 256) -> None:
         if sweeps < 0 or group_size < 2 or max_cells < 1:
             raise ValueError(
@@ -169,6 +170,8 @@ class CoarseToFineMatcher:
                 infinity.
         """
         num = check_square(similarity)
+        if num <= self.max_cells:
+            return self.exact(similarity)
         problems = similarity.detach().float().reshape(-1, num, num)
         # Sorting and picking the worst would pass over NaN without a word.
         check_finite(problems)
@@ -188,6 +191,8 @@ class CoarseToFineMatcher:
         Raises:
             ValueError: If x holds NaN or infinity.
         """
+        if x.shape[2] <= self.max_cells:
+            return match_frames(x, self.exact)
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             x = F.normalize(x.float(), dim=-1)
             check_finite(x)
@@ -199,9 +204,9 @@ class CoarseToFineMatcher:
     def _match(self, similarity: Similarity, grid: Grid) -> Tensor:
         num = similarity.shape[1]
         matching = self._start(similarity, grid)
-        draw = torch.Generator().manual_seed(0)
-        if matching.numel() == 0 or num <= self.max_cells:
+        if matching.numel() == 0:  # a clip of one frame has no pair
             return matching
+        draw = torch.Generator().manual_seed(0)
         for _ in range(self.sweeps):
             pair = torch.randint(num, (2, ), generator=draw).tolist()
             groups = self._alike(similarity, matching, *pair)
@@ -220,9 +225,8 @@ class CoarseToFineMatcher:
         matched = self.exact(similarity.cells(cells))  # (P, K)
         patches = cells.flatten().expand_as(matching)
         coarse = matching.scatter(1, patches, cells[matched].flatten(1))
-        if cells.shape[1] > 1:
-            rows = cells.expand(len(coarse), -1, -1)
-            coarse = self._improve(similarity, coarse, rows)
+        rows = cells.expand(len(coarse), -1, -1)
+        coarse = self._improve(similarity, coarse, rows)
         gain = similarity.matched(coarse) - similarity.matched(matching)
         better = gain.mean(1, keepdim=True) > _ROUNDING
         return torch.where(better, coarse, matching)
@@ -264,11 +268,9 @@ def _cells(grid: Grid,
            max_cells: int,
            device: Optional[torch.device] = None) -> Optional[Tensor]:
     """Patches (K, m) of the smallest square cells that are few enough."""
-    patches = identity(num, device=device)
-    if num <= max_cells:
-        return patches[:, None]
     if grid is None:
         return None
+    patches = identity(num, device=device)
     height, width = grid
     for side in range(2, min(grid) + 1):
         fits = height % side == 0 and width % side == 0
