@@ -3,11 +3,11 @@
 
 ``python tools/benchmark_matching.py [VIDEO]`` cuts frames of a video (by
 default a rendered one) into 16x16 pixel patches, B x 8 x 196 x 768, and
-aligns them in every way in turn, round after round in one process. It prints
-medians and the median of the ratios of each round, as a Markdown table.
-``--patch 4`` makes large maps of 56 x 56 patches, on which
-`CoarseToFineMatcher` is timed against the exact solve, and says how much of
-the exact solve's gain in similarity over leaving patches in place it has.
+aligns them with every matcher in turn, round after round in one process. It
+prints medians and the median of the ratios of each round, as a Markdown table,
+with the share that each matcher has of the exact one's gain in similarity over
+leaving patches in place. ``--patch 4`` makes large maps of 56 x 56 patches,
+without the literal loop and what else would take minutes.
 
 ``--plot PATH`` cuts the frames into patches of several sizes instead, draws
 the time of a pair of frames against N, and prints it with the exponent of N
@@ -23,6 +23,7 @@ from typing import Callable, Dict, List, Optional, Tuple
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
 import numpy as np
 import torch
+import torch.nn.functional as F
 from decord import VideoReader
 from matplotlib.figure import Figure
 from mmengine.utils import ProgressBar
@@ -31,8 +32,9 @@ from ata_mm.apis.launch import user_errors
 from ata_mm.apis.timing import (fit_exponent, paired_times, ratio_table,
                                 use_device)
 from ata_mm.datasets import render_clip
-from ata_mm.ops import (CoarseToFineMatcher, ExactMatcher, align_frames,
-                        neighbour_similarity)
+from ata_mm.ops import (CoarseToFineMatcher, DisplacementMatcher, ExactMatcher,
+                        LocalMatcher, SinkhornMatcher, align_frames)
+from ata_mm.ops.matching.frames import Matcher
 from ata_mm.ops.reference import align_literal
 
 try:
@@ -41,6 +43,8 @@ except ImportError:
     batch_linear_assignment = None
 
 SIDES = (56, 32, 28, 16, 14, 8, 7)  # 16 to 1024 patches
+LARGE = 1025  # patches, from which on only the fast ones are timed
+LITERAL = 'Algorithm 1, literally (scipy)'
 
 
 def parse_args() -> argparse.Namespace:
@@ -111,33 +115,10 @@ def patches(clips: torch.Tensor, side: int = 16) -> torch.Tensor:
     return rows.transpose(3, 4).flatten(4).flatten(2, 3)
 
 
-def ways_large(x: torch.Tensor) -> Dict[str, Callable[[], None]]:
-    """What is timed on maps too large for the literal loop."""
-    grid, coarse = square(x), CoarseToFineMatcher()
-    exact = ExactMatcher('lapx')
-    return {
-        'align_frames, exact (lapx)':
-        lambda: align_frames(x, exact).align(x),
-        'align_frames, CoarseToFineMatcher':
-        lambda: align_frames(x, coarse, grid).align(x),
-    }
-
-
 def square(x: torch.Tensor) -> Tuple[int, int]:
     """The grid of the patches of a square picture."""
     side = math.isqrt(x.shape[2])
     return side, side
-
-
-def kept_gain(x: torch.Tensor) -> float:
-    """How much of the exact matching's gain CoarseToFineMatcher has."""
-    similarity = neighbour_similarity(x)
-    stay = similarity.diagonal(dim1=-2, dim2=-1)
-    exact, near = (
-        similarity.gather(-1, matching[..., None]).mean() - stay.mean()
-        for matching in (ExactMatcher('lapx')(similarity),
-                         CoarseToFineMatcher().match_frames(x, square(x))))
-    return float(near / exact)
 
 
 def match_peer(similarity: torch.Tensor) -> torch.Tensor:
@@ -146,26 +127,50 @@ def match_peer(similarity: torch.Tensor) -> torch.Tensor:
     return matching.view(similarity.shape[:-1])
 
 
+def matchers(num_patches: int, device: torch.device) -> Dict[str, Matcher]:
+    """What is timed, by name."""
+    chosen = {'ExactMatcher, lapx': ExactMatcher('lapx')}
+    if num_patches < LARGE:
+        chosen['ExactMatcher, lapx, 1 thread'] = ExactMatcher(
+            'lapx', num_threads=1)
+        chosen['ExactMatcher, scipy'] = ExactMatcher('scipy')
+        chosen['SinkhornMatcher'] = SinkhornMatcher()
+        if batch_linear_assignment is not None:
+            chosen['torch-linear-assignment'] = match_peer
+        if device.type == 'cuda':
+            chosen['ExactMatcher, triton'] = ExactMatcher('triton')
+    for matcher in CoarseToFineMatcher(), LocalMatcher(), DisplacementMatcher(
+    ):
+        chosen[type(matcher).__name__] = matcher
+    return chosen
+
+
 def ways(x: torch.Tensor) -> Dict[str, Callable[[], None]]:
     """What is timed, by name; the first is the unit of the ratios."""
-    grid = (x.shape[2], 1)
-    matchers = {
-        'scipy': ExactMatcher('scipy'),
-        'lapx, 1 thread': ExactMatcher('lapx', num_threads=1),
-        'lapx': ExactMatcher('lapx')
-    }
-    if batch_linear_assignment is not None:
-        matchers['torch-linear-assignment'] = match_peer
-    if x.is_cuda:
-        matchers['triton'] = ExactMatcher('triton')
-    timed = {
-        'Algorithm 1, literally (scipy)':
-        lambda: [align_literal(clip.unflatten(1, grid)) for clip in x]
-    }
-    for name, matcher in matchers.items():
-        timed[f'align_frames, {name}'] = (
-            lambda matcher=matcher: align_frames(x, matcher).align(x))
+    grid = square(x)
+    timed = {}
+    if x.shape[2] < LARGE:
+        timed[LITERAL] = lambda: [
+            align_literal(c.unflatten(1, grid)) for c in x
+        ]
+    for name, matcher in matchers(x.shape[2], x.device).items():
+        timed[name] = (
+            lambda matcher=matcher: align_frames(x, matcher, grid).align(x))
     return timed
+
+
+def gains(x: torch.Tensor) -> Dict[str, str]:
+    """How much of the exact matching's gain in similarity each way has."""
+    pairs = torch.stack([x[:, :-1], x[:, 1:]], 2).flatten(0, 1)
+    stay = F.cosine_similarity(pairs[:, 0], pairs[:, 1], dim=-1).mean()
+    gain = {
+        name:
+        align_frames(pairs, matcher, square(x)).similarity(pairs).mean() - stay
+        for name, matcher in matchers(x.shape[2], x.device).items()
+    }
+    best = gain['ExactMatcher, lapx']
+    shares = {name: f'{own / best:.3f}' for name, own in gain.items()}
+    return {LITERAL: '1', **shares}
 
 
 def times_by_size(clips: torch.Tensor, sides: List[int],
@@ -176,9 +181,7 @@ def times_by_size(clips: torch.Tensor, sides: List[int],
     for side in sides:
         x = patches(clips, side)
         pairs = x.shape[0] * (x.shape[1] - 1)
-        timed = {**ways(x), **ways_large(x)}
-        del timed['align_frames, exact (lapx)']  # is in both
-        for name, own in paired_times(timed, rounds, bar.update).items():
+        for name, own in paired_times(ways(x), rounds, bar.update).items():
             medians.setdefault(name,
                                {})[x.shape[2]] = (1e3 * median(own) / pairs)
     return medians
@@ -242,13 +245,9 @@ def main() -> None:
         draw(medians, setting, args.plot)
         return
     bar = ProgressBar(args.rounds)
-    large = x.shape[2] >= 1024
-    timed = ways_large(x) if large else ways(x)
-    times = paired_times(timed, args.rounds, bar.update)
+    times = paired_times(ways(x), args.rounds, bar.update)
     print(f'\n\nB, T, N, C = {tuple(x.shape)}, {setting}\n')
-    print(ratio_table(times))
-    if large:
-        print(f'\nCoarseToFineMatcher has {kept_gain(x):.1%} of the gain.')
+    print(ratio_table(times, {'gain': gains(x)}))
 
 
 if __name__ == '__main__':

@@ -2,9 +2,9 @@
 """Algorithms 1 and 2 of the paper, step by step: what the fast path equals.
 
 Two slips of the printed pseudo-code are put right: the assignment maximises
-the similarity, and the list of de-alignments starts at frame 1.
+the similarity, and the first of the de-alignments is that of frame 1.
 """
-from typing import List, Tuple
+from typing import Tuple
 
 import torch
 import torch.nn.functional as F
@@ -12,15 +12,15 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 
-def align_literal(x: Tensor) -> Tuple[Tensor, List[Tensor]]:
+def align_literal(x: Tensor) -> Tuple[Tensor, Tensor]:
     """Algorithm 1: align each frame to the aligned frame before it.
 
     Args:
         x (Tensor): One clip, (T, H, W, C).
 
     Returns:
-        tuple[Tensor, list[Tensor]]: The aligned clip (T, H, W, C) and T - 1
-        one-hot de-alignment matrices (HW, HW).
+        tuple[Tensor, Tensor]: The aligned clip (T, H, W, C) and one-hot
+        de-alignment matrices (T - 1, HW, HW).
     """
     frames, height, width, _ = x.shape
     x = x.flatten(1, 2).clone()  # (T, HW, C)
@@ -34,15 +34,15 @@ def align_literal(x: Tensor) -> Tuple[Tensor, List[Tensor]]:
         alignment = F.one_hot(match, height * width)
         dealignment.append(alignment.t())
         x[t] = x[t, alignment.argmax(-1)]
-    return x.unflatten(1, (height, width)), dealignment
+    return x.unflatten(1, (height, width)), torch.stack(dealignment)
 
 
-def dealign_literal(x: Tensor, dealignment: List[Tensor]) -> Tensor:
+def dealign_literal(x: Tensor, dealignment: Tensor) -> Tensor:
     """Algorithm 2: put the patches of every frame back.
 
     Args:
         x (Tensor): The aligned clip, (T, H, W, C).
-        dealignment (list[Tensor]): What `align_literal` returned.
+        dealignment (Tensor): What `align_literal` returned with it.
 
     Returns:
         Tensor: The clip in its own order, (T, H, W, C).

@@ -1,5 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""A TimeSformer of MMAction2's zoo, fine-tuned on five classes of one's own."""
+"""A TimeSformer of MMAction2's zoo, fine-tuned on one's own five classes."""
 import pytest
 import torch
 from mmaction.models import TimeSformer

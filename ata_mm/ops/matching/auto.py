@@ -38,10 +38,14 @@ class AutoMatcher:
 
     def choose(self, num_patches: int, device: torch.device) -> Matcher:
         """The matcher for N patches a frame on a device."""
-        exact = num_patches <= self.max_exact
-        matcher = ExactMatcher() if exact else CoarseToFineMatcher()
+        if num_patches <= self.max_exact:
+            matcher = ExactMatcher()
+            name = f'ExactMatcher, {matcher.solver_for(device, num_patches)}'
+        else:
+            matcher = CoarseToFineMatcher()
+            name = 'CoarseToFineMatcher'
         if not is_compiling():
-            _say(num_patches, str(device), repr(matcher))
+            _say(num_patches, str(device), name)
         return matcher
 
     def can_compile(self, device: torch.device, num_patches: int) -> bool:
@@ -61,6 +65,6 @@ class AutoMatcher:
 
 
 @lru_cache(maxsize=None)  # so that it is said once
-def _say(num_patches: int, device: str, matcher: str) -> None:
+def _say(num_patches: int, device: str, name: str) -> None:
     _logger.info('%d patches a frame on %s are matched by %s.', num_patches,
-                 device, matcher)
+                 device, name)
