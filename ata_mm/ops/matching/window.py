@@ -8,6 +8,8 @@ from torch import Tensor
 
 Grid = Tuple[int, int]
 
+_PRODUCT = 4  # patches in the map for one in the window, measured
+
 
 def window_offsets(radius: int,
                    device: Optional[torch.device] = None) -> Tensor:
@@ -59,9 +61,10 @@ def gather_window(similarity: Tensor, grid: Grid, radius: int) -> Tensor:
 
 def correlate_window(source: Tensor, target: Tensor, grid: Grid,
                      radius: int) -> Tensor:
-    """Windows of similarities from features, without a matrix of N x N.
+    """Windows of similarities from features, differentiable.
 
-    O(N K C) instead of O(N^2 C), and differentiable.
+    O(N K C), without a matrix of N x N, but for small maps: there one product
+    of matrices takes less time than K sums of shifted maps.
 
     Args:
         source (Tensor): (P, N, C), of unit length.
@@ -72,6 +75,8 @@ def correlate_window(source: Tensor, target: Tensor, grid: Grid,
     Returns:
         Tensor: (P, N, K); -inf outside the grid.
     """
+    if source.shape[1] <= _PRODUCT * (2 * radius + 1)**2:
+        return gather_window(source @ target.transpose(1, 2), grid, radius)
     height, width = grid
     source = source.unflatten(1, grid)
     # Views of one padded map: no copy of the features for each of K shifts.

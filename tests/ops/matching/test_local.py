@@ -3,11 +3,19 @@ import pytest
 import torch
 
 from ata_mm.ops import ExactMatcher, LocalMatcher, neighbour_similarity
+from ata_mm.ops.matching import local
 from ata_mm.ops.matching.exact import solve_scipy
 from ata_mm.ops.matching.window import (correlate_window, gather_window,
                                         window_index)
 
 GRID = (5, 7)
+
+
+@pytest.fixture(params=['dense', 'sparse'])
+def solved(request, monkeypatch):
+    """Small problems, solved as such and as large ones are."""
+    if request.param == 'sparse':
+        monkeypatch.setattr(local, '_MAX_DENSE', 0)
 
 
 def far(grid, radius):
@@ -17,7 +25,7 @@ def far(grid, radius):
 
 
 @pytest.mark.parametrize('radius', [1, 2, 4, 6])
-def test_best_of_the_permutations_within_the_window(radius):
+def test_best_of_the_permutations_within_the_window(solved, radius):
     similarity = torch.rand(3, 35, 35)
     barred = similarity.masked_fill(far(GRID, radius), -100.)
     best = torch.from_numpy(solve_scipy(barred.numpy()))
@@ -26,13 +34,13 @@ def test_best_of_the_permutations_within_the_window(radius):
                                  for m in (found, best)))
 
 
-def test_the_same_from_similarities_as_from_features():
+def test_the_same_from_similarities_as_from_features(solved):
     x, matcher = torch.randn(2, 3, 35, 8), LocalMatcher(2)
     dense = matcher(neighbour_similarity(x), GRID)
     assert torch.equal(matcher.match_frames(x, GRID), dense)
 
 
-def test_similarities_may_be_zero_or_below():
+def test_similarities_may_be_zero_or_below(solved):
     similarity = torch.rand(2, 35, 35).round() - 1
     found = LocalMatcher(6)(similarity, GRID)
     best = ExactMatcher()(similarity)
@@ -48,12 +56,21 @@ def test_window_holds_what_is_near_and_nothing_else(radius):
             near.nonzero().flatten().tolist())
 
 
-def test_window_of_features_is_that_of_their_similarities():
-    source, target = torch.randn(2, 3, 35, 4)
+@pytest.mark.parametrize('radius', [1, 2])  # by shifts, by a product
+def test_window_of_features_is_that_of_their_similarities(radius):
+    source, target = torch.randn(2, 3, 99, 4)
     dense = source @ target.transpose(1, 2)
     torch.testing.assert_close(
-        correlate_window(source, target, GRID, 2),
-        gather_window(dense, GRID, 2))
+        correlate_window(source, target, (9, 11), radius),
+        gather_window(dense, (9, 11), radius))
+
+
+def test_torch_compile_can_hold_what_a_gpu_solves():
+    device = torch.device('cuda')
+    for num in 196, 1024:
+        exact = ExactMatcher().can_compile(device, num)
+        assert LocalMatcher().can_compile(device, num) == exact
+    assert not LocalMatcher().can_compile(device, 1025)
 
 
 @pytest.mark.parametrize('grid', [None, (5, 6)])
