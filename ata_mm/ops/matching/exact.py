@@ -57,8 +57,8 @@ def solve_lapx(similarity: np.ndarray, num_threads: int) -> np.ndarray:
     """
     columns = np.empty(similarity.shape[:2], np.int64)
     num_threads = min(num_threads, len(similarity))
-    # Several parts a thread, since some problems take longer than others.
-    step = -(-len(similarity) // (4 * num_threads))
+    # Many parts a thread, since some problems take longer than others.
+    step = -(-len(similarity) // (8 * num_threads))
     parts = iter([
         slice(start, start + step) for start in range(0, len(similarity), step)
     ])
