@@ -16,7 +16,6 @@ too where it is installed.
 """
 import argparse
 import math
-import os
 from statistics import median
 from typing import Callable, Dict, List, Optional, Tuple
 
@@ -24,13 +23,14 @@ import ata_mm  # noqa: F401  must precede what mmaction2 imports
 import numpy as np
 import torch
 import torch.nn.functional as F
-from decord import VideoReader
+from decord import DECORDError, VideoReader
 from matplotlib.figure import Figure
 from mmengine.utils import ProgressBar
 
+from ata_mm.apis.device import use_device
 from ata_mm.apis.launch import user_errors
-from ata_mm.apis.timing import (fit_exponent, paired_times, ratio_table,
-                                use_device)
+from ata_mm.apis.timing import fit_exponent, paired_times, ratio_table
+from ata_mm.apis.video_files import check_video_file, undecodable
 from ata_mm.datasets import render_clip
 from ata_mm.ops import (CoarseToFineMatcher, DisplacementMatcher, ExactMatcher,
                         LocalMatcher, SinkhornMatcher, align_frames)
@@ -91,10 +91,11 @@ def read_clips(video: Optional[str],
             for _ in range(batch)
         ])
     else:
-        if not os.path.isfile(video):
-            raise FileNotFoundError(f'{video} does not exist; expected a '
-                                    'video file')
-        reader = VideoReader(video, width=side, height=side)
+        check_video_file(video)
+        try:
+            reader = VideoReader(video, width=side, height=side)
+        except (RuntimeError, DECORDError) as error:
+            raise undecodable(video) from error
         if len(reader) < span:
             raise ValueError(f'expected at least {span} frames, got '
                              f'{len(reader)} in {video}; use a smaller '

@@ -27,8 +27,9 @@ from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 
 from ata_mm.apis.complexity import count_complexity
+from ata_mm.apis.device import use_device
 from ata_mm.apis.launch import user_errors
-from ata_mm.apis.timing import paired_times, ratio_table, use_device
+from ata_mm.apis.timing import paired_times, ratio_table
 from ata_mm.checkpoints import load_pretrained
 from ata_mm.models import ATATimeSformer
 

@@ -66,7 +66,7 @@ def read_lines(
     for loader, dataset, file in annotation_files(cfg):
         if file is None:
             unchecked.append(f'{dataset} in {loader}_dataloader; it reads no '
-                             'list of files known here')
+                             'list of files with one label each')
             continue
         good, found = check_lines(file, classes)
         samples.setdefault(loader, []).extend(good)

@@ -61,9 +61,10 @@ def table(means: List[List[float]]) -> str:
     """The means in Markdown."""
     rows = ['| ATA | in place | followed | own | kept |', '|---' * 5 + '|']
     for i, (in_place, followed, own) in enumerate(means):
-        kept = (followed - in_place) / (own - in_place)
-        cells = ' | '.join(f'{n:.3f}' for n in (in_place, followed, own, kept))
-        rows.append(f'| {i} | {cells} |')
+        gain = own - in_place
+        kept = f'{(followed - in_place) / gain:.3f}' if gain else '–'
+        cells = ' | '.join(f'{n:.3f}' for n in (in_place, followed, own))
+        rows.append(f'| {i} | {cells} | {kept} |')
     return '\n'.join(rows)
 
 

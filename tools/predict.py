@@ -19,7 +19,7 @@ from mmengine.logging import MMLogger
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
 from ata_mm.apis import VideoRecognizer, load_config
 from ata_mm.apis.frame_source import FrameSource
-from ata_mm.apis.launch import add_cfg_options, user_errors
+from ata_mm.apis.launch import add_cfg_options, make_folder, user_errors
 from ata_mm.apis.overlay import OverlayWriter
 from ata_mm.apis.progress import stderr_progress
 from ata_mm.apis.video_files import find_videos
@@ -116,7 +116,7 @@ def predict(recognizer: VideoRecognizer, video: str, topk: int,
         if file:
             annotate(video, file, predictions)
             entry['annotated'] = str(file)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         complain(error)
         return False
     print(json.dumps(entry, ensure_ascii=False), flush=True)
@@ -145,6 +145,7 @@ def main() -> None:
             raise ValueError(f'--topk expects at least 1, got {args.topk}')
         videos, failed = collect(args.videos)
         files = annotated_files(videos, args.out_dir)
+        make_folder(args.out_dir)
         cfg = load_config(args.config, args.cfg_options)
         recognizer = VideoRecognizer(cfg, args.checkpoint, args.device,
                                      args.views)

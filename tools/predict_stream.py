@@ -8,6 +8,7 @@ after the present frame and leaves complete files.
 """
 import argparse
 import json
+import math
 import os.path as osp
 import signal
 import sys
@@ -22,7 +23,7 @@ from mmengine.logging import MMLogger
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
 from ata_mm.apis import StreamRecognizer, VideoRecognizer, load_config
 from ata_mm.apis.frame_source import FrameSource
-from ata_mm.apis.launch import add_cfg_options, user_errors
+from ata_mm.apis.launch import add_cfg_options, make_folder, user_errors
 from ata_mm.apis.overlay import OverlayWriter
 from ata_mm.apis.progress import stderr_progress
 from ata_mm.apis.stream import parse_length
@@ -90,12 +91,13 @@ def check_options(args: argparse.Namespace) -> None:
     if overlay and osp.realpath(overlay) == osp.realpath(args.source):
         raise ValueError(f'--out-dir {args.out_dir} would overwrite '
                          f'{args.source}; choose another folder')
+    make_folder(args.out_dir)
 
 
 def frame_rate(source: FrameSource, args: argparse.Namespace) -> float:
     """Frames a second, of the command line or the source."""
     fps = args.fps or source.fps
-    if not fps or fps < 0:
+    if not fps or not 0 < fps < math.inf:
         raise ValueError(f'{args.source} does not tell its frame rate; '
                          'expected --fps')
     return fps

@@ -21,7 +21,7 @@ from torch import nn
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
 from ata_mm.apis import VideoRecognizer, load_config
-from ata_mm.apis.launch import add_cfg_options, user_errors
+from ata_mm.apis.launch import add_cfg_options, make_folder, user_errors
 from ata_mm.apis.progress import stderr_progress
 from ata_mm.apis.recognizer import class_names
 from ata_mm.apis.video_files import find_videos
@@ -165,7 +165,7 @@ def load_model(args: argparse.Namespace, index: int) -> Model:
     """Build one model, under a name of its own."""
     path = args.config[index]
     cfg, name = load_config(path, args.cfg_options), Path(path).stem
-    if args.config.count(path) > 1:
+    if [Path(other).stem for other in args.config].count(name) > 1:
         name += f'_{index}'
     if args.checkpoint:
         loaded = VideoRecognizer(cfg, args.checkpoint[index], args.device)
@@ -287,6 +287,7 @@ def main() -> None:
         check_options(args)
         videos = [v for name in args.videos for v in find_videos(name)]
         folders = out_folders(videos, args.out_dir)
+        make_folder(args.out_dir)
         models = load_models(args)
     failed = []
     with stderr_progress() as progress:
@@ -294,7 +295,7 @@ def main() -> None:
             try:
                 files = visualize(video, folders[video], models, args)
                 print('\n'.join(map(str, files)), flush=True)
-            except (ValueError, FileNotFoundError) as error:
+            except (ValueError, OSError) as error:
                 print(f'error: {error}', file=sys.stderr)
                 failed.append(video)
     if len(videos) > 1:

@@ -81,7 +81,7 @@ def decode_fault(sample: Sample) -> Optional[Exception]:
         if 'total_frames' in sample.numbers:
             _read_images(sample)
         else:
-            _read_video(sample.path)
+            _read_video(sample.file_path)
     except (ValueError, OSError) as error:
         return error
     return None
@@ -109,8 +109,7 @@ def _read_video(path: str) -> None:
     check_video_file(path)
     try:
         reader = VideoReader(path, num_threads=1)
-        for index in _spread(len(reader)):
-            reader[index]
+        reader.get_batch(_spread(len(reader)))  # as DecordDecode
     except (DECORDError, RuntimeError, IndexError) as error:
         raise undecodable(path) from error
 

@@ -11,9 +11,9 @@ from .video_files import check_video_file, undecodable
 class FrameSource:
     """Decodes one frame after the other, and keeps none.
 
-    OpenCV reads files, cameras and network streams alike. Frames of a file
-    are those that decord, and with it MMAction2's pipelines, decode; both use
-    FFmpeg.
+    OpenCV reads files, cameras and network streams alike. Frames of a
+    whole file are those that decord, and with it MMAction2's pipelines,
+    decode; both use FFmpeg.
 
     Args:
         source (str): A video file, the number of a camera ('0'), or an address
@@ -28,7 +28,8 @@ class FrameSource:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no video, or the camera or the address does not
-            answer.
+            answer; after its last frame, if a file has far fewer of them than
+            its header says.
 
     Example:
         >>> with FrameSource('clip.mp4') as frames:
@@ -37,6 +38,7 @@ class FrameSource:
     """
 
     def __init__(self, source: str) -> None:
+        self.source = source
         self.is_file = not source.isdecimal() and '://' not in source
         if self.is_file:
             check_video_file(source)
@@ -60,8 +62,15 @@ class FrameSource:
         self._capture.release()
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        number = 0
         while True:
             there, frame = self._capture.read()
             if not there:
-                return
+                break
+            number += 1
             yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        # Headers of good files may be wrong by a few.
+        if number < 0.9 * (self.num_frames or 0):
+            raise ValueError(
+                f'{self.source} is damaged: decoding ended after {number} of '
+                f'{self.num_frames} frames')

@@ -85,6 +85,10 @@ def _load(model: nn.Module, checkpoint: str) -> dict:
     try:
         loaded = _load_checkpoint(
             checkpoint, map_location='cpu', logger='silent')
+    except Exception as error:  # torch has many for a broken file
+        raise ValueError(f'{checkpoint} cannot be read as a checkpoint of '
+                         f'torch: {error!r}. Is it whole?') from error
+    try:
         name_as_recognizer(loaded, model)
         _load_checkpoint_to_model(model, loaded, strict=True, logger='silent')
     except (RuntimeError, ValueError) as error:

@@ -5,7 +5,7 @@ import gc
 import os
 import sys
 from contextlib import contextmanager
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Iterator, Optional, Sequence
 
 import torch.distributed as torch_dist
 from mmaction.registry import RUNNERS
@@ -66,16 +66,30 @@ def user_errors() -> Iterator[None]:
     """End the program with one line where the user can mend the input.
 
     Only for what runs before training, testing or prediction starts: there
-    a ValueError or FileNotFoundError comes from a check of the user's input.
-    Later ones keep their traceback.
+    a ValueError comes from a check of the user's input, and an OSError from a
+    file or folder. Later ones keep their traceback.
 
     Raises:
         SystemExit: With the message, exit status 1.
     """
     try:
         yield
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f'{os.path.basename(sys.argv[0])}: error: {error}')
+
+
+def make_folder(path: Optional[str]) -> None:
+    """Make the folder of ``--out-dir``, before any work, if one is asked for.
+
+    Raises:
+        ValueError: If that cannot be.
+    """
+    try:
+        if path:
+            os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f'--out-dir {path} cannot be a folder: '
+                         f'{error.strerror}') from error
 
 
 def prepare(cfg: Config, args: argparse.Namespace,

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
+from .video_files import open_mp4
+
 Predictions = Sequence[Tuple[str, float]]
 
 _MIN_SIDE = 320  # of the frames written, so that labels can be read
@@ -71,12 +73,7 @@ class OverlayWriter:
 
     def _open(self, frame: np.ndarray) -> cv2.VideoWriter:
         height, width = frame.shape[:2]
-        codec = cv2.VideoWriter_fourcc(*'mp4v')
-        writer = cv2.VideoWriter(self.path, codec, self.fps, (width, height))
-        if not writer.isOpened():
-            raise ValueError(f'{self.path} cannot be written as an mp4 video '
-                             f'of {width} x {height} pixels')
-        return writer
+        return open_mp4(self.path, self.fps, width, height)
 
 
 def draw_caption(size: Tuple[int, int],
@@ -86,7 +83,8 @@ def draw_caption(size: Tuple[int, int],
 
     Args:
         size (tuple[int, int]): Height and width of the frame.
-        predictions (Sequence[tuple[str, float]]): Labels and scores in 0..1.
+        predictions (Sequence[tuple[str, float]]): Labels, in scripts that
+            the font DejaVu Sans has, and scores, whose bars end at 0 and 1.
         title (str): A line above them. Defaults to ''.
 
     Returns:
@@ -107,7 +105,8 @@ def draw_caption(size: Tuple[int, int],
         top = unit // 2 + row * pitch
         if row >= len(lines) - len(texts):
             score = predictions[row - len(lines) + len(texts)][1]
-            draw.rectangle((0, top, score * panel, top + pitch - 2),
+            length = min(max(score, 0), 1) * panel  # logits, too
+            draw.rectangle((0, top, length, top + pitch - 2),
                            (30, 120, 200, 200))
         draw.text((unit // 2, top), text, (255, 255, 255, 255), font)
     return np.asarray(image)

@@ -5,7 +5,6 @@ import os.path as osp
 from pathlib import Path
 from typing import List, Optional, Tuple, Union
 
-import torch
 from decord import DECORDError
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -13,6 +12,7 @@ from mmengine.fileio import list_from_file
 from torch import Tensor, nn
 
 from .config import check_checkpoint, load_config
+from .device import use_device
 from .inferencer import ViewsInferencer
 from .video_files import check_video_file, undecodable
 from .views import parse_views, set_views
@@ -88,10 +88,7 @@ class VideoRecognizer:
         if views is not None:
             set_views(cfg, *parse_views(views))
         check_checkpoint(checkpoint)
-        device = device or get_device()
-        if device.startswith('cuda') and not torch.cuda.is_available():
-            raise ValueError(f'device {device!r} needs CUDA and none is '
-                             "available here; use 'cpu'")
+        device = str(use_device(device or get_device()))
         self.inferencer = ViewsInferencer(cfg, checkpoint, device)
         self.classes = class_names(cfg, self.inferencer.meta)
 

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Recognise actions in a window that slides over a stream of frames."""
+import warnings
 from math import gcd
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -143,9 +144,7 @@ class StreamRecognizer:
         """
         index = self._count
         self._count += 1
-        # Frames between windows, and those that none of them looks at.
-        step = gcd(self.interval, self.stride)
-        if index < self._start or (index - self._start) % step:
+        if not self._is_needed(index):
             return None
         self._crops[index] = self._prepare(frame)
         numbers = [
@@ -155,13 +154,13 @@ class StreamRecognizer:
             return None
         prediction = self._predict(numbers)
         self._start += self.stride
-        for number in [n for n in self._crops if n < self._start]:
+        for number in [n for n in self._crops if not self._is_needed(n)]:
             del self._crops[number]
         return prediction
 
     def finish(self) -> Optional[WindowPrediction]:
         """End the video; returns a prediction where it was shorter than a
-        window, of its frames over and over.
+        window, of its frames over and over, as SampleFrames takes them.
 
         Raises:
             ValueError: If no frame has come.
@@ -170,9 +169,12 @@ class StreamRecognizer:
             raise ValueError('expected frames, got none')
         if self._start > 0:
             return None
-        numbers = sorted(self._crops)
+        frames, count = self.clip.frames, self._count
+        warnings.warn(f'the video has {count} frames, fewer than the '
+                      f'{(frames - 1) * self.interval + 1} of a window; some '
+                      'are repeated')
         return self._predict(
-            [numbers[i % len(numbers)] for i in range(self.clip.frames)])
+            [i * self.interval % count for i in range(frames)])
 
     def describe(self) -> str:
         """The windows and what they share, in words."""
@@ -197,6 +199,13 @@ class StreamRecognizer:
                 "in the window, by rounding with match_on='content' (see "
                 'reuse tolerance), by the time embedding with '
                 "match_on='tokens'")
+
+    def _is_needed(self, number: int) -> bool:
+        """Whether the present window or a later one looks at a frame."""
+        if self._start == 0:  # any frame, should the video end before it
+            return True
+        step = gcd(self.interval, self.stride)
+        return number >= self._start and (number - self._start) % step == 0
 
     def _prepare(self, frame: np.ndarray) -> List[np.ndarray]:
         """Resize and crop a frame; its crops."""
@@ -302,7 +311,7 @@ def parse_length(text: str, fps: float) -> int:
         if text.endswith('s'):
             return round(float(text[:-1]) * fps)
         return int(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError('expected a number of frames such as 64, or of '
                          f'seconds such as 2.5s, got {text!r}') from None
 

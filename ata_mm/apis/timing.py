@@ -71,18 +71,6 @@ def fit_exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
 
 
-def use_device(name: str) -> torch.device:
-    """The device of a name such as 'cpu' or 'cuda'.
-
-    Raises:
-        ValueError: If it is 'cuda' and torch finds no GPU.
-    """
-    if name == 'cuda' and not torch.cuda.is_available():
-        raise ValueError('--device cuda needs a GPU and a torch that was '
-                         'built for it; torch.cuda.is_available() is False')
-    return torch.device(name)
-
-
 def _wait_for_gpu() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -30,9 +30,10 @@ def find_videos(name: str) -> List[str]:
     if osp.exists(name) or not glob.has_magic(name):
         return [name]
     matches = sorted(glob.glob(name, recursive=True))
-    if not matches:
+    files = [match for match in matches if not osp.isdir(match)]
+    if not files:
         raise FileNotFoundError(f'no file matches {name}')
-    return [match for match in matches if not osp.isdir(match)]
+    return files
 
 
 def _videos_in(folder: str) -> List[str]:
@@ -52,7 +53,8 @@ def check_video_file(video: str) -> None:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is a directory, empty, an image, or has no suffix.
+        ValueError: If it is a directory, empty, an image, an AVI file that
+            was cut off, or has no suffix.
     """
     if osp.isdir(video):
         raise ValueError(f'{video} is a directory; expected a video file')
@@ -61,12 +63,50 @@ def check_video_file(video: str) -> None:
             f'{video} does not exist; expected a video file')
     if osp.getsize(video) == 0:
         raise ValueError(f'{video} is empty; expected a video file')
+    _check_riff_size(video)
     # ffmpeg would read an image as a video of one frame. Animations are one.
     if cv2.haveImageReader(video) and not video.lower().endswith('.gif'):
         raise ValueError(f'{video} is an image; expected a video file')
     if not osp.splitext(video)[1]:  # mmaction2 would look for video.mp4
         raise ValueError(f'{video} has no suffix; expected a video file '
                          'with one, such as .mp4')
+
+
+def open_mp4(path: str, fps: float, width: int,
+             height: int) -> cv2.VideoWriter:
+    """Start an mp4 file.
+
+    Args:
+        path (str): The file.
+        fps (float): Frames a second.
+        width (int): Of a frame in pixels, even.
+        height (int): Of a frame in pixels, even.
+
+    Raises:
+        ValueError: If that cannot be.
+    """
+    codec = cv2.VideoWriter_fourcc(*'mp4v')
+    writer = cv2.VideoWriter(path, codec, fps, (width, height))
+    if not writer.isOpened():
+        raise ValueError(
+            f'{path} cannot be written as an mp4 video of {width} '
+            f'x {height} pixels at {fps:g} frames a second')
+    return writer
+
+
+def _check_riff_size(video: str) -> None:
+    """Refuse an AVI file shorter than its header says.
+
+    decord 0.6.0 ends the process by a segmentation fault when it reads one
+    from memory, as MMAction2's DecordInit does.
+    """
+    with open(video, 'rb') as file:
+        head = file.read(8)
+    expected = 8 + int.from_bytes(head[4:], 'little')
+    streamed = expected == 8 + 2**32 - 1  # of unknown size
+    if head[:4] == b'RIFF' and not streamed and osp.getsize(video) < expected:
+        raise ValueError(f'{video} is cut off: it has {osp.getsize(video)} of '
+                         f'the {expected} bytes that its header says')
 
 
 def undecodable(video: str) -> ValueError:

@@ -65,8 +65,8 @@ def set_views(cfg: Config, crops: int, clips: int) -> None:
 
 
 def step_names(pipeline: List[dict]) -> List[str]:
-    """The names of the transforms of a pipeline."""
-    return [get_str_type(step['type']) for step in pipeline]
+    """The names of the transforms of a pipeline, without their scope."""
+    return [get_str_type(step['type']).split('.')[-1] for step in pipeline]
 
 
 def _find(pipeline: List[dict], is_meant: Callable[[str], bool],

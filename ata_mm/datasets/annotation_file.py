@@ -61,6 +61,14 @@ class Sample(NamedTuple):
         return _place(self.file, self.line, self.text)
 
     @property
+    def file_path(self) -> str:
+        """What is read: MMAction2 takes a video without suffix for .mp4."""
+        is_video = 'total_frames' not in self.numbers
+        if is_video and not osp.splitext(self.path)[1]:
+            return f'{self.path}.mp4'
+        return self.path
+
+    @property
     def label(self) -> Optional[int]:
         """The label, None on a line without one."""
         return self.numbers.get('label')
@@ -146,7 +154,7 @@ def missing_files(samples: Sequence[Sample]) -> List[Sample]:
     for sample in samples:
         if '://' in sample.path:
             continue
-        folder, name = osp.split(sample.path)
+        folder, name = osp.split(sample.file_path)
         if folder not in listed:
             there = osp.isdir(folder or '.')
             listed[folder] = set(os.listdir(folder or '.') if there else ())

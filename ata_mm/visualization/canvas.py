@@ -10,6 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
+from ata_mm.apis.video_files import open_mp4
+
 # Told apart on pictures of any colour, and by most of the colour-blind.
 COLOURS = ('#ffd23f', '#ff5da2', '#3fd2ff', '#7ae582', '#ff8c42', '#b79cff',
            '#f4f4f4', '#ff4d4d')
@@ -81,11 +83,7 @@ def save_video(path: Union[str, Path], images: Sequence[np.ndarray],
         ValueError: If the file cannot be written.
     """
     height, width = images[0].shape[:2]
-    codec = cv2.VideoWriter_fourcc(*'mp4v')
-    writer = cv2.VideoWriter(str(path), codec, fps, (width, height))
-    if not writer.isOpened():
-        raise ValueError(f'{path} cannot be written as an mp4 video of '
-                         f'{width} x {height} pixels')
+    writer = open_mp4(str(path), fps, width, height)
     for image in images:
         writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     writer.release()

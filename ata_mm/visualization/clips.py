@@ -7,12 +7,13 @@ import cv2
 import numpy as np
 import torch
 from decord import DECORDError
-from mmaction.utils import get_str_type
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from torch import Tensor
 
+from ata_mm.apis.inferencer import warn_if_short
 from ata_mm.apis.video_files import check_video_file, undecodable
+from ata_mm.apis.views import step_names
 from ata_mm.models.embeddings import sincos_embedding
 from ata_mm.ops import align_frames
 from .observation import Block
@@ -172,13 +173,15 @@ def _run(video: str, steps: list) -> Tuple[dict, Optional[dict]]:
         results = Compose(steps[:cut])(results)
     except (RuntimeError, DECORDError) as error:
         raise undecodable(video) from error
+    if 'SampleFrames' in step_names(steps):
+        warn_if_short(results)
     packed = Compose(steps[cut:])(dict(results)) if cut < len(steps) else None
     return results, packed
 
 
 def _format_step(steps: list) -> int:
     """The index of FormatShape, or the number of steps without one."""
-    names = [get_str_type(step['type']).split('.')[-1] for step in steps]
+    names = step_names(steps)
     return names.index('FormatShape') if 'FormatShape' in names else len(names)
 
 

@@ -40,3 +40,15 @@ def test_address_has_no_length(video_root):
     with FrameSource(f'file://{video_root}/0.mp4') as source:
         assert source.num_frames is None
         assert len(list(source)) == 20
+
+
+def test_decoder_that_gives_up(video_root, tmp_path):
+    whole = (video_root / '0.mp4').read_bytes()
+    path = tmp_path / 'damaged.mp4'
+    middle = slice(len(whole) // 3, len(whole) * 2 // 3)
+    path.write_bytes(whole[:middle.start] + bytes(middle.stop - middle.start) +
+                     whole[middle.stop:])
+    with FrameSource(str(path)) as source:
+        with pytest.raises(ValueError, match=r'ended after \d+ of 20 frames'):
+            for _ in source:
+                pass

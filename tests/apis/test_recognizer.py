@@ -145,6 +145,13 @@ def test_video_without_a_suffix(recognizer, video_root, tmp_path):
         recognizer(tmp_path / 'clip')
 
 
+@pytest.mark.parametrize('content', [b'', b'text', b'PK\x03\x04'])
+def test_checkpoint_that_is_broken(tiny_config, tmp_path, content):
+    (tmp_path / 'x.pth').write_bytes(content)
+    with pytest.raises(ValueError, match='x.pth cannot be read'):
+        VideoRecognizer(tiny_config, str(tmp_path / 'x.pth'), device='cpu')
+
+
 def test_checkpoint_of_another_model(tiny_config, checkpoint):
     cfg = load_config(tiny_config, {'model.backbone.num_layers': 3})
     with pytest.raises(ValueError, match='does not fit the model'):
@@ -153,7 +160,7 @@ def test_checkpoint_of_another_model(tiny_config, checkpoint):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is CUDA')
 def test_cuda_where_there_is_none(tiny_config, checkpoint):
-    with pytest.raises(ValueError, match="use 'cpu'"):
+    with pytest.raises(ValueError, match="Use 'cpu'"):
         VideoRecognizer(tiny_config, str(checkpoint), device='cuda')
 
 

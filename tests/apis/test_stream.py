@@ -111,9 +111,21 @@ def test_frame_may_change_after_it_was_pushed(build, frames):
     assert scores(stream, reused()) == scores(stream, frames)
 
 
+@pytest.mark.filterwarnings('ignore:the video has 5 frames')
 def test_short_video_is_one_window(build, frames):
     windows = list(StreamRecognizer(build())(frames[:5]))
     assert [(first, last) for first, last, _ in windows] == [(0, 4)]
+
+
+@pytest.mark.parametrize('stride', [3, 4])
+def test_short_video_has_the_frames_of_the_pipeline(build, write_video,
+                                                    tmp_path, stride):
+    recognizer, video = build(), tmp_path / 'short.mp4'
+    write_video(video, num_frames=5)
+    with FrameSource(str(video)) as source:
+        with pytest.warns(UserWarning, match='5 frames, fewer than the 7'):
+            window, = StreamRecognizer(recognizer, stride=stride)(source)
+    assert window.labels == recognizer(video)
 
 
 def test_no_frames(build):

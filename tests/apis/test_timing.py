@@ -1,9 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pytest
-import torch
 
-from ata_mm.apis.timing import (fit_exponent, paired_times, ratio_table,
-                                use_device)
+from ata_mm.apis.timing import fit_exponent, paired_times, ratio_table
 
 
 def test_ways_are_run_in_turn_and_the_first_round_is_not_counted():
@@ -27,9 +25,3 @@ def test_further_columns_of_the_table():
 
 def test_exponent_of_a_power_law():
     assert fit_exponent([2, 4, 10], [8, 64, 1000]) == pytest.approx(3)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
-def test_refuses_cuda_without_a_gpu():
-    with pytest.raises(ValueError, match='--device cuda needs a GPU'):
-        use_device('cuda')

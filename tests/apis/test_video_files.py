@@ -1,7 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pytest
 
-from ata_mm.apis.video_files import find_videos
+from ata_mm.apis.video_files import (check_video_file, find_videos, open_mp4)
 
 
 @pytest.fixture
@@ -47,5 +47,26 @@ def test_folder_without_videos(tmp_path):
 
 
 def test_pattern_without_matches(tmp_path):
+    (tmp_path / 'folder.mp4').mkdir()
     with pytest.raises(FileNotFoundError, match=r'no file matches .*\*.mp4'):
         find_videos(f'{tmp_path}/*.mp4')
+
+
+@pytest.mark.parametrize('name, size', [('cut.avi', 60), ('cut.AVI', 99)])
+def test_avi_that_was_cut_off(tmp_path, name, size):
+    header = b'RIFF' + (100 - 8).to_bytes(4, 'little') + b'AVI '
+    (tmp_path / name).write_bytes(header.ljust(size, b'.'))
+    with pytest.raises(ValueError, match=f'it has {size} of the 100 bytes'):
+        check_video_file(str(tmp_path / name))
+
+
+@pytest.mark.parametrize('length', [100 - 8, 2**32 - 1])
+def test_avi_that_is_whole_or_was_streamed(tmp_path, length):
+    header = b'RIFF' + length.to_bytes(4, 'little') + b'AVI '
+    (tmp_path / 'a.avi').write_bytes(header.ljust(100, b'.'))
+    check_video_file(str(tmp_path / 'a.avi'))
+
+
+def test_rate_that_mp4_cannot_have(tmp_path):
+    with pytest.raises(ValueError, match='at 90000 frames a second'):
+        open_mp4(str(tmp_path / 'a.mp4'), 90000., 64, 48)

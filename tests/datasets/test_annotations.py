@@ -80,6 +80,15 @@ def test_missing_videos_are_counted_and_named(write):
         check_annotations(AnnotationFile(**write(*lines)), 2)
 
 
+def test_a_video_without_suffix_is_an_mp4_file(write, tmp_path):
+    file = AnnotationFile(**write('clip 0'))
+    (tmp_path / 'clip').touch()
+    with pytest.raises(FileNotFoundError, match='1 of the 1'):
+        check_annotations(file, 2)
+    (tmp_path / 'clip.mp4').touch()
+    check_annotations(file, 2)
+
+
 def test_another_delimiter_allows_spaces_in_paths(write, tmp_path):
     (tmp_path / 'my video.mp4').touch()
     check_annotations(

@@ -106,3 +106,11 @@ def test_never_writes_over_a_video(run, tiny_config, checkpoint, folder):
                folder / 'good')
     assert done.returncode == 1
     assert f'would overwrite {folder}/good/0.mp4' in done.stderr
+
+
+def test_folder_of_copies_that_is_a_file(run, tiny_config, checkpoint, folder):
+    done = run('predict.py', folder / 'good', '--config', tiny_config,
+               '--checkpoint', checkpoint, '--out-dir', folder / 'short.mp4')
+    assert done.returncode == 1
+    assert 'short.mp4 cannot be a folder: File exists' in done.stderr
+    assert 'Traceback' not in done.stderr

@@ -74,6 +74,15 @@ def test_several_models(visualize, tiny_config, checkpoint, video_root,
     ]
 
 
+def test_configs_of_one_name(visualize, tiny_config, video_root, tmp_path):
+    other = tmp_path / tiny_config.name
+    other.write_text(f"_base_ = '{tiny_config}'")
+    assert visualize(video_root / '0.mp4', '--config', tiny_config, other,
+                     '--out-dir', tmp_path) == 0
+    folders = {name.split('/')[0] for name in names(tmp_path / '0')}
+    assert {'tiny_0_untrained', 'tiny_1_untrained'} < folders
+
+
 def test_batch_goes_on_and_says_what_failed(visualize, video_root, tmp_path,
                                             capfd):
     (tmp_path / 'broken.mp4').write_bytes(
