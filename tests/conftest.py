@@ -10,13 +10,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import DefaultScope, init_default_scope
 
-import ata_mm  # noqa: F401  before any mmaction.models, as users do
+if not torch.cuda.is_available():  # before anything imports triton
+    os.environ['TRITON_INTERPRET'] = '1'
+
+from mmengine.registry import DefaultScope, init_default_scope  # noqa: E402
+
+import ata_mm  # noqa: E402,F401  before any mmaction.models, as users do
 
 ROOT = Path(__file__).resolve().parents[1]
-if not torch.cuda.is_available():  # before triton is imported
-    os.environ['TRITON_INTERPRET'] = '1'
 CLASSES = ('pan left', 'pan right')
 
 CONFIG = '''

@@ -170,7 +170,10 @@ def gains(x: torch.Tensor) -> Dict[str, str]:
         for name, matcher in matchers(x.shape[2], x.device).items()
     }
     best = gain['ExactMatcher, lapx']
-    shares = {name: f'{own / best:.3f}' for name, own in gain.items()}
+    shares = {
+        name: f'{own / best:.3f}' if best > 0 else '–'  # nothing moves
+        for name, own in gain.items()
+    }
     return {LITERAL: '1', **shares}
 
 

@@ -71,10 +71,16 @@ def test_matching_draws_time_against_size(run, tmp_path):
 
 def test_gain_is_that_over_leaving_patches_in_place(benchmark_model):
     from benchmark_matching import LITERAL, gains
-    gained = gains(torch.randn(2, 3, 16, 8).cumsum(1))
+    gained = gains(torch.randn(2, 3, 16, 8))
     assert gained.pop(LITERAL) == '1'
     assert gained['ExactMatcher, scipy'] == '1.000'
     assert 0 < float(gained['LocalMatcher']) <= 1
+
+
+def test_a_still_video_has_no_gain(benchmark_model):
+    from benchmark_matching import gains
+    still = torch.randn(1, 1, 16, 8).expand(1, 2, 16, 8)
+    assert gains(still)['ExactMatcher, scipy'] == '–'
 
 
 def test_matching_refuses_a_side_that_does_not_divide(benchmark_model):
