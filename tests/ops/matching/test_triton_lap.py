@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from ata_mm.ops import (CoarseToFineMatcher, ExactMatcher, align_frames,
-                        checking, neighbour_similarity)
+from ata_mm.ops import (CoarseToFineMatcher, ExactMatcher, LocalMatcher,
+                        align_frames, checking, neighbour_similarity)
 
 triton = pytest.importorskip('triton')
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+LOCAL = LocalMatcher(radius=1)
+LOCAL.exact = ExactMatcher('triton')  # as on a GPU
 
 COMPILE = '''
 from subprocess import check_output
@@ -117,13 +119,13 @@ def test_operator_is_declared_rightly():
     torch.library.opcheck(torch.ops.ata_mm.solve_lap.default, (similarity, ))
 
 
-def test_alignment_compiles_to_one_graph():
+@pytest.mark.parametrize('matcher', [ExactMatcher('triton'), LOCAL])
+def test_alignment_compiles_to_one_graph(matcher):
 
     def align(x):
-        alignment = align_frames(x, matcher)
+        alignment = align_frames(x, matcher, (2, 3))
         return alignment.routes, alignment.align(x)
 
-    matcher = ExactMatcher('triton')
     x = torch.randn(1, 3, 6, 4, device=DEVICE)
     compiled = torch.compile(align, fullgraph=True, backend='aot_eager')
     routes, aligned = compiled(x)
@@ -132,8 +134,8 @@ def test_alignment_compiles_to_one_graph():
 
 
 @pytest.mark.parametrize(
-    'matcher',
-    [ExactMatcher('triton'), CoarseToFineMatcher()])
+    'matcher', [ExactMatcher('triton'), LOCAL,
+                CoarseToFineMatcher()])
 def test_host_reads_no_value(matcher, monkeypatch):
     """Tensors without values raise when one is asked for."""
     fake_tensor = pytest.importorskip('torch._subclasses.fake_tensor')
