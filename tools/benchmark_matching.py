@@ -140,9 +140,9 @@ def matchers(num_patches: int, device: torch.device) -> Dict[str, Matcher]:
             chosen['torch-linear-assignment'] = match_peer
         if device.type == 'cuda':
             chosen['ExactMatcher, triton'] = ExactMatcher('triton')
-    for matcher in CoarseToFineMatcher(), LocalMatcher(), DisplacementMatcher(
-    ):
-        chosen[type(matcher).__name__] = matcher
+    chosen['CoarseToFineMatcher'] = CoarseToFineMatcher()
+    chosen['LocalMatcher'] = LocalMatcher()
+    chosen['DisplacementMatcher'] = DisplacementMatcher()
     return chosen
 
 

@@ -1,4 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import importlib
+from pathlib import Path
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 SHARE = 'model.backbone.temporal.share_alignment=stage'
 
 
@@ -19,3 +23,10 @@ def test_a_model_without_ata_is_one_line(run, tiny_config, checkpoint,
                tiny_config, '--checkpoint', checkpoint, '--cfg-options',
                'model.backbone.temporal.type=TemporalAttention')
     assert done.returncode == 1 and 'has no ATA' in done.stderr
+
+
+def test_a_still_video_has_no_share(monkeypatch):
+    monkeypatch.syspath_prepend(TOOLS)
+    table = importlib.import_module('measure_sharing').table
+    row = table([[1., 1., 1.]]).splitlines()[-1]
+    assert row == '| 0 | 1.000 | 1.000 | 1.000 | – |'

@@ -118,7 +118,10 @@ class CoarseToFineMatcher:
     is the same in every call: equal inputs give equal matchings. On a GPU with
     triton all of it is done there, see `ExactMatcher`.
 
-    Up to ``max_cells`` patches it is the `ExactMatcher`.
+    Up to ``max_cells`` patches it is the `ExactMatcher`. The defaults, chosen
+    on two videos, keep about 0.95 of the exact gain over the identity on
+    others of their frames; no share is guaranteed. More or larger groups keep
+    more of it: see the README.
 
     Args:
         sweeps (int): Defaults to 4.
