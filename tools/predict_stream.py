@@ -96,8 +96,10 @@ def check_options(args: argparse.Namespace) -> None:
 
 def frame_rate(source: FrameSource, args: argparse.Namespace) -> float:
     """Frames a second, of the command line or the source."""
+    if args.fps is not None and not 0 < args.fps < math.inf:
+        raise ValueError(f'--fps expects frames a second, got {args.fps}')
     fps = args.fps or source.fps
-    if not fps or not 0 < fps < math.inf:
+    if not fps or fps < 0:
         raise ValueError(f'{args.source} does not tell its frame rate; '
                          'expected --fps')
     return fps

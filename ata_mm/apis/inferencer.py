@@ -7,11 +7,11 @@ import torch
 from mmaction.apis import ActionRecogInferencer, init_recognizer
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.runner.checkpoint import (_load_checkpoint,
-                                        _load_checkpoint_to_model)
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import Tensor, nn
 
 from ata_mm.checkpoints import name_as_recognizer
+from ata_mm.checkpoints.reading import read_checkpoint
 from .views import step_names
 
 
@@ -82,12 +82,7 @@ def warn_if_short(results: dict) -> dict:
 
 def _load(model: nn.Module, checkpoint: str) -> dict:
     """Load every weight of a model, return the checkpoint's meta."""
-    try:
-        loaded = _load_checkpoint(
-            checkpoint, map_location='cpu', logger='silent')
-    except Exception as error:  # torch has many for a broken file
-        raise ValueError(f'{checkpoint} cannot be read as a checkpoint of '
-                         f'torch: {error!r}. Is it whole?') from error
+    loaded = read_checkpoint(checkpoint, logger='silent')
     try:
         name_as_recognizer(loaded, model)
         _load_checkpoint_to_model(model, loaded, strict=True, logger='silent')

@@ -2,7 +2,8 @@
 """Read the tensors of a checkpoint, and nothing that could run code."""
 import re
 from pickle import UnpicklingError
-from typing import Union
+from typing import Optional, Union
+from urllib.error import URLError
 
 import torch
 from mmengine.runner.checkpoint import _load_checkpoint
@@ -19,11 +20,10 @@ def read_state_dict(source: Union[str, dict]) -> StateDict:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If no tensors are found, or the file holds objects that
-            cannot be read safely.
+        ValueError: If no tensors are found, or as :func:`read_checkpoint`.
     """
     if isinstance(source, (str, bytes)) or hasattr(source, '__fspath__'):
-        source = _read_file(str(source))
+        source = read_checkpoint(str(source))
     for key in _CONTAINERS:
         if isinstance(source.get(key), dict):
             source = source[key]
@@ -35,23 +35,37 @@ def read_state_dict(source: Union[str, dict]) -> StateDict:
     return source
 
 
-def _read_file(path: str) -> dict:
+def read_checkpoint(path: str, logger: Optional[str] = None) -> dict:
+    """All that a checkpoint holds, on the CPU.
+
+    Args:
+        path (str): A file or an address, as mmengine takes them.
+        logger (str, optional): mmengine's logger; 'silent' for none. Defaults
+            to None, the present one.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        URLError: If the address does not answer.
+        ValueError: If the file is broken or none of torch, or holds objects
+            that cannot be read safely.
+    """
     if path.endswith('.safetensors'):
         return _read_safetensors(path)
     try:
-        return _load_checkpoint(path, map_location='cpu')
-    except UnpicklingError as error:
+        return _load_checkpoint(path, map_location='cpu', logger=logger)
+    except (FileNotFoundError, URLError):
+        raise
+    except Exception as error:  # torch has many for a broken file
+        refused = re.search(r'GLOBAL (\S+)', str(error))
+        if isinstance(error, UnpicklingError) and refused:
+            raise ValueError(
+                f'Expected a checkpoint of tensors and plain values in {path},'
+                ' got what torch.load(FILE, weights_only=True) refuses: '
+                f'{refused[1]}. If you trust the file, read it once with '
+                'weights_only=False and save its state_dict alone.') from error
         raise ValueError(
-            f'Expected a checkpoint of tensors and plain values in {path}, '
-            'got what torch.load(FILE, weights_only=True) refuses: '
-            f'{_refused(error)}. If you trust the file, read it once with '
-            'weights_only=False and save its state_dict alone.') from error
-
-
-def _refused(error: UnpicklingError) -> str:
-    """The name of the class that torch refuses, where it says one."""
-    name = re.search(r'GLOBAL (\S+)', str(error))
-    return name[1] if name else str(error)
+            f'{path} cannot be read as a checkpoint of torch '
+            f'({type(error).__name__}: {error}). Is it whole?') from error
 
 
 def _read_safetensors(path: str) -> StateDict:

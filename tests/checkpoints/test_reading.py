@@ -1,11 +1,13 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import argparse
 import sys
+from urllib.error import URLError
 
 import pytest
 import torch
 
-from ata_mm.checkpoints import read_state_dict
+from ata_mm.checkpoints import read_state_dict, reading
+from ata_mm.checkpoints.reading import read_checkpoint
 
 WEIGHTS = dict(weight=torch.arange(3.))
 
@@ -43,3 +45,20 @@ def test_missing_file(suffix):
         pytest.importorskip('safetensors')
     with pytest.raises(FileNotFoundError, match=f'nowhere.{suffix}'):
         read_state_dict(f'nowhere.{suffix}')
+
+
+@pytest.mark.parametrize('content', [b'', b'text', b'PK\x03\x04'])
+def test_a_broken_file_is_named(tmp_path, content):
+    (tmp_path / 'x.pth').write_bytes(content)
+    with pytest.raises(ValueError, match='x.pth cannot be read'):
+        read_checkpoint(str(tmp_path / 'x.pth'))
+
+
+def test_an_address_that_does_not_answer_is_not_a_broken_file(monkeypatch):
+
+    def refuse(*args, **kwargs):
+        raise URLError('refused')
+
+    monkeypatch.setattr(reading, '_load_checkpoint', refuse)
+    with pytest.raises(URLError):
+        read_checkpoint('https://nowhere.invalid/x.pth')
