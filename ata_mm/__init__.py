@@ -6,10 +6,12 @@ Importing registers the components in MMAction2's registries; in a config,
 """
 try:
     from . import compat
-    compat.apply()  # before anything of mmaction is imported
+
+    compat.apply()  # before any import of mmaction.models
     from . import datasets, engine, evaluation, models
-    from .notices import forward_notices
-    forward_notices()
+    from .log_forwarding import forward_logs
+
+    forward_logs()
 except ModuleNotFoundError as error:
     if (error.name or __name__).startswith(__name__):
         raise

@@ -14,9 +14,9 @@ import torch
 if not torch.cuda.is_available():  # before anything imports triton
     os.environ['TRITON_INTERPRET'] = '1'
 
-from mmengine.registry import DefaultScope, init_default_scope  # noqa: E402
-
 import ata_mm  # noqa: E402,F401  before any mmaction.models, as users do
+
+from mmengine.registry import DefaultScope, init_default_scope  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ('pan left', 'pan right')

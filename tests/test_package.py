@@ -7,10 +7,10 @@ import sys
 from configparser import ConfigParser
 from pathlib import Path
 
+import ata_mm
+
 import pytest
 from importlib_metadata import packages_distributions
-
-import ata_mm
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPAT = str(ROOT / 'ata_mm' / 'compat')

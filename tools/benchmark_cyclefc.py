@@ -13,14 +13,15 @@ from functools import partial
 from typing import Callable, Dict
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
+
 import torch
 import torch.nn.functional as F
 from mmengine.utils import ProgressBar
 from torch import Tensor
 
-from ata_mm.apis.launch import user_errors
-from ata_mm.apis.timing import paired_times, ratio_table
-from ata_mm.models.backbones.cycle_fc import CycleFC
+from ata_mm.cli.launch import user_errors
+from ata_mm.cli.timing import paired_times, ratio_table
+from ata_mm.models.backbones.cyclemlp import CycleFC
 
 STAGES = ((56, 64), (28, 128), (14, 320), (7, 512))
 

@@ -20,6 +20,7 @@ from statistics import median
 from typing import Callable, Dict, List, Optional, Tuple
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -28,14 +29,20 @@ from matplotlib.figure import Figure
 from mmengine.utils import ProgressBar
 
 from ata_mm.apis.device import use_device
-from ata_mm.apis.launch import user_errors
-from ata_mm.apis.timing import fit_exponent, paired_times, ratio_table
-from ata_mm.apis.video_files import check_video_file, undecodable
+from ata_mm.cli.launch import user_errors
+from ata_mm.cli.timing import fit_exponent, paired_times, ratio_table
 from ata_mm.datasets import render_clip
-from ata_mm.ops import (CoarseToFineMatcher, DisplacementMatcher, ExactMatcher,
-                        LocalMatcher, SinkhornMatcher, align_frames)
-from ata_mm.ops.matching.frames import Matcher
+from ata_mm.ops import (
+    CoarseToFineMatcher,
+    DisplacementMatcher,
+    ExactMatcher,
+    LocalMatcher,
+    SinkhornMatcher,
+    align_frames,
+)
+from ata_mm.ops.matching.base import Matcher
 from ata_mm.ops.reference import align_literal
+from ata_mm.video.files import check_video_file, undecodable
 
 try:
     from torch_linear_assignment import batch_linear_assignment

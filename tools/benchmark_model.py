@@ -18,6 +18,7 @@ from statistics import median
 from typing import Callable, Dict, List, Optional
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
+
 import torch
 from benchmark_matching import read_clips
 from mmaction.models import TimeSformer
@@ -26,11 +27,11 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 
-from ata_mm.apis.complexity import count_complexity
 from ata_mm.apis.device import use_device
-from ata_mm.apis.launch import user_errors
-from ata_mm.apis.timing import paired_times, ratio_table
 from ata_mm.checkpoints import load_pretrained
+from ata_mm.cli.launch import user_errors
+from ata_mm.cli.timing import paired_times, ratio_table
+from ata_mm.introspection.complexity import count_complexity
 from ata_mm.models import ATATimeSformer
 
 

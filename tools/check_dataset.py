@@ -14,17 +14,22 @@ from itertools import chain
 from multiprocessing.pool import ThreadPool
 from typing import Dict, List, Optional, Tuple
 
+import ata_mm  # noqa: F401  must precede what mmaction2 imports
+
 from mmengine.config import Config
 
-import ata_mm  # noqa: F401  must precede what mmaction2 imports
 from ata_mm.apis import load_config
-from ata_mm.apis.dataset_check import (check_lines, count_classes,
-                                       decode_fault, same_frames)
-from ata_mm.apis.launch import add_cfg_options, user_errors
-from ata_mm.apis.progress import stderr_progress
 from ata_mm.apis.recognizer import class_names
+from ata_mm.cli.launch import add_cfg_options, user_errors
+from ata_mm.cli.progress import stderr_progress
 from ata_mm.datasets.annotation_file import Sample
 from ata_mm.datasets.annotations import annotation_files, num_classes
+from ata_mm.datasets.checks import (
+    check_lines,
+    count_classes,
+    decode_fault,
+    same_frames,
+)
 
 Samples = Dict[str, List[Sample]]
 

@@ -11,14 +11,15 @@ import argparse
 import os.path as osp
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
+
 import torch
 from mmaction.registry import MODELS
 from mmengine.registry import init_default_scope
 from torch import nn
 
 from ata_mm.apis.config import check_checkpoint, load_config
-from ata_mm.apis.launch import add_cfg_options, user_errors
 from ata_mm.checkpoints import convert_checkpoint
+from ata_mm.cli.launch import add_cfg_options, user_errors
 
 
 def parse_args() -> argparse.Namespace:

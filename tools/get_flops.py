@@ -10,14 +10,19 @@ import argparse
 from pathlib import Path
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
+
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from ata_mm.apis import load_config
-from ata_mm.apis.complexity import Complexity, count_complexity, view_shape
-from ata_mm.apis.launch import add_cfg_options, user_errors
+from ata_mm.cli.launch import add_cfg_options, user_errors
+from ata_mm.introspection.complexity import (
+    Complexity,
+    count_complexity,
+    view_shape,
+)
 
 HEADER = ('| config | view | parameters, M | MACs, G | matching: pairs x '
           'patches | its similarities, MACs, G |')

@@ -16,6 +16,8 @@ import math
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional
 
+import ata_mm  # noqa: F401  must precede what mmaction2 imports
+
 import numpy as np
 import torch
 from mmaction.registry import DATASETS
@@ -25,11 +27,10 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Subset
 
-import ata_mm  # noqa: F401  must precede what mmaction2 imports
 from ata_mm.apis import VideoRecognizer, load_config
 from ata_mm.apis.config import fit_workers
-from ata_mm.apis.launch import add_cfg_options, user_errors
-from ata_mm.apis.progress import stderr_progress
+from ata_mm.cli.launch import add_cfg_options, user_errors
+from ata_mm.cli.progress import stderr_progress
 from ata_mm.datasets.annotations import check_config
 from ata_mm.evaluation import InformationProbe, MutualInformation
 

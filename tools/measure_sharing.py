@@ -11,19 +11,20 @@ input. 'kept' is the share of the gain that the followed routes have.
 import argparse
 from typing import List
 
+import ata_mm  # noqa: F401  must precede what mmaction2 imports
+
 import torch
 import torch.nn.functional as F
 from mmengine.logging import MMLogger
 
-import ata_mm  # noqa: F401  must precede what mmaction2 imports
 from ata_mm.apis import VideoRecognizer, load_config
-from ata_mm.apis.launch import add_cfg_options, user_errors
-from ata_mm.apis.progress import stderr_progress
-from ata_mm.apis.video_files import find_videos
+from ata_mm.cli.launch import add_cfg_options, user_errors
+from ata_mm.cli.progress import stderr_progress
 from ata_mm.models import ATA
 from ata_mm.ops import align_frames
+from ata_mm.video.clips import read_view
+from ata_mm.video.files import find_videos
 from ata_mm.visualization import observe
-from ata_mm.visualization.clips import read_view
 
 
 def parse_args() -> argparse.Namespace:

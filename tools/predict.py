@@ -14,15 +14,16 @@ import warnings
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
+import ata_mm  # noqa: F401  must precede what mmaction2 imports
+
 from mmengine.logging import MMLogger
 
-import ata_mm  # noqa: F401  must precede what mmaction2 imports
 from ata_mm.apis import VideoRecognizer, load_config
-from ata_mm.apis.frame_source import FrameSource
-from ata_mm.apis.launch import add_cfg_options, make_folder, user_errors
-from ata_mm.apis.overlay import OverlayWriter
-from ata_mm.apis.progress import stderr_progress
-from ata_mm.apis.video_files import find_videos
+from ata_mm.cli.launch import add_cfg_options, make_folder, user_errors
+from ata_mm.cli.progress import stderr_progress
+from ata_mm.video.files import find_videos
+from ata_mm.video.sources import FrameSource
+from ata_mm.visualization.captions import OverlayWriter
 
 
 def parse_args() -> argparse.Namespace:

@@ -17,17 +17,18 @@ import warnings
 from contextlib import ExitStack
 from typing import Iterator, Optional
 
+import ata_mm  # noqa: F401  must precede what mmaction2 imports
+
 import numpy as np
 from mmengine.logging import MMLogger
 
-import ata_mm  # noqa: F401  must precede what mmaction2 imports
 from ata_mm.apis import StreamRecognizer, VideoRecognizer, load_config
-from ata_mm.apis.frame_source import FrameSource
-from ata_mm.apis.launch import add_cfg_options, make_folder, user_errors
-from ata_mm.apis.overlay import OverlayWriter
-from ata_mm.apis.progress import stderr_progress
 from ata_mm.apis.stream import parse_length
-from ata_mm.apis.window_files import WindowFiles, window_entry
+from ata_mm.cli.launch import add_cfg_options, make_folder, user_errors
+from ata_mm.cli.outputs import WindowFiles, window_entry
+from ata_mm.cli.progress import stderr_progress
+from ata_mm.video.sources import FrameSource
+from ata_mm.visualization.captions import OverlayWriter
 
 
 def parse_args() -> argparse.Namespace:

@@ -16,6 +16,7 @@ from statistics import mean
 from typing import Dict, List, NamedTuple
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
+
 from mmaction.registry import DATASETS
 from mmengine.registry import init_default_scope
 from rich.console import Console

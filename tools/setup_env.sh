@@ -15,7 +15,7 @@ if [ "${1:-}" = --integrations ]; then
 else
     _ata_venv=.venv
     _ata_constraints=constraints.txt
-    _ata_more=
+    _ata_more=,dev
 fi
 
 _ata_say() { echo "[setup_env] $*" >&2; }

@@ -4,11 +4,12 @@ import argparse
 from functools import partial
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
+
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ata_mm.apis.config import check_checkpoint, load_config
-from ata_mm.apis.launch import add_run_options, prepare, run, user_errors
+from ata_mm.cli.launch import add_run_options, prepare, run, user_errors
 
 
 def parse_args() -> argparse.Namespace:

@@ -3,11 +3,12 @@
 import argparse
 
 import ata_mm  # noqa: F401  must precede what mmaction2 imports
+
 from mmaction.utils import get_str_type
 from mmengine.config import Config
 
 from ata_mm.apis.config import check_checkpoint, check_precision, load_config
-from ata_mm.apis.launch import add_run_options, prepare, run, user_errors
+from ata_mm.cli.launch import add_run_options, prepare, run, user_errors
 
 
 def parse_args() -> argparse.Namespace:

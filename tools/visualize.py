@@ -13,22 +13,22 @@ import sys
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
+import ata_mm  # noqa: F401  must precede what mmaction2 imports
+
 from mmaction.apis import init_recognizer
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from torch import nn
 
-import ata_mm  # noqa: F401  must precede what mmaction2 imports
 from ata_mm.apis import VideoRecognizer, load_config
-from ata_mm.apis.launch import add_cfg_options, make_folder, user_errors
-from ata_mm.apis.progress import stderr_progress
 from ata_mm.apis.recognizer import class_names
-from ata_mm.apis.video_files import find_videos
+from ata_mm.cli.launch import add_cfg_options, make_folder, user_errors
+from ata_mm.cli.progress import stderr_progress
 from ata_mm.models import ATA
+from ata_mm.video.clips import Clip, match_pixels, read_pictures, read_view
+from ata_mm.video.files import find_videos
 from ata_mm.visualization import Block, Observation, class_activation, observe
-from ata_mm.visualization.clips import (Clip, match_pixels, read_pictures,
-                                        read_view)
 from ata_mm.visualization.files import write_heat_maps, write_routes
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Read a config file and complete it for this machine.
 
-Every function checks or changes one thing; :mod:`ata_mm.apis.launch` calls
+Every function checks or changes one thing; :mod:`ata_mm.cli.launch` calls
 them in order.
 """
 import os.path as osp

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ata_mm.checkpoints import name_as_recognizer
 from ata_mm.checkpoints.reading import read_checkpoint
-from .views import step_names
+from ata_mm.video.pipeline import step_names
 
 
 class ViewsInferencer(ActionRecogInferencer):

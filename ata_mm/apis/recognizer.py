@@ -11,11 +11,12 @@ from mmengine.device import get_device
 from mmengine.fileio import list_from_file
 from torch import Tensor, nn
 
+from ata_mm.video.files import check_video_file, undecodable
+from ata_mm.video.pipeline import parse_views, set_views
+
 from .config import check_checkpoint, load_config
 from .device import use_device
 from .inferencer import ViewsInferencer
-from .video_files import check_video_file, undecodable
-from .views import parse_views, set_views
 
 
 def class_names(cfg: Config, meta: dict) -> List[str]:

@@ -9,8 +9,9 @@ from mmengine.dataset import Compose
 from torch import nn
 
 from ata_mm.ops import MatchingCache
+from ata_mm.video.pipeline import step_names
+
 from .recognizer import VideoRecognizer
-from .views import step_names
 
 
 class WindowPrediction(NamedTuple):

@@ -6,8 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from . import image_layouts
-from .embeddings import (PREFIXES, resize_pos_embed, resize_square_pos_embed,
-                         resize_time_embed)
+from .embeddings import (
+    PREFIXES,
+    resize_pos_embed,
+    resize_square_pos_embed,
+    resize_time_embed,
+)
 from .formats import find_classifier, find_family, find_key_layout
 from .layout import KeyLayout, StateDict, any_match, rename, substitute
 from .report import LoadReport

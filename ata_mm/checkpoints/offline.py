@@ -5,8 +5,16 @@ from typing import Optional, Tuple, Union
 from torch import nn
 
 from .conversion import convert_state_dict, fit_classifier
-from .formats import (CONVNEXT, CYCLEMLP, TIMESFORMER, find_classifier,
-                      find_key_layout, own_names, split_head, unused_head)
+from .formats import (
+    CONVNEXT,
+    CYCLEMLP,
+    TIMESFORMER,
+    find_classifier,
+    find_key_layout,
+    own_names,
+    split_head,
+    unused_head,
+)
 from .layout import StateDict, rename
 from .reading import read_state_dict
 from .report import LoadReport

@@ -18,9 +18,16 @@ imitating ``pkg_resources`` would take more code than it saves.
 from types import ModuleType
 from typing import List, Tuple
 
-from . import (checkpoint_globals, checkpoint_urls, config_scope,
-               localizers_drn, mmcv_lite_warning, multimodal,
-               recognizer2d_neck, testing_views)
+from . import (
+    checkpoint_globals,
+    checkpoint_urls,
+    config_scope,
+    localizers_drn,
+    mmcv_lite_warning,
+    multimodal,
+    recognizer2d_neck,
+    testing_views,
+)
 from .require_mmcv import require_mmcv
 
 # The last two import mmaction.models, which the first ones make possible.

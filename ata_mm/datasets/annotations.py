@@ -8,8 +8,12 @@ from mmaction.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from .annotation_file import (AnnotationFile, label_faults, missing_files,
-                              read_samples)
+from .annotation_file import (
+    AnnotationFile,
+    label_faults,
+    missing_files,
+    read_samples,
+)
 
 LOADERS = ('train', 'val', 'test')
 

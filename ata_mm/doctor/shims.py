@@ -4,10 +4,12 @@ import inspect
 from types import ModuleType
 from typing import Iterator
 
+from ata_mm import compat
+
 from mmengine.config import Config
 
-from ata_mm import compat
 from ata_mm.compat import cpu_distributed
+
 from .finding import OK, Finding
 
 

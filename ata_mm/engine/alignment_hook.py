@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import Tensor
 
-from .alignment_record import AlignmentRecord, now
+from ata_mm.introspection.alignment_record import AlignmentRecord, now
 
 
 @HOOKS.register_module()

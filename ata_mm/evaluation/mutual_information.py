@@ -19,7 +19,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from .information_probe import InformationProbe
+from ata_mm.introspection.information import InformationProbe
 
 _FIELD = 'mutual_information'
 
@@ -76,7 +76,7 @@ class MutualInformation(BaseMetric):
     """Mean over all videos of what :class:`MutualInformationHook` measures.
 
     Metrics have names such as 'mutual_information/block0/after/all_pairs', in
-    nats; see :func:`~ata_mm.evaluation.information_probe.measure`.
+    nats; see :func:`~ata_mm.introspection.information.measure`.
 
     Args:
         collect_device (str): 'cpu' or 'gpu', where results of several

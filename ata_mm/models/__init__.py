@@ -1,12 +1,19 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Models; importing this registers them in ``mmaction.registry.MODELS``."""
-from .backbones import (ATABackbone, ATAConvNeXt, ATACycleMLP, ATATimeSformer,
-                        ConvNeXt, CycleMLP)
+"""Models, registered in ``mmaction.registry.MODELS`` on import."""
+from .backbones import (
+                        ATABackbone,
+                        ATAConvNeXt,
+                        ATACycleMLP,
+                        ATATimeSformer,
+                        ConvNeXt,
+                        CycleMLP,
+                        JointAttention,
+)
 from .necks import ATANeck
-from .temporal import ATA, JointAttention, TemporalAttention, TemporalAveraging
+from .temporal import ATA, TemporalAttention, TemporalAveraging, TemporalModule
 
 __all__ = [
     'ATA', 'ATABackbone', 'ATAConvNeXt', 'ATACycleMLP', 'ATANeck',
     'ATATimeSformer', 'ConvNeXt', 'CycleMLP', 'JointAttention',
-    'TemporalAttention', 'TemporalAveraging'
+    'TemporalAttention', 'TemporalAveraging', 'TemporalModule'
 ]

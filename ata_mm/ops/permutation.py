@@ -1,25 +1,31 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Permutations of patches, as index tensors of shape (..., N).
 
-A permutation ``p`` is read as a map: entry ``i`` goes to ``p[..., i]``.
+A permutation ``p`` maps i to ``p[..., i]``.
 """
 import torch
 from torch import Tensor
 
-from .checking import check
+from .validation import check
 
 
 def identity(*shape: int, device=None) -> Tensor:
-    """The permutation that moves nothing, of shape ``shape`` (..., N)."""
+    """Return identity permutations of shape ``shape`` = (..., N)."""
     return torch.arange(shape[-1], device=device).expand(shape)
 
 
 def invert(permutation: Tensor) -> Tensor:
-    """The inverse: ``invert(p)[p[i]] == i``. (..., N) -> (..., N).
+    """Invert permutations: ``invert(p)[p[i]] == i``.
+
+    Args:
+        permutation (Tensor): int64 of shape (..., N).
+
+    Returns:
+        Tensor: int64 of shape (..., N).
 
     Raises:
-        ValueError: If an index in 0..N-1 is missing, repeated or out of range.
-            See `check`.
+        ValueError: If an index in 0..N-1 is missing, repeated or out of range;
+            see :func:`~ata_mm.ops.validation.check`.
     """
     num = permutation.shape[-1]
     order = identity(*permutation.shape, device=permutation.device)
@@ -35,22 +41,22 @@ def invert(permutation: Tensor) -> Tensor:
 
 
 def compose(second: Tensor, first: Tensor) -> Tensor:
-    """First ``first``, then ``second``: i -> second[first[i]]. (..., N)."""
+    """Compose permutations (..., N): i -> second[first[i]]."""
     return second.gather(-1, first)
 
 
 def chain(matching: Tensor) -> Tensor:
-    r"""Follow every patch of frame 0 through the frames.
+    r"""Compose matchings of neighbouring frames to routes.
 
     .. math:: \sigma_0 = id, \quad \sigma_t = \pi_t \circ \sigma_{t-1}
 
     Args:
-        matching (Tensor): The permutations ``pi_1 .. pi_{T-1}`` of the T - 1
-            neighbouring pairs of frames, shape (B, T-1, N).
+        matching (Tensor): The permutations ``pi_1 .. pi_{T-1}`` of the T-1
+            frame pairs, int64 of shape (B, T-1, N).
 
     Returns:
-        Tensor: Routes of shape (B, T, N): ``routes[b, t, i]`` is the patch of
-        frame t on the route that starts at patch i of frame 0.
+        Tensor: Routes, int64 of shape (B, T, N): ``routes[b, t, i]`` is the
+        patch of frame t on the route that starts at patch i of frame 0.
     """
     batch, _, num = matching.shape
     routes = [identity(batch, num, device=matching.device)]

@@ -1,8 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Algorithms 1 and 2 of the paper, step by step: what the fast path equals.
+"""Literal transcription of Algorithms 1 and 2, the reference of the fast path.
 
-Two slips of the printed pseudo-code are put right: the assignment maximises
-the similarity, and the first of the de-alignments is that of frame 1.
+Two errors of the printed pseudo-code are corrected: the assignment maximises
+the similarity, and the first de-alignment matrix is that of frame 1.
 """
 from typing import Tuple
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def align_literal(x: Tensor) -> Tuple[Tensor, Tensor]:
-    """Algorithm 1: align each frame to the aligned frame before it.
+    """Align each frame to the aligned frame before it (Algorithm 1).
 
     Args:
         x (Tensor): One clip, (T, H, W, C).
@@ -38,14 +38,14 @@ def align_literal(x: Tensor) -> Tuple[Tensor, Tensor]:
 
 
 def dealign_literal(x: Tensor, dealignment: Tensor) -> Tensor:
-    """Algorithm 2: put the patches of every frame back.
+    """Put the patches of every frame back (Algorithm 2).
 
     Args:
         x (Tensor): The aligned clip, (T, H, W, C).
-        dealignment (Tensor): What `align_literal` returned with it.
+        dealignment (Tensor): De-alignment matrices of `align_literal`.
 
     Returns:
-        Tensor: The clip in its own order, (T, H, W, C).
+        Tensor: The clip in its original order, (T, H, W, C).
     """
     height, width = x.shape[1:3]
     x = x.flatten(1, 2).clone()

@@ -1,8 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Pictures of what the matching and the temporal modules do."""
+from ata_mm.introspection.observation import Block, Observation, observe
+
 from .cam import class_activation
 from .matching import matching_figure
-from .observation import Block, Observation, observe
 from .page import routes_page
 from .responses import overlay, responses_figure
 from .routes import choose_patches, draw_routes, routes_figure

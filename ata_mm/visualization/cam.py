@@ -8,8 +8,8 @@ from mmaction.structures import ActionDataSample
 from mmaction.utils import GradCAM
 from torch import Tensor, nn
 
+from ata_mm.introspection.taps import Read, Tap, temporal_taps
 from ata_mm.models import ATA
-from .taps import Read, Tap, temporal_taps
 
 
 def class_activation(model: nn.Module,

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
-from ata_mm.apis.video_files import open_mp4
+from ata_mm.video.files import open_mp4
 
 # Told apart on pictures of any colour, and by most of the colour-blind.
 COLOURS = ('#ffd23f', '#ff5da2', '#3fd2ff', '#7ae582', '#ff8c42', '#b79cff',

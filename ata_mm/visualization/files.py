@@ -5,10 +5,11 @@ from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 
+from ata_mm.introspection.observation import Block
+from ata_mm.video.clips import Clip
+
 from .canvas import save_video
-from .clips import Clip
 from .matching import matching_figure
-from .observation import Block
 from .page import routes_page
 from .responses import responses_figure, responses_images
 from .routes import Patch, choose_patches, draw_routes, routes_figure

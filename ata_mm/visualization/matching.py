@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ata_mm.ops import Alignment, neighbour_similarity
+
 from .canvas import DPI, outline, show_frame
 
 _MAX_ARROWS = 28  # side by side

@@ -8,8 +8,8 @@ from typing import List, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 
+from ata_mm.introspection.observation import Block
 from ata_mm.ops import neighbour_similarity
-from .observation import Block
 
 _DIGITS = np.frombuffer(
     b'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/',

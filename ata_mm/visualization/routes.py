@@ -9,6 +9,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from ata_mm.ops import Alignment
+
 from .canvas import COLOURS, DPI, outline, picture_figure, render, show_frame
 
 Patch = Tuple[int, int]

@@ -2,8 +2,13 @@
 import pytest
 from mmengine.config import Config
 
-from ata_mm.apis.config import (check_checkpoint, check_precision, fit_workers,
-                                load_config, set_work_dir)
+from ata_mm.apis.config import (
+    check_checkpoint,
+    check_precision,
+    fit_workers,
+    load_config,
+    set_work_dir,
+)
 
 
 def test_load_config_names_a_missing_file(tmp_path):

@@ -5,9 +5,9 @@ import torch
 from mmaction.apis import init_recognizer
 
 from ata_mm.apis import StreamRecognizer, VideoRecognizer, load_config
-from ata_mm.apis.frame_source import FrameSource
 from ata_mm.apis.stream import parse_length
 from ata_mm.models import ATA
+from ata_mm.video.sources import FrameSource
 
 BACKBONE = dict(
     _delete_=True,

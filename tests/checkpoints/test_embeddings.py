@@ -2,9 +2,11 @@
 import pytest
 import torch
 
-from ata_mm.checkpoints.embeddings import (resize_pos_embed,
-                                           resize_square_pos_embed,
-                                           resize_time_embed)
+from ata_mm.checkpoints.embeddings import (
+    resize_pos_embed,
+    resize_square_pos_embed,
+    resize_time_embed,
+)
 
 
 def test_a_position_embedding_that_fits_is_kept():

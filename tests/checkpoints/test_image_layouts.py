@@ -4,8 +4,11 @@ import torch
 from mmaction.models import ResNet
 from torch import nn
 
-from ata_mm.checkpoints import (adapt_state_dict, convert_checkpoint,
-                                load_pretrained)
+from ata_mm.checkpoints import (
+    adapt_state_dict,
+    convert_checkpoint,
+    load_pretrained,
+)
 from ata_mm.checkpoints.embeddings import resize_pos_embed
 from ata_mm.models.backbones.convnext import ConvNeXt
 from ata_mm.models.backbones.cyclemlp import CycleMLP

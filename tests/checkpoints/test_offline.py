@@ -3,8 +3,12 @@ import pytest
 import torch
 
 from ata_mm.checkpoints import convert_checkpoint, load_pretrained
-from tests.checkpoints.test_loading import (image_vit, mmpretrain_vit,
-                                            official, recognizer)
+from tests.checkpoints.test_loading import (
+    image_vit,
+    mmpretrain_vit,
+    official,
+    recognizer,
+)
 
 
 @pytest.mark.parametrize('source', [official, image_vit, mmpretrain_vit])

@@ -5,8 +5,13 @@ import torch
 from ata_mm.checkpoints import load_pretrained
 from ata_mm.checkpoints.layout import rename
 from ata_mm.checkpoints.vit_layouts import TIMESFORMER
-from tests.checkpoints.test_loading import (SIZES, build, official, randomized,
-                                            recognizer)
+from tests.checkpoints.test_loading import (
+    SIZES,
+    build,
+    official,
+    randomized,
+    recognizer,
+)
 
 HUGGINGFACE = {
     'temporal.norm': 'temporal_layernorm',

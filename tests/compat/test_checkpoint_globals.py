@@ -1,6 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 from pickle import UnpicklingError
 
+import ata_mm  # noqa: F401
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,6 @@ from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
-import ata_mm  # noqa: F401
 from ata_mm.compat import checkpoint_globals
 
 refuses = pytest.mark.skipif(

@@ -1,11 +1,12 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 from pathlib import Path
 
+import ata_mm  # noqa: F401
+
 import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS, TRANSFORMS
 
-import ata_mm  # noqa: F401
 from ata_mm.compat import config_scope
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'

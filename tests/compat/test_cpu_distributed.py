@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
-from ata_mm.apis.launch import leave
+from ata_mm.cli.launch import leave
 from ata_mm.compat import cpu_distributed
 
 

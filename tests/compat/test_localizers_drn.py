@@ -1,9 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import sys
 
+import ata_mm  # noqa: F401
+
 import pytest
 
-import ata_mm  # noqa: F401
 from ata_mm.compat import localizers_drn
 
 

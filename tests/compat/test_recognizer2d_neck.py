@@ -1,11 +1,12 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import ata_mm  # noqa: F401
+
 import pytest
 import torch
 from mmaction.models import Recognizer2D
 from mmaction.registry import MODELS
 from torch import nn
 
-import ata_mm  # noqa: F401
 from ata_mm.compat import recognizer2d_neck
 
 

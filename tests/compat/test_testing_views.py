@@ -1,4 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import ata_mm  # noqa: F401
+
 import pytest
 import torch
 from mmaction.models import Recognizer3D
@@ -6,7 +8,6 @@ from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from torch import nn
 
-import ata_mm  # noqa: F401
 from ata_mm.compat import testing_views
 
 

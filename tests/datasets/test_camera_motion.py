@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from mmaction.datasets import VideoDataset
 
-from ata_mm.datasets import (CLASSES, camera_motion, make_camera_motion,
-                             render_clip)
+from ata_mm.datasets import (
+    CLASSES,
+    camera_motion,
+    make_camera_motion,
+    render_clip,
+)
 
 SMALL = dict(num_videos=dict(train=8), num_frames=6, size=(32, 16))
 

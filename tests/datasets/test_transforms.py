@@ -1,10 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import ata_mm  # noqa: F401
+
 import cv2
 import numpy as np
 import pytest
 from mmaction.registry import TRANSFORMS
-
-import ata_mm  # noqa: F401
 
 OFF = dict(brightness=(1., 1.), contrast=(1., 1.), saturation=(1., 1.))
 

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 from ata_mm import compat
+
 from ata_mm.compat import checkpoint_urls, config_scope
 from ata_mm.doctor.shims import check_shims
 

@@ -53,8 +53,9 @@ def test_logs_at_the_end_of_an_epoch(train):
 
 def test_tensorboard_has_scalars_and_routes(train):
     pytest.importorskip('tensorboard')
-    from tensorboard.backend.event_processing.event_accumulator import \
-        EventAccumulator
+    from tensorboard.backend.event_processing.event_accumulator import (
+        EventAccumulator,
+    )
     backends = [dict(type='TensorboardVisBackend')]
     runner = train(
         dict(visualizer=dict(type='ActionVisualizer', vis_backends=backends)))

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from ata_mm.models.embeddings import route_embedding, sincos_embedding
+from ata_mm.models.embeddings import route_encoding, sincos_embedding
 
 
 def test_every_place_has_its_own_code():
@@ -36,7 +36,7 @@ def routes(*places):
 
 
 def test_code_of_a_route_is_its_places_and_its_steps():
-    code = route_embedding(routes((0, 3), (2, 2), (2, 0)), (4, 5), 48)
+    code = route_encoding(routes((0, 3), (2, 2), (2, 0)), (4, 5), 48)
     place, step = code[0, :, 0].chunk(2, dim=-1)
     table = 2 * sincos_embedding((4, 5), 24).unflatten(0, (4, 5))
     expected = [table[0, 3], table[2, 2], table[2, 0]]
@@ -49,19 +49,19 @@ def test_code_of_a_route_is_its_places_and_its_steps():
 
 def test_step_is_coded_alike_at_every_place():
     steps = [
-        route_embedding(routes((row, 1), (row - 1, 3)), (4, 4),
+        route_encoding(routes((row, 1), (row - 1, 3)), (4, 4),
                         16)[0, 1, 0, 8:] for row in (1, 3)
     ]
     torch.testing.assert_close(*steps)
 
 
 def test_largest_steps_have_their_own_codes():
-    there = route_embedding(routes((0, 0), (3, 6)), (4, 7), 32)
-    back = route_embedding(routes((3, 6), (0, 0)), (4, 7), 32)
+    there = route_encoding(routes((0, 0), (3, 6)), (4, 7), 32)
+    back = route_encoding(routes((3, 6), (0, 0)), (4, 7), 32)
     assert (there - back)[0, 1, 0, 16:].abs().max() > 0.5
 
 
 def test_places_between_patches_are_rounded():
-    near = route_embedding(routes((0.6, 1.2), (1.1, 1.9)), (3, 3), 16)
-    whole = route_embedding(routes((1, 1), (1, 2)), (3, 3), 16)
+    near = route_encoding(routes((0.6, 1.2), (1.1, 1.9)), (3, 3), 16)
+    whole = route_encoding(routes((1, 1), (1, 2)), (3, 3), 16)
     assert torch.equal(near, whole)

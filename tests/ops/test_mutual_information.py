@@ -4,8 +4,11 @@ import math
 import pytest
 import torch
 
-from ata_mm.ops import (align_frames, mutual_information,
-                        positionwise_mutual_information)
+from ata_mm.ops import (
+    align_frames,
+    mutual_information,
+    positionwise_mutual_information,
+)
 
 BOTH = (mutual_information, positionwise_mutual_information)
 

@@ -10,7 +10,7 @@ import cv2
 import pytest
 
 from ata_mm.apis import StreamRecognizer, VideoRecognizer
-from ata_mm.apis.frame_source import FrameSource
+from ata_mm.video.sources import FrameSource
 
 
 def windows_of(folder):

@@ -1,13 +1,11 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Video backbones."""
-from .ata_backbone import ATABackbone
-from .ata_convnext import ATAConvNeXt
-from .ata_cyclemlp import ATACycleMLP
-from .ata_timesformer import ATATimeSformer
-from .convnext import ConvNeXt
-from .cyclemlp import CycleMLP
+"""Video backbones, and the image backbones ConvNeXt and CycleMLP."""
+from .convnext import ATAConvNeXt, ConvNeXt
+from .cyclemlp import ATACycleMLP, CycleMLP
+from .timesformer import ATATimeSformer, JointAttention
+from .wrapper import ATABackbone
 
 __all__ = [
     'ATABackbone', 'ATAConvNeXt', 'ATACycleMLP', 'ATATimeSformer', 'ConvNeXt',
-    'CycleMLP'
+    'CycleMLP', 'JointAttention'
 ]

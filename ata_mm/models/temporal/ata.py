@@ -4,14 +4,44 @@
 Paper: "Alignment-guided Temporal Attention for Video Action Recognition",
 NeurIPS 2022, Sec. 3.3, Algorithms 1 and 2.
 """
-from typing import Callable, Optional, Tuple, Union
+from typing import Optional, Union
 
 from mmaction.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
-from ata_mm.ops import Alignment, MatchingCache, align_frames
+from ata_mm.ops import Alignment, Matcher, MatchingCache
+from ata_mm.ops.types import Grid
 from ata_mm.registry import MATCHERS
+
 from .attention import TemporalAttention
+
+
+class Aligner(nn.Module):
+    """Align clips with a matcher.
+
+    A module without parameters, so that forward hooks can observe its input
+    and the alignment (see :mod:`ata_mm.introspection`).
+
+    Args:
+        matcher (Matcher): The matcher.
+
+    Attributes:
+        cache (MatchingCache | None): Reuses matchings of the previous call;
+            :class:`~ata_mm.apis.StreamRecognizer` sets it.
+    """
+
+    def __init__(self, matcher: Matcher) -> None:
+        super().__init__()
+        self.matcher = matcher
+        self.cache: Optional[MatchingCache] = None
+
+    def forward(self, x: Tensor, grid: Optional[Grid] = None) -> Alignment:
+        """Align patch features (B, T, N, C)."""
+        return self.matcher.align(x, grid, self.cache)
+
+    def extra_repr(self) -> str:
+        """Return the matcher for the module's ``repr``."""
+        return repr(self.matcher)
 
 
 @MODELS.register_module()
@@ -24,7 +54,7 @@ class ATA(TemporalAttention):
 
     .. math:: y = x + dealign(branch(align(x)))
 
-    No parameter and no state_dict key over :class:`TemporalAttention`; the
+    Adds no parameter and no state_dict key to :class:`TemporalAttention`; the
     weights of one load into the other.
 
     Args:
@@ -38,40 +68,36 @@ class ATA(TemporalAttention):
             Defaults to None.
         matcher (str | dict): Name or config of a matcher in
             ``ata_mm.registry.MATCHERS``. Defaults to 'auto', `AutoMatcher`:
-            exact, as in the paper, up to 1024 patches a frame, and nearly so
-            beyond, where an exact solve takes longer than a network. Through
-            'SinkhornMatcher' and 'DisplacementMatcher' gradients flow.
-        match_on (str): What is compared. 'tokens': the input of this module,
-            as in the paper. 'content': the input less the position and time
-            embedding that the backbone added at its entrance, which otherwise
-            draws matches towards the same place. Residual connections carry
-            those embeddings to every depth, so the same difference serves
-            deeper blocks. Backbones without such embeddings see no
-            difference. Defaults to 'tokens'.
-        dealign (bool): Put patches back after attention. False is the
-            paper's ablation (Table 3): the stream goes on in route order,
-            in which frame 0 keeps its own. Defaults to True.
-        share_alignment (int | str): How many blocks in a row follow the
-            routes that the first of them finds, or 'stage', all blocks of the
-            same grid. Not in the paper. Defaults to 1: every block matches
-            its own input.
-        route_encoding (bool): See :class:`TemporalAttention`. Along a route,
-            attention otherwise knows the place of a patch only as far as the
-            features tell it. Defaults to False.
+            exact, as in the paper, up to 1024 patches a frame, and nearly
+            optimal beyond, where an exact solve takes longer than a network.
+            'SinkhornMatcher' and 'DisplacementMatcher' are differentiable.
+        match_on (str): The features compared by the matching. 'tokens': the
+            input of this module, as in the paper. 'content': the input minus
+            the position and time embedding that the backbone added at its
+            entrance, which otherwise draws matches towards the same position.
+            Residual connections carry those embeddings to every depth, so that
+            deeper blocks subtract the same. No difference for backbones
+            without such embeddings. Defaults to 'tokens'.
+        dealign (bool): Restore the order of the patches after attention. False
+            is the paper's ablation (Table 3): the stream continues in route
+            order, in which frame 0 keeps its own. Defaults to True.
+        share_alignment (int | str): Number of consecutive blocks that follow
+            the routes of the first of them, or 'stage', all blocks of the same
+            grid. Not in the paper. Defaults to 1: every block matches its own
+            input.
+        route_encoding (bool): See :class:`TemporalAttention`. Without it,
+            attention along a route knows the position of a patch only from the
+            features. Defaults to False.
         init_cfg (dict, optional): As in mmengine. Defaults to None.
 
     Attributes:
-        cache (MatchingCache | None): Spares the matchings that a window of a
-            video shares with the one before;
-            :class:`~ata_mm.apis.StreamRecognizer` sets it.
-        aligner (Callable): What finds the routes, `align_frames`;
-            :class:`~ata_mm.engine.AlignmentRecord` listens to it.
+        aligner (Aligner): Aligns the features that are matched.
 
     Raises:
         ValueError: If ``match_on`` or ``share_alignment`` is unknown; if
             ``match_on`` is 'content', ``share_alignment`` is not 1 or
             ``route_encoding`` is on, while ``dealign`` is off: the next block
-            could not tell the place of a patch.
+            could not tell the position of a patch.
     """
 
     def __init__(self,
@@ -94,25 +120,29 @@ class ATA(TemporalAttention):
                              f"match_on='content', got {match_on!r}.")
         if match_on == 'content' and not dealign:
             raise ValueError(
-                "match_on='content' takes the position embedding out of each "
-                'patch, which needs the patches in their own order. Use '
+                "match_on='content' subtracts the position embedding of each "
+                'patch, which needs the patches in the order of the frame. Use '
                 "dealign=True, or match_on='tokens' with dealign=False.")
         if route_encoding and not dealign:
             raise ValueError(
-                'route_encoding=True codes the place of each patch, which '
-                'needs the patches in their own order. Use dealign=True, or '
-                'route_encoding=False with dealign=False.')
+                'route_encoding=True encodes the position of each patch, which '
+                'needs the patches in the order of the frame. Use '
+                'dealign=True, or route_encoding=False with dealign=False.')
         _check_sharing(share_alignment, dealign)
         self.share_alignment = share_alignment
-        self.matcher = MATCHERS.build(matcher)
+        self.aligner = Aligner(MATCHERS.build(matcher))
         self.match_on = match_on
         self.dealign = dealign
-        self.cache: Optional[MatchingCache] = None
-        self.aligner: Callable[..., Alignment] = align_frames
 
-    def compared(self, x: Tensor, position: Optional[Tensor] = None) -> Tensor:
-        """The features that are matched, (B, T, N, C), as ``match_on`` says;
-        arguments as of ``forward``."""
+    @property
+    def matcher(self) -> Matcher:
+        """The matcher."""
+        return self.aligner.matcher
+
+    def matched_features(self,
+                         x: Tensor,
+                         position: Optional[Tensor] = None) -> Tensor:
+        """Return the features compared by the matching, (B, T, N, C)."""
         if self.match_on == 'content' and position is not None:
             return x - position
         return x
@@ -120,40 +150,43 @@ class ATA(TemporalAttention):
     def alignment(self,
                   x: Tensor,
                   position: Optional[Tensor] = None,
-                  grid: Optional[Tuple[int, int]] = None) -> Alignment:
-        """The routes that ``forward`` takes for the same arguments."""
-        x = self.compared(x, position)
-        return self.aligner(x, self.matcher, grid, self.cache)
+                  grid: Optional[Grid] = None) -> Alignment:
+        """Return the alignment that `forward` uses for the same arguments."""
+        return self.aligner(self.matched_features(x, position), grid)
+
+    def alignment_key(self) -> object:
+        """Return what identifies the computation of `alignment`."""
+        return self.match_on, self.matcher
 
     def forward(self,
                 x: Tensor,
                 position: Optional[Tensor] = None,
-                grid: Optional[Tuple[int, int]] = None,
+                grid: Optional[Grid] = None,
                 alignment: Optional[Alignment] = None) -> Tensor:
-        """Let the frames exchange what they have along each route.
+        """Temporal self-attention along each route (Sec. 3.3).
 
         Args:
-            x (Tensor): Patch features (B, T, N, C), no class token.
-            position (Tensor, optional): The position and time embedding
-                contained in x, broadcastable to x. Defaults to None.
+            x (Tensor): Patch features (B, T, N, C), without class token.
+            position (Tensor, optional): Position and time embedding contained
+                in x, broadcastable to x. Defaults to None.
             grid (tuple[int, int], optional): Height and width of the patch
-                grid, for ``route_encoding`` and for matchers that use it.
+                grid, for ``route_encoding`` and for matchers that need it.
                 Defaults to None.
-            alignment (Alignment, optional): The routes to take. Defaults to
-                None, those of `alignment`.
+            alignment (Alignment, optional): The alignment to use. Defaults to
+                None, that of `alignment`.
 
         Returns:
-            Tensor: (B, T, N, C); in route order if ``dealign`` is off.
+            Tensor: (B, T, N, C); in route order if ``dealign`` is False.
         """
         if alignment is None:
             alignment = self.alignment(x, position, grid)
         aligned = alignment.align(x)
-        code = self.route_code(x, grid, alignment.align)
+        encoding = self.encode_routes(x, grid, alignment.align)
         if not self.dealign:
-            return aligned + self.branch(aligned, code)
-        # The residual stays in the frames' own order: the same sum as
-        # aligning and de-aligning the whole stream, with less memory moved.
-        return x + alignment.dealign(self.branch(aligned, code))
+            return aligned + self.branch(aligned, encoding)
+        # The residual keeps the order of the frames: the same sum as aligning
+        # and de-aligning the whole stream, with less memory traffic.
+        return x + alignment.dealign(self.branch(aligned, encoding))
 
 
 def _check_sharing(share_alignment: Union[int, str], dealign: bool) -> None:
@@ -163,6 +196,6 @@ def _check_sharing(share_alignment: Union[int, str], dealign: bool) -> None:
                          f'blocks from 1, got {share_alignment!r}.')
     if share_alignment != 1 and not dealign:
         raise ValueError(
-            'share_alignment hands routes on to the next blocks, which need '
-            'the patches in their own order. Use dealign=True, or '
+            'share_alignment reuses routes in the next blocks, which needs the '
+            'patches in the order of the frame. Use dealign=True, or '
             'share_alignment=1 with dealign=False.')

@@ -1,65 +1,124 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Temporal attention of TimeSformer: each place attends over the frames.
+"""Temporal attention of TimeSformer: each position attends over the frames.
 
 Paper: "Is Space-Time Attention All You Need for Video Understanding?"
 https://arxiv.org/abs/2102.05095; official code, Apache-2.0 for its ViT parts:
 https://github.com/facebookresearch/TimeSformer
 """
-from typing import Callable, Optional, Tuple
+from typing import Callable, Optional
 
 import torch
+import torch.nn.functional as F
 from mmaction.registry import MODELS
 from mmcv.cnn.bricks import DropPath
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ata_mm.ops import Alignment
-from ..attention import SelfAttention
-from ..embeddings import patch_places, route_embedding
+from ata_mm.ops.types import Grid
+
+from ..embeddings import patch_positions, route_encoding
+from .base import TemporalModule
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention with the parameter names of timm's ViT.
+
+    Args:
+        embed_dims (int): Channels C.
+        num_heads (int): Number of heads; divides C.
+        qkv_bias (bool): Add a bias to query, key and value. Defaults to
+            True.
+
+    Raises:
+        ValueError: If ``num_heads`` does not divide ``embed_dims``.
+    """
+
+    def __init__(self,
+                 embed_dims: int,
+                 num_heads: int,
+                 qkv_bias: bool = True) -> None:
+        super().__init__()
+        if embed_dims % num_heads:
+            raise ValueError(
+                'Expected num_heads to divide embed_dims, got num_heads='
+                f'{num_heads} and embed_dims={embed_dims}.')
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(embed_dims, 3 * embed_dims, bias=qkv_bias)
+        self.proj = nn.Linear(embed_dims, embed_dims)
+        # Xavier for each matrix separately, as in the original ViT: attention
+        # logits of normalised tokens then have unit variance.
+        for weight in (*self.qkv.weight.chunk(3), self.proj.weight):
+            nn.init.xavier_uniform_(weight)
+        for bias in (self.qkv.bias, self.proj.bias):
+            if bias is not None:
+                nn.init.zeros_(bias)
+
+    def forward(self,
+                x: Tensor,
+                dim: int,
+                bias: Optional[Tensor] = None) -> Tensor:
+        """Attend along one dimension, independently of the others.
+
+        Args:
+            x (Tensor): Features (..., C) with at least three dimensions.
+            dim (int): The dimension to attend along, of length L.
+            bias (Tensor, optional): Added to the logits, (heads, L, L).
+                Defaults to None.
+
+        Returns:
+            Tensor: Same shape as x.
+        """
+        qkv = self.qkv(x).movedim(dim, -2)  # (..., L, 3C)
+        lead = qkv.shape[:-2]
+        qkv = qkv.unflatten(-1, (3, self.num_heads, -1))
+        qkv = qkv.movedim(-3, 0).transpose(-2, -3)  # (3, ..., heads, L, d)
+        # Fused kernels want exactly (batch, heads, L, d).
+        query, key, value = qkv.reshape(3, -1, *qkv.shape[-3:])
+        out = F.scaled_dot_product_attention(query, key, value, bias)
+        out = out.unflatten(0, lead).transpose(-2, -3).flatten(-2)
+        return self.proj(out.movedim(-2, dim))
 
 
 @MODELS.register_module()
-class TemporalAttention(BaseModule):
-    r"""Attention over the T patches at each place, with a residual.
+class TemporalAttention(TemporalModule):
+    r"""Attend over the T patches at each position, with a residual.
 
     .. math:: y = x + fc(droppath(MSA_T(LN(x))))
 
-    Adds 5 C^2 weights to a block: 3 for query, key and value, one for the
-    projection, one for ``temporal_fc``.
+    Adds 5 C^2 weights to a block: 3 C^2 for query, key and value, C^2 for the
+    projection, C^2 for ``temporal_fc``.
 
     Args:
         embed_dims (int): Channels C.
         num_heads (int): Number of heads.
-        drop_path_rate (float): Rate of stochastic depth, drawn for each place.
-            Defaults to 0.
-        num_frames (int, optional): Frames a clip, T; what ``time_bias_std``
-            needs. Defaults to None.
-        zero_init (bool): Start ``temporal_fc`` at zero, so that a pretrained
-            image model is unchanged at the first step. Turn it off to train
-            from scratch, where a Xavier start learns motion sooner. Defaults
+        drop_path_rate (float): Rate of stochastic depth, drawn for each
+            position. Defaults to 0.
+        num_frames (int, optional): Frames a clip, T; required by
+            ``time_bias_std``. Defaults to None.
+        zero_init (bool): Initialise ``temporal_fc`` to zero, so that a
+            pretrained image model is unchanged at the first step. False
+            (Xavier) learns motion sooner when trained from scratch. Defaults
             to True.
-        time_bias_std (float, optional): Adds to the logits of each head a
-            learned bias for each distance in time, heads x (2T - 1), that
-            starts at this scale. Not in the paper: trained from scratch,
-            large random biases let heads look forward or back from the first
-            step on, without which the sense of a motion is learned late.
+        time_bias_std (float, optional): Standard deviation at which a learned
+            relative time bias of the attention logits starts, of shape
+            (heads, 2T - 1). Not in the paper: trained from scratch, large
+            random biases let heads look forward or backward from the first
+            step on, without which the direction of motion is learned late.
             Defaults to None, no bias.
-        route_encoding (bool): Add to the normalised input a fixed code of
-            each patch's place on the grid, and of the step that brought its
-            route there; see :func:`~ata_mm.models.embeddings.route_embedding`.
-            Here every route stays at its place, in `ATA` it is the trajectory
-            that attention then sees. Not in the paper: for backbones without
-            a position embedding. Added after LayerNorm, where features have
-            unit variance at any depth, so that the code has the same weight
-            in every block. Needs ``grid``. Defaults to False.
+        route_encoding (bool): Add a fixed encoding of position and velocity to
+            the normalised input; see
+            :func:`~ata_mm.models.embeddings.route_encoding`. Here every route
+            stays at its position; in `ATA` attention sees the trajectory. Not
+            in the paper: for backbones without a position embedding. Added
+            after LayerNorm, where features have unit variance at any depth, so
+            that the encoding has the same weight in every block. Needs
+            ``grid``. Defaults to False.
         init_cfg (dict, optional): As in mmengine. Defaults to None.
 
     Raises:
         ValueError: If ``time_bias_std`` is given without ``num_frames``, or
-            ``embed_dims`` is no multiple of 8 with ``route_encoding``.
+            ``embed_dims`` is not a multiple of 8 with ``route_encoding``.
     """
-
-    mixes_frames = True
 
     def __init__(self,
                  embed_dims: int,
@@ -101,31 +160,30 @@ class TemporalAttention(BaseModule):
             time[:, None] - time + num_frames - 1,
             persistent=False)
 
-    def branch(self, x: Tensor, code: Optional[Tensor] = None) -> Tensor:
-        """What is added to x: (B, T, N, C) -> (B, T, N, C)."""
+    def branch(self, x: Tensor, encoding: Optional[Tensor] = None) -> Tensor:
+        """Compute the residual branch: (B, T, N, C) -> (B, T, N, C)."""
         bias = None
         if self.time_bias is not None:
             bias = self.time_bias[:, self.distance]  # (heads, T, T)
         x = self.norm(x)
-        if code is not None:
-            x = x + code.to(x.dtype)
+        if encoding is not None:
+            x = x + encoding.to(x.dtype)
         x = self.attn(x, dim=1, bias=bias)
-        return self.temporal_fc(self._drop_places(x))
+        return self.temporal_fc(self._drop_positions(x))
 
-    def route_code(
-        self,
-        x: Tensor,
-        grid: Optional[Tuple[int, int]],
-        align: Optional[Callable[[Tensor],
-                                 Tensor]] = None) -> Optional[Tensor]:
-        """The code of the routes, or None where ``route_encoding`` is off.
+    def encode_routes(self,
+                      x: Tensor,
+                      grid: Optional[Grid],
+                      align: Optional[Callable[[Tensor], Tensor]] = None
+                      ) -> Optional[Tensor]:
+        """Encode the routes, or return None if ``route_encoding`` is off.
 
         Args:
             x (Tensor): Features (B, T, N, C), for their shape and device.
             grid (tuple[int, int], optional): Height and width of the patch
                 grid.
             align (Callable, optional): Orders (B, T, N, 2) by route. Defaults
-                to None: patches stay at their places.
+                to None: patches stay at their positions.
 
         Returns:
             Tensor | None: Broadcastable to (B, T, N, C).
@@ -140,14 +198,13 @@ class TemporalAttention(BaseModule):
                 'Expected grid=(H, W), the height and width of the grid of '
                 f'N = {x.shape[2]} patches, which route_encoding=True needs, '
                 f'got grid={grid}.')
-        places = patch_places(grid, x.device)[None, None].float()
+        positions = patch_positions(grid, x.device)[None, None].float()
         if align is not None:
-            places = align(places.expand(*x.shape[:3], 2))
-        return route_embedding(places, grid, x.shape[-1])
+            positions = align(positions.expand(*x.shape[:3], 2))
+        return route_encoding(positions, grid, x.shape[-1])
 
-    def _drop_places(self, x: Tensor) -> Tensor:
-        """Stochastic depth with a draw for each place or route, as in
-        TimeSformer, not for each clip: (B, T, N, C)."""
+    def _drop_positions(self, x: Tensor) -> Tensor:
+        """Stochastic depth per position or route, as in TimeSformer."""
         if not self.training:
             return x
         batch, _, num, _ = x.shape
@@ -157,14 +214,13 @@ class TemporalAttention(BaseModule):
     def forward(self,
                 x: Tensor,
                 position: Optional[Tensor] = None,
-                grid: Optional[Tuple[int, int]] = None,
+                grid: Optional[Grid] = None,
                 alignment: Optional[Alignment] = None) -> Tensor:
-        """Let the frames exchange what they have at each place.
+        """Temporal self-attention at each spatial position.
 
         Args:
-            x (Tensor): Patch features (B, T, N, C), no class token.
-            position (Tensor, optional): Not used; temporal modules share one
-                signature. Defaults to None.
+            x (Tensor): Patch features (B, T, N, C), without class token.
+            position (Tensor, optional): Not used. Defaults to None.
             grid (tuple[int, int], optional): Height and width of the patch
                 grid, for ``route_encoding``. Defaults to None.
             alignment (Alignment, optional): Not used. Defaults to None.
@@ -172,4 +228,4 @@ class TemporalAttention(BaseModule):
         Returns:
             Tensor: (B, T, N, C).
         """
-        return x + self.branch(x, self.route_code(x, grid))
+        return x + self.branch(x, self.encode_routes(x, grid))

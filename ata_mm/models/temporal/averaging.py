@@ -1,21 +1,19 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Temporal modelling by averaging: frames meet at the end of the network."""
-from typing import Optional, Tuple
+"""Temporal modelling by averaging at the end of the network."""
+from typing import Optional
 
 from mmaction.registry import MODELS
-from mmengine.model import BaseModule
-from torch import Tensor
 
-from ata_mm.ops import Alignment
+from .base import TemporalModule
 
 
 @MODELS.register_module()
-class TemporalAveraging(BaseModule):
-    """No exchange between frames inside the network ("Averaging", Table 3).
+class TemporalAveraging(TemporalModule):
+    """Leave the frames apart inside the network ("Averaging", Table 3).
 
-    The image model sees every frame by itself, and the backbone or head
-    averages the frames' features at the end, as TSN does. Takes the arguments
-    that every temporal module gets, and has no parameter.
+    The image model processes every frame independently, and the backbone or
+    the head averages their features at the end, as in TSN. Takes the arguments
+    of every temporal module and has no parameter.
 
     Args:
         embed_dims (int): Channels C. Not used.
@@ -34,11 +32,3 @@ class TemporalAveraging(BaseModule):
                  num_frames: Optional[int] = None,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
-
-    def forward(self,
-                x: Tensor,
-                position: Optional[Tensor] = None,
-                grid: Optional[Tuple[int, int]] = None,
-                alignment: Optional[Alignment] = None) -> Tensor:
-        """(B, T, N, C) -> the same tensor; other arguments are not used."""
-        return x

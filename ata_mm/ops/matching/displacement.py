@@ -1,20 +1,21 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Continuous displacements of patches (the outlook of Sec. 5)."""
-from typing import Optional, Tuple
+"""Matching by continuous displacements (Sec. 5)."""
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..displacement_alignment import DisplacementAlignment, chain_displacements
-from .checks import check_finite, check_grid, check_radius, check_square
+from ..alignment.displacement import DisplacementAlignment, chain_displacements
+from ..types import Grid
+from ..validation import check_finite, check_grid, check_radius, check_square
+from .auto import AutoMatcher
+from .base import Matcher
 from .window import correlate_window, gather_window, window_offsets
 
-Grid = Optional[Tuple[int, int]]
 
-
-class DisplacementMatcher:
-    r"""A displacement of each patch, continuous and differentiable.
+class DisplacementMatcher(Matcher):
+    r"""Match patches to continuous displacements, differentiably.
 
     .. math:: d_i = \sum_k o_k \, softmax_k(S[i, i + o_k] / \tau)
 
@@ -24,24 +25,25 @@ class DisplacementMatcher:
     :class:`~ata_mm.ops.DisplacementAlignment`. Gradients flow into the
     features that are matched.
 
-    For motion of fractions of a patch, which no reordering of patches can
-    follow, and for large maps: O(N r^2 C) a pair and no N x N similarities.
-    Patches may meet, and what leaves the window is lost. The mean over the
-    window draws patches that resemble all their neighbours, as in a plain
-    wall, to the middle of the window, or inwards at the border; on still
-    videos of such the routes are worse than those of temporal attention. A
-    lower temperature follows the best match more closely, with gradients to
-    fewer patches. Fractions of a patch are found to some hundredths where the
-    temperature is 0.8 of what similarity falls by from the best match to its
-    neighbour; below, they are drawn to whole patches.
+    For motion of fractions of a patch, which no permutation can follow, and
+    for large maps: O(N r^2 C) time a frame pair and no N x N similarities.
+    Several patches may move to the same position, and content that leaves the
+    window is lost. Patches that resemble all their neighbours, as in a plain
+    wall, are drawn to the centre of the window, or inwards at the border; on
+    nearly still videos of this kind the routes are worse than those of
+    temporal attention. A lower temperature follows the best match more
+    closely, with gradients to fewer patches. Fractions of a patch are accurate
+    to some hundredths if the temperature is 0.8 of the drop in similarity from
+    the best match to its neighbour; below that, they are drawn to whole
+    patches.
 
     Args:
-        radius (int): Of the window, in patches. Defaults to 3.
+        radius (int): Radius of the window, in patches. Defaults to 3.
         temperature (float): In units of cosine similarity. Defaults to 0.02.
 
     Raises:
-        ValueError: If ``radius`` is no integer from 1 or ``temperature`` not
-            above 0.
+        ValueError: If ``radius`` is not an integer of at least 1, or
+            ``temperature`` is not above 0.
     """
 
     def __init__(self, radius: int = 3, temperature: float = 0.02) -> None:
@@ -50,65 +52,62 @@ class DisplacementMatcher:
             raise ValueError(f'Expected temperature > 0, got {temperature}.')
         self.temperature = temperature
 
-    def __repr__(self) -> str:
-        return (f'DisplacementMatcher(radius={self.radius}, '
-                f'temperature={self.temperature})')
-
-    def __call__(self, similarity: Tensor, grid: Grid = None) -> Tensor:
-        """Displacements from similarities.
+    def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
+        """Compute displacements from similarities.
 
         Args:
-            similarity (Tensor): (..., N, N), S[i, j] of patch i in one frame
-                and patch j in the next.
-            grid (tuple[int, int], optional): Height and width of the patch
-                grid; needed. Defaults to None.
+            similarity (Tensor): (..., N, N); ``[..., i, j]`` compares patch i
+                of a frame with patch j of the next one.
+            grid (tuple[int, int]): Height and width of the patch grid;
+                required.
 
         Returns:
-            Tensor: fp32 (..., N, 2), the rows and columns by which each patch
-            moves, in patches.
+            Tensor: fp32 of shape (..., N, 2), the rows and columns by which
+            each patch moves, in patches.
 
         Raises:
             ValueError: If the problems are not square, or hold NaN or
                 infinity; if ``grid`` does not hold N patches.
         """
         num = check_square(similarity)
-        grid = check_grid(grid, num, self)
+        grid = check_grid(grid, num, repr(self))
         problems = similarity.float().reshape(-1, num, num)
         check_finite(problems)
         windows = gather_window(problems, grid, self.radius)
-        return self._mean(windows).view(*similarity.shape[:-1], 2)
+        return self._mean_offset(windows).view(*similarity.shape[:-1], 2)
 
-    def match_frames(self, x: Tensor, grid: Grid = None) -> Tensor:
-        """Displacements from features, into which gradients flow.
+    def match_frames(self, x: Tensor, grid: Optional[Grid] = None) -> Tensor:
+        """Compute displacements from features, with gradients to them.
 
         Args:
             x (Tensor): Patch features (B, T, N, C).
-            grid (tuple[int, int], optional): As above. Defaults to None.
+            grid (tuple[int, int]): As above.
 
         Returns:
-            Tensor: fp32 (B, T-1, N, 2).
+            Tensor: fp32 of shape (B, T-1, N, 2).
 
         Raises:
             ValueError: If x holds NaN or infinity; if ``grid`` does not hold N
                 patches.
         """
-        grid = check_grid(grid, x.shape[2], self)
+        grid = check_grid(grid, x.shape[2], repr(self))
         with torch.autocast(x.device.type, enabled=False):
             x = F.normalize(x.float(), dim=-1)
             check_finite(x)
-            windows = correlate_window(x[:, :-1].flatten(0, 1),
-                                       x[:, 1:].flatten(0,
-                                                        1), grid, self.radius)
-            return self._mean(windows).unflatten(0, (len(x), x.shape[1] - 1))
+            source, target = x[:, :-1].flatten(0, 1), x[:, 1:].flatten(0, 1)
+            windows = correlate_window(source, target, grid, self.radius)
+            offsets = self._mean_offset(windows)
+            return offsets.unflatten(0, (len(x), x.shape[1] - 1))
 
-    def follow(self, displacement: Tensor,
-               grid: Tuple[int, int]) -> DisplacementAlignment:
-        """The routes of displacements (B, T-1, N, 2)."""
-        return DisplacementAlignment(
-            chain_displacements(displacement, grid), grid)
+    def follow(self, matching: Tensor,
+               grid: Optional[Grid]) -> DisplacementAlignment:
+        """Compose displacements (B, T-1, N, 2) to positions."""
+        grid = check_grid(grid, matching.shape[2], repr(self))
+        positions = chain_displacements(matching, grid)
+        return DisplacementAlignment(positions, grid, AutoMatcher())
 
-    def _mean(self, windows: Tensor) -> Tensor:
-        """Similarities (P, N, K) -> mean offsets (P, N, 2)."""
+    def _mean_offset(self, windows: Tensor) -> Tensor:
+        """Average the offsets: similarities (P, N, K) -> (P, N, 2)."""
         weight = (windows / self.temperature).softmax(-1)
         offsets = window_offsets(self.radius, windows.device)
         return weight @ offsets.to(weight.dtype)

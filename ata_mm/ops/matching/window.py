@@ -1,20 +1,31 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Similarities of each patch to those in a window around its place."""
-from typing import Optional, Tuple
+"""Similarities of each patch to those in a window around its position."""
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Grid = Tuple[int, int]
+from ..types import Grid
 
-_PRODUCT = 4  # patches in the map for one in the window, measured
+# Patches of the map per patch of the window up to which one matrix product is
+# faster than a sum of products for each offset; measured.
+_PRODUCT_RATIO = 4
 
 
 def window_offsets(radius: int,
                    device: Optional[torch.device] = None) -> Tensor:
-    """Rows and columns from the centre of a window: (K, 2), int64, with
-    K = (2 * radius + 1)^2, row by row."""
+    """Return the offsets of a window from its centre, row by row.
+
+    Args:
+        radius (int): Patches from the centre to the border of the window.
+        device (torch.device, optional): Of the result. Defaults to None, the
+            CPU.
+
+    Returns:
+        Tensor: Rows and columns, int64 of shape (K, 2) with
+        K = (2 * radius + 1)^2.
+    """
     steps = torch.arange(-radius, radius + 1, device=device)
     return torch.cartesian_prod(steps, steps)
 
@@ -22,7 +33,7 @@ def window_offsets(radius: int,
 def window_index(grid: Grid,
                  radius: int,
                  device: Optional[torch.device] = None) -> Tensor:
-    """The patches in the window around each patch.
+    """Return the patches in the window around each patch.
 
     Args:
         grid (tuple[int, int]): Height and width in patches.
@@ -34,15 +45,15 @@ def window_index(grid: Grid,
         Tensor: int64 of shape (N, K), ascending in a row; -1 outside the grid.
     """
     rows, columns = (torch.arange(side, device=device) for side in grid)
-    places = torch.cartesian_prod(rows, columns)  # (N, 2)
-    near = places[:, None] + window_offsets(radius, device)  # (N, K, 2)
+    positions = torch.cartesian_prod(rows, columns)  # (N, 2)
+    near = positions[:, None] + window_offsets(radius, device)  # (N, K, 2)
     inside = (near >= 0) & (near < near.new_tensor(grid))
     index = near[..., 0] * grid[1] + near[..., 1]
     return index.where(inside.all(-1), index.new_tensor(-1))
 
 
 def gather_window(similarity: Tensor, grid: Grid, radius: int) -> Tensor:
-    """Windows of similarities that are at hand.
+    """Take the windows out of given similarities.
 
     Args:
         similarity (Tensor): (P, N, N).
@@ -61,25 +72,25 @@ def gather_window(similarity: Tensor, grid: Grid, radius: int) -> Tensor:
 
 def correlate_window(source: Tensor, target: Tensor, grid: Grid,
                      radius: int) -> Tensor:
-    """Windows of similarities from features, differentiable.
+    """Compute the similarities of windows from features, differentiably.
 
-    O(N K C), without a matrix of N x N, but for small maps: there one product
-    of matrices takes less time than K sums of shifted maps.
+    O(N K C) time and no N x N matrix, except on small maps, where one matrix
+    product is faster.
 
     Args:
-        source (Tensor): (P, N, C), of unit length.
-        target (Tensor): (P, N, C), of unit length.
+        source (Tensor): Normalised features (P, N, C).
+        target (Tensor): Normalised features (P, N, C).
         grid (tuple[int, int]): Height and width in patches.
         radius (int): Patches from the centre to the border of the window.
 
     Returns:
         Tensor: (P, N, K); -inf outside the grid.
     """
-    if source.shape[1] <= _PRODUCT * (2 * radius + 1)**2:
+    if source.shape[1] <= _PRODUCT_RATIO * (2 * radius + 1)**2:
         return gather_window(source @ target.transpose(1, 2), grid, radius)
     height, width = grid
     source = source.unflatten(1, grid)
-    # Views of one padded map: no copy of the features for each of K shifts.
+    # Views of one padded map: no copy of the features for each offset.
     padded = F.pad(target.unflatten(1, grid), (0, 0) + 4 * (radius, ))
     similarity = torch.stack(
         [(source * padded[:, row:row + height, column:column + width]).sum(-1)

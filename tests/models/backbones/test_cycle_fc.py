@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ata_mm.models.backbones.cycle_fc import CycleFC, cycle_shift
+from ata_mm.models.backbones.cyclemlp import CycleFC, cycle_shift
 
 SIZES = [(5, 7), (1, 4), (4, 1), (1, 1)]
 

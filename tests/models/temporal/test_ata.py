@@ -4,7 +4,7 @@ import torch
 from mmaction.registry import MODELS
 
 from ata_mm.models import ATA, TemporalAttention
-from ata_mm.models.embeddings import route_embedding
+from ata_mm.models.embeddings import route_encoding
 from ata_mm.ops import AutoMatcher, ExactMatcher
 from ata_mm.ops.reference import align_literal, dealign_literal
 from ata_mm.registry import MATCHERS
@@ -105,15 +105,15 @@ def test_unknown_matcher_names_those_there_are():
 def test_route_encoding_shows_the_trajectory():
     module, x = ata(route_encoding=True), torch.randn(2, 4, 12, 24)
     alignment = module.alignment(x)
-    code = module.route_code(x, (3, 4), alignment.align)
+    code = module.encode_routes(x, (3, 4), alignment.align)
     places = torch.stack([alignment.routes // 4, alignment.routes % 4], -1)
-    assert torch.equal(code, route_embedding(places, (3, 4), 24))
+    assert torch.equal(code, route_encoding(places, (3, 4), 24))
 
 
 def test_route_encoding_is_added_in_route_order():
     module, x = ata(route_encoding=True), torch.randn(1, 4, 12, 24)
     alignment = module.alignment(x)
-    y, code = alignment.align(x), module.route_code(x, (3, 4), alignment.align)
+    y, code = alignment.align(x), module.encode_routes(x, (3, 4), alignment.align)
     branch = module.attn(module.norm(y) + code, dim=1)
     expected = alignment.align(module(x, grid=(3, 4)))
     torch.testing.assert_close(y + module.temporal_fc(branch), expected)

@@ -4,7 +4,7 @@ import torch
 from mmaction.models.common import DividedTemporalAttentionWithNorm
 
 from ata_mm.models import TemporalAttention
-from ata_mm.models.embeddings import route_embedding
+from ata_mm.models.embeddings import route_encoding
 
 
 def test_equals_that_of_mmaction2():
@@ -101,11 +101,11 @@ def test_route_encoding_tells_places_apart():
 
 def test_route_encoding_says_that_places_stay():
     module = TemporalAttention(24, 3, route_encoding=True)
-    code = module.route_code(torch.randn(2, 4, 6, 24), (2, 3))
+    code = module.encode_routes(torch.randn(2, 4, 6, 24), (2, 3))
     still = torch.arange(6)
     expected = torch.stack([still // 3, still % 3], -1).expand(1, 2, 6, 2)
     assert torch.equal(
-        code.expand(1, 2, 6, 24), route_embedding(expected, (2, 3), 24))
+        code.expand(1, 2, 6, 24), route_encoding(expected, (2, 3), 24))
 
 
 @pytest.mark.parametrize('grid', [None, (2, 4)])

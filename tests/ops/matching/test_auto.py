@@ -4,8 +4,12 @@ import logging
 import pytest
 import torch
 
-from ata_mm.ops import (AutoMatcher, CoarseToFineMatcher, ExactMatcher,
-                        align_frames)
+from ata_mm.ops import (
+    AutoMatcher,
+    CoarseToFineMatcher,
+    ExactMatcher,
+    align_frames,
+)
 from ata_mm.ops.matching import auto
 from ata_mm.registry import MATCHERS
 
@@ -33,7 +37,7 @@ def test_is_the_default():
 
 
 def test_says_once_what_it_has_chosen(caplog):
-    auto._say.cache_clear()
+    auto._log_choice.cache_clear()
     with caplog.at_level(logging.INFO, 'ata_mm'):
         for num in (9, 9, 1056):
             AutoMatcher().choose(num, torch.device('cpu'))

@@ -2,8 +2,13 @@
 import pytest
 import torch
 
-from ata_mm.ops import (CoarseToFineMatcher, ExactMatcher, LocalMatcher,
-                        MatchingCache, align_frames)
+from ata_mm.ops import (
+    CoarseToFineMatcher,
+    ExactMatcher,
+    LocalMatcher,
+    MatchingCache,
+    align_frames,
+)
 
 GENERATOR = torch.Generator().manual_seed(0)
 VIDEO = torch.randn(2, 12, 16, 8, generator=GENERATOR)

@@ -4,8 +4,12 @@ import pytest
 import torch
 
 from ata_mm.datasets import render_clip
-from ata_mm.ops import (CoarseToFineMatcher, ExactMatcher, align_frames,
-                        neighbour_similarity)
+from ata_mm.ops import (
+    CoarseToFineMatcher,
+    ExactMatcher,
+    align_frames,
+    neighbour_similarity,
+)
 from ata_mm.ops.matching.coarse_to_fine import _cells
 
 GRID = (24, 28)

@@ -58,14 +58,14 @@ def test_never_leaves_the_window():
 def test_gradients_flow_into_the_features():
     x = shifted_clip((0.4, -0.6), num_frames=3).requires_grad_()
     alignment = align_frames(x, DisplacementMatcher(2, 0.1), GRID)
-    alignment.places.square().sum().backward()
+    alignment.positions.square().sum().backward()
     assert (x.grad.abs().sum((-1, -2)) > 0).all()
 
 
 def test_gradients_are_right():
     matcher = DisplacementMatcher(1, 0.5)
     windows = torch.randn(2, 6, 9, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(matcher._mean, windows)
+    assert torch.autograd.gradcheck(matcher._mean_offset, windows)
 
 
 @pytest.mark.parametrize('grid', [None, (5, 6)])

@@ -3,10 +3,13 @@ import pytest
 import torch
 
 from ata_mm.ops import ExactMatcher, LocalMatcher, neighbour_similarity
+from ata_mm.ops.lap import solve_scipy
 from ata_mm.ops.matching import local
-from ata_mm.ops.matching.exact import solve_scipy
-from ata_mm.ops.matching.window import (correlate_window, gather_window,
-                                        window_index)
+from ata_mm.ops.matching.window import (
+    correlate_window,
+    gather_window,
+    window_index,
+)
 
 GRID = (5, 7)
 

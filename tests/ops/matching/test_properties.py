@@ -4,10 +4,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ata_mm.ops import (Alignment, AutoMatcher, CoarseToFineMatcher,
-                        DisplacementMatcher, ExactMatcher, LocalMatcher,
-                        SinkhornMatcher, align_frames, neighbour_similarity)
-from ata_mm.ops.matching.exact import solve_scipy
+from ata_mm.ops import (
+    Alignment,
+    AutoMatcher,
+    CoarseToFineMatcher,
+    DisplacementMatcher,
+    ExactMatcher,
+    LocalMatcher,
+    SinkhornMatcher,
+    align_frames,
+    neighbour_similarity,
+)
+from ata_mm.ops.lap import solve_scipy
 
 HARD = {
     'exact': ExactMatcher(),

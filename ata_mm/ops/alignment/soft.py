@@ -1,0 +1,93 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Alignment along routes that are distributions over patches (Sec. 5)."""
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..lap import solve_on_cpu
+from .hard import Alignment
+
+
+class SoftAlignment(Alignment):
+    r"""Routes through weighted means of patches.
+
+    .. math:: align(x)_t = Q_t x_t, \quad dealign(y)_t = Q_t^T y_t, \quad
+              Q_0 = I, \; Q_t = Q_{t-1} P_t
+
+    with the doubly stochastic plan P_t of each frame pair. If the plans are
+    permutation matrices, this equals `Alignment`.
+
+    De-alignment is the adjoint of `align`, not its inverse: what route i reads
+    from a patch with some weight, it writes back with the same weight. Sums
+    over a frame are kept, and a constant stays constant. The round trip
+    ``Q^T Q x`` smooths over patches that share routes, and is exact only in
+    the limit of permutations. In `ATA` it affects the attention branch alone;
+    the residual stream does not pass through the alignment.
+
+    Products of plans become flatter along the clip: long clips need a lower
+    temperature. O(T N^3) time to compose and O(T N^2 C) to apply; autograd
+    keeps the B T N^2 entries of the plans.
+
+    Args:
+        plans (Tensor): Q of shape (B, T, N, N); ``plans[b, t, i, j]`` is the
+            weight of patch j of frame t in route i.
+
+    Raises:
+        ValueError: If ``plans`` is not floating point of shape (B, T, N, N).
+    """
+
+    def __init__(self, plans: Tensor) -> None:
+        if (plans.ndim != 4 or plans.shape[2] != plans.shape[3]
+                or not plans.is_floating_point()):
+            raise ValueError('Expected floating-point plans of shape (B, T, N,'
+                             f' N), got {plans.dtype} of {tuple(plans.shape)}')
+        self.shape = plans.shape[:3]
+        self.plans = plans
+
+    @classmethod
+    def from_matching(cls, matching: Tensor) -> 'SoftAlignment':
+        """Compose the plans of neighbouring frames, (B, T-1, N, N)."""
+        return cls(chain_plans(matching))
+
+    @cached_property
+    def routes(self) -> Tensor:  # type: ignore[override]
+        """Permutations nearest to the plans: int64 of shape (B, T, N).
+
+        For what needs one patch a route, as a picture does. Outside autograd.
+        """
+        # |Q - R|^2 is least where R picks the largest sum of entries of Q.
+        plans = self.plans.detach().float()
+        return solve_on_cpu(plans.flatten(0, 1)).view(self.shape)
+
+    def align(self, x: Tensor) -> Tensor:
+        """Average the patches of each route: (B, T, N, C') -> same shape."""
+        return self._mix(self.plans, x)
+
+    def dealign(self, y: Tensor) -> Tensor:
+        """Apply the adjoint of `align`: (B, T, N, C') -> same shape."""
+        return self._mix(self.plans.transpose(2, 3), y)
+
+    def _mix(self, plans: Tensor, x: Tensor) -> Tensor:
+        self._check(x)
+        # In the precision of x: autocast would round positions to 8 bits.
+        with torch.autocast(x.device.type, enabled=False):
+            return plans.to(x.dtype) @ x
+
+
+def chain_plans(plans: Tensor) -> Tensor:
+    """Compose the plans of neighbouring frames to plans from frame 0.
+
+    Args:
+        plans (Tensor): P_1 .. P_{T-1} of the frame pairs, (B, T-1, N, N).
+
+    Returns:
+        Tensor: Q_0 .. Q_{T-1}, (B, T, N, N).
+    """
+    batch, _, num, _ = plans.shape
+    start = torch.eye(num, dtype=plans.dtype, device=plans.device)
+    chained = [start.expand(batch, num, num)]
+    with torch.autocast(plans.device.type, enabled=False):
+        for plan in plans.unbind(1):
+            chained.append(chained[-1] @ plan)
+    return torch.stack(chained, 1)

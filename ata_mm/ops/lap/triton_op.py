@@ -1,0 +1,41 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Register :func:`~ata_mm.ops.lap.triton.solve_triton` as a torch operator.
+
+As ``torch.ops.ata_mm.solve_lap(similarity)``, (P, N, N) -> (P, N), it can be
+part of a compiled graph. Triton is imported when the first problem is solved.
+"""
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+HAS_TRITON = find_spec('triton') is not None
+MAX_TRITON = 1024  # patches whose search state fits into registers
+
+_LIBRARY = torch.library.Library('ata_mm', 'DEF')
+_LIBRARY.define('solve_lap(Tensor similarity) -> Tensor')
+
+
+def solve_lap(similarity: Tensor) -> Tensor:
+    """Solve a batch of problems: (P, N, N) fp32 -> (P, N) int64.
+
+    See :func:`~ata_mm.ops.lap.triton.solve_triton`.
+    """
+    return torch.ops.ata_mm.solve_lap(similarity)
+
+
+def _solve_lap(similarity: Tensor) -> Tensor:
+    from .triton import solve_triton
+    return solve_triton(similarity)
+
+
+def _solve_lap_fake(similarity: Tensor) -> Tensor:
+    return similarity.new_empty(similarity.shape[:2], dtype=torch.int64)
+
+
+for _key in ('CPU', 'CUDA'):
+    _LIBRARY.impl('solve_lap', _solve_lap, _key)
+# Named impl_abstract before torch 2.4.
+_register_fake = getattr(torch.library, 'register_fake', None)
+_register_fake = _register_fake or torch.library.impl_abstract
+_register_fake('ata_mm::solve_lap', _solve_lap_fake, lib=_LIBRARY)

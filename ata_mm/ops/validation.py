@@ -1,0 +1,105 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Value checks without host-device synchronisation."""
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from .types import Grid
+
+NOT_FINITE = (
+    'Expected finite similarities, got NaN or infinity. The features to be '
+    'matched hold NaN or infinity: check whether training has diverged.')
+
+
+def is_compiling() -> bool:
+    """Return whether torch.compile is tracing."""
+    compiler_check = getattr(torch.compiler, 'is_compiling', None)
+    return compiler_check is not None and compiler_check()  # torch >= 2.3
+
+
+def check(condition: Tensor, message: str) -> None:
+    """Raise if a condition does not hold.
+
+    Reading a value of a GPU tensor synchronises host and device. On a GPU, and
+    while torch.compile is tracing, the condition is therefore asserted on the
+    device, and a later call reports the failure as a RuntimeError.
+
+    Args:
+        condition (Tensor): One bool.
+        message (str): The error message.
+
+    Raises:
+        ValueError: If the condition is False.
+    """
+    if condition.is_cuda or is_compiling():
+        torch._assert_async(condition, message)
+    elif not condition:
+        raise ValueError(message)
+
+
+def check_finite(values: Tensor) -> None:
+    """Raise if a tensor holds NaN or infinity.
+
+    Raises:
+        ValueError: If it does; see :func:`check`.
+    """
+    check(torch.isfinite(values).all(), NOT_FINITE)
+
+
+def check_patches(x: Tensor) -> None:
+    """Raise if a tensor is not of shape (B, T, N, C).
+
+    Raises:
+        ValueError: If it has another number of dimensions, or one of size 0.
+    """
+    if x.ndim != 4 or 0 in x.shape:
+        raise ValueError('Expected patch features of shape (B, T, N, C) '
+                         f'without empty dimensions, got {tuple(x.shape)}.')
+
+
+def check_square(similarity: Tensor) -> int:
+    """Return the number of patches N of similarities (..., N, N).
+
+    Raises:
+        ValueError: If the last two dimensions differ.
+    """
+    shape = tuple(similarity.shape)
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        raise ValueError(
+            f'Expected similarities of shape (..., N, N), got {shape}.')
+    return shape[-1]
+
+
+def check_grid(grid: Optional[Grid], num_patches: int,
+               needed_by: str = '') -> Grid:
+    """Return a grid of N patches.
+
+    Args:
+        grid (tuple[int, int] | None): Height and width in patches.
+        num_patches (int): Number of patches N.
+        needed_by (str): What cannot work without a grid, for the error
+            message. Defaults to ''.
+
+    Raises:
+        ValueError: If the grid is missing or does not hold N patches.
+    """
+    if grid is None or grid[0] * grid[1] != num_patches:
+        reason = f', which {needed_by} needs' if needed_by else ''
+        raise ValueError(
+            f'Expected grid=(H, W) with H x W = N = {num_patches} patches'
+            f'{reason}, got grid={grid}.')
+    return grid
+
+
+def check_radius(radius: int) -> int:
+    """Return the radius of a window in patches.
+
+    Raises:
+        ValueError: If it is not an integer of at least 1.
+    """
+    if not isinstance(radius, int) or radius < 1:
+        raise ValueError('Expected radius to be an integer of at least 1, in '
+                         f'patches, got {radius!r}.')
+    return radius
+

@@ -1,0 +1,37 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import csv
+import json
+
+import pytest
+
+from ata_mm.apis.stream import WindowPrediction
+from ata_mm.cli.outputs import WindowFiles, window_entry
+
+PREDICTION = WindowPrediction(5, 14, [('pan, left', 0.75), ('Größe', 0.25)])
+
+
+@pytest.fixture
+def files(tmp_path):
+    with WindowFiles(str(tmp_path / 'out')) as files:
+        files.write(window_entry(PREDICTION, fps=10))
+        yield tmp_path / 'out'  # readable while it is being written
+
+
+def test_window_lasts_to_the_end_of_its_last_frame():
+    entry = window_entry(PREDICTION, fps=10)
+    assert (entry['start'], entry['end']) == (0.5, 1.5)
+
+
+def test_lines_of_json(files):
+    entry = json.loads((files / 'predictions.jsonl').read_text('utf-8'))
+    assert entry == dict(
+        start=0.5, end=1.5, labels=['pan, left', 'Größe'], scores=[0.75, 0.25])
+
+
+def test_table(files):
+    with open(files / 'predictions.csv', encoding='utf-8', newline='') as file:
+        (row, ) = csv.DictReader(file)
+    assert list(row) == [
+        'start', 'end', 'label_1', 'score_1', 'label_2', 'score_2'
+    ]
+    assert row['label_1'] == 'pan, left' and float(row['score_2']) == 0.25

@@ -1,0 +1,363 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import copy
+import pickle
+
+import pytest
+import torch
+from mmaction.models import ResNet
+from mmaction.registry import MODELS
+from mmengine.registry import init_default_scope
+
+from ata_mm.models import ATABackbone
+from tests.models.backbones.toys import LastModel, MapModel, TokenModel
+
+RESNET = dict(type='mmaction.ResNet', depth=18)
+TOYS = [
+    dict(type=MapModel),
+    dict(type=LastModel),
+    dict(type=TokenModel),
+    dict(type=TokenModel, prefix=5, keyword=True)
+]
+TEMPORAL = ['TemporalAveraging', 'TemporalAttention', 'ATA']
+
+
+def build(image=MapModel, temporal='ATA', randomize=True, **options):
+    """A model of clips of 4 frames, its temporal modules not negligible."""
+    image = image if isinstance(image, dict) else dict(type=image)
+    arguments = dict(blocks='blocks.*', num_frames=4, img_size=32, head_dims=8)
+    model = ATABackbone(
+        image, temporal=dict(type=temporal), **{
+            **arguments,
+            **options
+        })
+    if randomize:
+        for parameter in model.temporal.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def resnet(temporal='ATA', image=RESNET, **options):
+    return build(
+        image,
+        temporal,
+        blocks='layer*.*',
+        img_size=64,
+        head_dims=32,
+        **options)
+
+
+def clips(batch=2, height=32, width=32):
+    return torch.randn(batch, 3, 4, height, width)
+
+
+def image_maps(image, x):
+    """Maps (B, C, T, H, W) of an image model, frame by frame."""
+    maps = image(x.transpose(1, 2).flatten(0, 1))
+    if isinstance(image, TokenModel):
+        maps = maps[-1][:, -16:].transpose(1, 2).unflatten(2, (4, 4))
+    elif isinstance(image, LastModel):
+        maps = maps.permute(0, 3, 1, 2)
+    return maps.unflatten(0, (-1, 4)).transpose(1, 2)
+
+
+@pytest.mark.parametrize('image', TOYS)
+def test_averaging_is_the_image_model_to_the_bit(image):
+    model, x = build(image, 'TemporalAveraging').eval(), clips()
+    assert torch.equal(model(x), image_maps(model.image, x))
+
+
+@pytest.mark.parametrize('mode', ['train', 'eval'])
+def test_averaging_is_resnet_to_the_bit(mode):
+    torch.manual_seed(0)
+    model = resnet('TemporalAveraging')
+    torch.manual_seed(0)
+    image, x = ResNet(18), clips(2, 64, 64)
+    for net in (model, image):
+        getattr(net, mode)()
+    assert torch.equal(model(x), image_maps(image, x))
+
+
+@pytest.mark.parametrize('temporal', ['TemporalAttention', 'ATA'])
+@pytest.mark.parametrize('image', TOYS)
+def test_image_model_is_unchanged_at_the_first_step(image, temporal):
+    model, x = build(image, temporal, randomize=False).eval(), clips()
+    plain = build(image, 'TemporalAveraging').eval()
+    plain.image.load_state_dict(model.image.state_dict())
+    torch.testing.assert_close(model(x), plain(x))
+
+
+@pytest.mark.parametrize('image', TOYS)
+def test_frames_meet_within_their_clip_alone(image):
+    model, x = build(image).eval(), clips(3)
+    other = x.clone()
+    other[1, :, 2] += torch.randn(3, 32, 32)
+    change = (model(x) - model(other)).abs().amax((1, 3, 4))  # (B, T)
+    assert (change[1] > 1e-3).all() and not change[[0, 2]].any()
+
+
+@pytest.mark.parametrize('image', TOYS)
+def test_every_layout_gets_the_same_patches(image):
+    model, x = build(image).eval(), clips()
+    seen = []
+    model.temporal[0].register_forward_pre_hook(
+        lambda _, args: seen.append(args[0]))
+    model(x)
+    embed = getattr(model.image, 'embed', getattr(model.image, 'stem', None))
+    maps = embed(x.transpose(1, 2).flatten(0, 1))
+    patches = maps.flatten(2).transpose(1, 2).unflatten(0, (2, 4))
+    torch.testing.assert_close(seen[0], patches)
+
+
+def test_names_of_the_image_model_stay():
+    model = resnet()
+    assert model.image.state_dict().keys() == ResNet(18).state_dict().keys()
+    names = {key.split('.')[0] for key in model.state_dict()}
+    assert names == {'image', 'temporal'}
+
+
+def test_temporal_blocks_choose_where():
+    model = resnet(temporal_blocks=[0, 7])
+    kinds = [type(module).__name__ for module in model.temporal]
+    assert kinds == ['ATA', *['TemporalAttention'] * 6, 'ATA']
+
+
+def test_other_temporal_costs_nothing_where_it_is_averaging():
+    model = resnet(
+        temporal_blocks=[7], other_temporal=dict(type='TemporalAveraging'))
+    hooked = [
+        name for name, module in model.image.named_modules()
+        if module._forward_pre_hooks
+    ]
+    assert hooked == ['layer4.1']
+    assert sum(p.numel() for p in model.temporal.parameters()) < 6 * 512**2
+
+
+def test_stochastic_depth_grows_with_depth():
+    model = resnet(drop_path_rate=0.7)
+    rates = [module.drop_path.drop_prob for module in model.temporal]
+    assert rates == pytest.approx([i / 10 for i in range(8)])
+
+
+def test_heads_have_32_channels():
+    heads = [module.attn.num_heads for module in resnet().temporal]
+    assert heads == [2, 2, 2, 4, 4, 8, 8, 16]
+
+
+def test_maps_may_be_of_another_size():
+    assert resnet()(clips(1, 96, 64)).shape == (1, 512, 4, 3, 2)
+
+
+@pytest.mark.parametrize('image', TOYS[2:])
+def test_class_token_of_each_frame(image):
+    model, x = build(image, output='cls_token').eval(), clips()
+    tokens = model(x)
+    expected = model.image(x.transpose(1, 2).flatten(0, 1))[-1][:, 0]
+    assert tokens.shape == (2, 16, 4, 1, 1)
+    assert torch.equal(tokens[1, :, 2, 0, 0], expected[6])
+
+
+def test_vectors_of_an_image_model_are_maps_of_one_patch():
+    model = build(dict(type=MapModel, head=True))
+    assert model(clips()).shape == (2, 5, 4, 1, 1)
+
+
+@pytest.mark.parametrize('image', TOYS)
+def test_every_parameter_in_use_gets_a_gradient(image):
+    model = build(image)
+    model(clips()).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        used = parameter.grad is not None and parameter.grad.isfinite().all()
+        assert used if parameter.requires_grad else 'head' in name
+
+
+def test_parameters_without_use_are_frozen(monkeypatch):
+    said = []
+    monkeypatch.setattr('ata_mm.models.backbones.wrapper.ata_backbone.print_log',
+                        lambda text, logger: said.append(text))
+    model = build(MapModel)
+    frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
+    assert frozen == ['image.head.weight', 'image.head.bias']
+    assert "['head.weight', 'head.bias']" in said[0]
+
+
+RECOMPUTING = {
+    'temporal': dict(with_cp=True),
+    'image': dict(recompute=dict(use_reentrant=False)),
+    'reentrant': dict(recompute=dict(use_reentrant=True)),
+    'both': dict(recompute=dict(use_reentrant=False), with_cp=True)
+}
+
+
+@pytest.mark.parametrize('how', RECOMPUTING)
+def test_gradients_with_recomputation_equal_those_without(how):
+    options = dict(RECOMPUTING[how])
+    image = dict(type=MapModel, recompute=options.pop('recompute', None))
+    model, recomputing = build(), build(image, **options)
+    recomputing.load_state_dict(model.state_dict())
+    x = clips()
+    for net in (model, recomputing):
+        net.train()(x).square().mean().backward()
+    for ours, theirs in zip(model.parameters(), recomputing.parameters()):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_refuses_to_share_alignments_in_a_recomputation():
+    image = dict(type=MapModel, recompute=dict(use_reentrant=False))
+    cfg = dict(type='ATA', share_alignment=2)
+    model = ATABackbone(
+        image, 'blocks.*', 4, img_size=32, head_dims=8, temporal=cfg)
+    loss = model.train()(clips()).square().mean()
+    with pytest.raises(ValueError, match='with_cp=True of the backbone'):
+        loss.backward()
+
+
+def test_resnet_recomputes_its_blocks():
+    one = dict(num_stages=1, out_indices=(0, ), strides=(1, ), dilations=(1, ))
+    image = dict(RESNET, depth=50, **one)
+    grads = []
+    for with_cp in (False, True):
+        torch.manual_seed(0)
+        model = resnet(image=dict(image, with_cp=with_cp)).train()
+        model(clips(1, 64, 64)).square().mean().backward()
+        grads.append([p.grad for p in model.parameters()])
+    torch.testing.assert_close(*grads)
+
+
+@pytest.mark.parametrize(
+    'clone', [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))],
+    ids=['deepcopy', 'pickle'])
+def test_copies_have_temporal_modules_of_their_own(clone):
+    model, x = build().eval(), clips()
+    twin, before = clone(model), model(x)
+    assert torch.equal(twin(x), before)
+    torch.nn.init.ones_(twin.temporal[0].temporal_fc.weight)
+    assert torch.equal(model(x), before) and not torch.equal(twin(x), before)
+
+
+@pytest.mark.parametrize('temporal', TEMPORAL)
+def test_compiles_with_breaks_at_the_matching_alone(temporal):
+    model, x = build(temporal=temporal).eval(), clips()
+    breaks = torch._dynamo.explain(model)(x).break_reasons
+    places = {reason.user_stack[-1].name for reason in breaks}
+    assert places == ({'align'} if temporal == 'ATA' else set())
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend='eager')
+    torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_train_leaves_frozen_stages_frozen():
+    model = resnet(image=dict(RESNET, frozen_stages=1, norm_eval=True)).train()
+    assert not any(p.requires_grad for p in model.image.layer1.parameters())
+    assert not model.image.layer4[0].conv1.bn.training
+    assert model.temporal[0].training
+
+
+def test_init_weights_initialises_the_image_model():
+    cfg = dict(RESNET, init_cfg=dict(type='Constant', layer='Conv2d', val=3.))
+    model = resnet(image=cfg, randomize=False)
+    model.init_weights()
+    assert (model.image.layer1[0].conv1.conv.weight == 3).all()
+    assert not model.temporal[0].temporal_fc.weight.any()
+
+
+@pytest.mark.parametrize('argument', ['pretrained', 'load_state_dict'])
+def test_takes_checkpoints_of_the_image_model(argument, tmp_path):
+    image, path = ResNet(18), tmp_path / 'resnet.pth'
+    torch.save(image.state_dict(), path)
+    if argument == 'pretrained':
+        model = resnet(randomize=False, pretrained=str(path))
+        model.init_weights()
+    else:
+        model = resnet(randomize=False)
+        model.load_state_dict(torch.load(path))
+    image.eval()
+    x = clips(1, 64, 64)
+    torch.testing.assert_close(model.eval()(x), image_maps(image, x))
+
+
+def test_own_checkpoints_load_as_they_are():
+    model, twin = build(), build()
+    twin.load_state_dict(model.state_dict())
+    x = clips()
+    assert torch.equal(twin.eval()(x), model.eval()(x))
+
+
+def test_is_built_in_any_default_scope():
+    init_default_scope('mmengine')
+    assert type(resnet().temporal[0]).__name__ == 'ATA'
+
+
+def test_is_built_without_memory():
+    with torch.device('meta'):
+        model = ATABackbone(dict(RESNET, depth=50), 'layer*.*', 8)
+    assert all(p.is_meta for p in model.parameters())
+    assert len(model.temporal) == 16
+
+
+def test_in_a_recognizer_with_several_views():
+    recognizer = MODELS.build(
+        dict(
+            type='Recognizer3D',
+            backbone=dict(
+                type='ATABackbone',
+                image_backbone=RESNET,
+                blocks='layer4.*',
+                num_frames=4,
+                img_size=64),
+            cls_head=dict(type='I3DHead', num_classes=5, in_channels=512)))
+    feats, _ = recognizer.extract_feat(torch.randn(2, 3, 3, 4, 64, 64))
+    assert recognizer.cls_head(feats).shape == (6, 5)
+
+
+@pytest.mark.parametrize('shape', [(2, 3, 5, 64, 64), (2, 3, 64, 64),
+                                   (2, 1, 4, 64, 64)])
+def test_refuses_clips_of_another_shape(shape):
+    with pytest.raises(ValueError, match=r'\(B, 3, 4, H, W\).*num_frames'):
+        resnet()(torch.randn(shape))
+
+
+def test_refuses_images_of_another_size_where_the_grid_is_fixed():
+    with pytest.raises(ValueError, match=r'\(B, 3, 4, 32, 32\).*img_size'):
+        build(TokenModel)(clips(1, 32, 64))
+
+
+def test_refuses_a_pattern_without_a_match():
+    with pytest.raises(ValueError, match=r'layer\*, .*layer\*.\*,'):
+        build(RESNET, blocks='stages.*.*')
+
+
+def test_refuses_heads_that_do_not_fit():
+    with pytest.raises(ValueError, match='head_dims=24 and a block of 16'):
+        build(head_dims=24)
+    build(temporal='TemporalAveraging', head_dims=24)
+
+
+def test_takes_a_number_of_heads_instead():
+    cfg = dict(type='ATA', num_heads=4)
+    model = ATABackbone(
+        dict(type=MapModel), 'blocks.*', 4, img_size=32, temporal=cfg)
+    assert model.temporal[0].attn.num_heads == 4
+
+
+@pytest.mark.parametrize('output, match', [('cls_token', 'class token'),
+                                           ('tokens', "got 'tokens'")])
+def test_refuses_an_output_that_is_not_there(output, match):
+    with pytest.raises(ValueError, match=match):
+        build(MapModel, output=output)
+
+
+@pytest.mark.parametrize('name, coded', [('ATABackbone', True),
+                                         ('ATAConvNeXt', False)])
+def test_routes_are_coded_by_default_but_in_the_papers_models(name, coded):
+    options = dict(num_frames=4, img_size=32)
+    if name == 'ATABackbone':
+        options.update(image_backbone=RESNET, blocks='layer4.*')
+    else:
+        options.update(arch=dict(depths=[1], channels=[32]))
+    model = MODELS.build(dict(type=name, **options))
+    assert model.temporal[0].route_encoding is coded
+
+
+def test_refuses_joint_attention_when_it_is_built():
+    with pytest.raises(ValueError, match='TemporalAveraging'):
+        resnet('JointAttention')

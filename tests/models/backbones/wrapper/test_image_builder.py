@@ -1,0 +1,55 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+from importlib.util import find_spec
+
+import pytest
+import torch
+from mmaction.models import ResNet
+from mmengine.registry import init_default_scope
+
+from ata_mm.models import ConvNeXt
+from ata_mm.models.backbones.wrapper.image_builder import build_image_backbone
+
+
+@pytest.mark.parametrize(
+    'kind', ['ResNet', 'mmaction.ResNet', 'mmaction.models.ResNet', ResNet])
+@pytest.mark.parametrize('scope', ['mmaction', 'mmengine'])
+def test_builds_from_mmaction2_in_any_default_scope(kind, scope):
+    init_default_scope(scope)
+    image, method = build_image_backbone(dict(type=kind, depth=18))
+    assert type(image) is ResNet and method == 'forward'
+
+
+@pytest.mark.parametrize('kind', ['ConvNeXt', 'ata_mm.ConvNeXt'])
+def test_builds_our_own(kind):
+    cfg = dict(type=kind, arch=dict(depths=[1], channels=[8]))
+    assert type(build_image_backbone(cfg)[0]) is ConvNeXt
+    assert cfg['type'] == kind  # a config is read, not used up
+
+
+def test_builds_a_class_by_its_full_name():
+    image, _ = build_image_backbone(dict(type='torch.nn.Identity'))
+    assert type(image) is torch.nn.Identity
+
+
+@pytest.mark.parametrize('package', ['timm', 'torchvision', 'mmpretrain'])
+def test_says_what_to_install(package):
+    if find_spec(package):
+        pytest.skip(f'{package} is installed')
+    with pytest.raises(ImportError, match=rf'pip install "ata_mm\[{package}'):
+        build_image_backbone(dict(type=f'{package}.resnet18'))
+
+
+def test_refuses_a_config_without_type():
+    with pytest.raises(ValueError, match='type=NAME'):
+        build_image_backbone(dict(depth=18))
+
+
+@pytest.mark.parametrize('kind, like', [('ConvNext', 'ConvNeXt'),
+                                        ('timm.resnet1888', 'resnet18'),
+                                        ('torchvision.resnet181', 'resnet18'),
+                                        ('mmpretrain.ConvNext', 'ConvNeXt')])
+def test_unknown_names_are_answered_with_like_ones(kind, like):
+    if '.' in kind:
+        pytest.importorskip(kind.split('.')[0])
+    with pytest.raises(ValueError, match=f'does not have, but {like}'):
+        build_image_backbone(dict(type=kind))

@@ -1,0 +1,98 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ata_mm.ops import (
+    Alignment,
+    ExactMatcher,
+    SinkhornMatcher,
+    SoftAlignment,
+    align_frames,
+)
+
+
+def soft(x, temperature=0.05, num_iters=200):
+    return align_frames(x, SinkhornMatcher(temperature, num_iters))
+
+
+def test_plans_of_permutations_are_hard_routes():
+    x = torch.randn(2, 4, 9, 6)
+    hard = align_frames(x)
+
+    def one_hot(similarity):
+        return F.one_hot(ExactMatcher()(similarity)).float()
+
+    alignment = align_frames(x, one_hot)
+    assert torch.equal(alignment.routes, hard.routes)
+    assert torch.equal(alignment.align(x), hard.align(x))
+    assert torch.equal(alignment.dealign(x), hard.dealign(x))
+
+
+def test_routes_compose_by_matrix_product():
+    x = torch.randn(2, 4, 9, 6)
+    plans = SinkhornMatcher().match_frames(x)
+    composed = plans[:, 0] @ plans[:, 1] @ plans[:, 2]
+    torch.testing.assert_close(soft(x, num_iters=50).plans[:, 3], composed)
+
+
+def test_dealign_is_the_adjoint_of_align():
+    x, y = torch.randn(2, 2, 4, 9, 6).double()
+    alignment = soft(x)
+    torch.testing.assert_close((alignment.align(x) * y).sum(),
+                               (x * alignment.dealign(y)).sum())
+
+
+def test_frame_0_is_as_it_was():
+    x = torch.randn(2, 4, 9, 6)
+    assert torch.equal(soft(x).align(x)[:, 0], x[:, 0])
+
+
+def test_a_constant_stays_one():
+    ones = torch.ones(2, 4, 9, 1)
+    alignment = soft(torch.randn(2, 4, 9, 32), temperature=0.5)
+    torch.testing.assert_close(alignment.align(ones), ones, atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        alignment.dealign(ones), ones, atol=1e-3, rtol=0)
+
+
+def test_round_trip_loses_less_the_lower_the_temperature():
+    x = torch.randn(1, 1, 9, 64) + 0.5 * torch.randn(1, 3, 9, 64)
+    lost = [(x - a.dealign(a.align(x)))[:, 1:].norm() / x[:, 1:].norm()
+            for a in (soft(x, t) for t in (1e4, 0.2, 0.05, 0.005))]
+    assert lost == sorted(lost, reverse=True)
+    assert lost[-1] < 1e-3
+
+
+def test_round_trip_of_uniform_plans_leaves_the_mean():
+    x = torch.randn(1, 3, 9, 32)
+    alignment = soft(x, temperature=1e6)
+    mean = x.mean(2, keepdim=True).expand_as(x)
+    torch.testing.assert_close(
+        alignment.dealign(alignment.align(x))[:, 1:], mean[:, 1:])
+
+
+def test_routes_are_permutations_for_those_that_need_some():
+    routes = soft(torch.randn(2, 4, 9, 6), 1.).routes
+    Alignment(routes)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_keeps_the_precision_of_features(dtype):
+    x = torch.randn(1, 3, 9, 6).to(dtype)
+    alignment = soft(x)
+    assert alignment.plans.dtype == torch.float32
+    assert alignment.dealign(alignment.align(x)).dtype == dtype
+
+
+def test_places_are_not_rounded_under_autocast():
+    x, places = torch.randn(1, 3, 9, 6), torch.rand(1, 3, 9, 2)
+    alignment = soft(x)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        under = soft(x).align(places)
+    assert torch.equal(under, alignment.align(places))
+
+
+def test_refuses_what_is_no_plan():
+    with pytest.raises(ValueError, match=r'\(B, T, N, N\)'):
+        SoftAlignment(torch.rand(1, 2, 3, 4))

@@ -1,0 +1,94 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from ata_mm.apis import load_config
+from ata_mm.video.clips import match_pixels, read_pictures, read_view
+
+
+@pytest.fixture(scope='module')
+def cfg(tiny_config):
+    return load_config(tiny_config)
+
+
+@pytest.mark.parametrize('view', [0, 1, 2])
+def test_pictures_show_what_the_model_takes(view, cfg, video_root):
+    clip = read_view(str(video_root / '0.mp4'), cfg, view)
+    assert clip.inputs.shape == (1, 3, 4, 32, 32)
+    for frame, small in zip(clip.frames, clip.inputs[0].movedim(0, -1)):
+        assert frame.shape == (448, 448, 3)
+        shrunk = cv2.resize(frame, (32, 32), interpolation=cv2.INTER_AREA)
+        pair = [np.float32(image).mean(-1) for image in (shrunk, small)]
+        shift, certainty = cv2.phaseCorrelate(*pair)
+        assert np.abs(shift).max() < 2 and certainty > 0.3  # pixels
+
+
+def test_middle_view_is_the_default(cfg, video_root):
+    """Of ThreeCrop's left, right and middle."""
+    video = str(video_root / '0.mp4')
+    middle = read_view(video, cfg, 2).inputs
+    assert torch.equal(read_view(video, cfg).inputs, middle)
+
+
+def test_numbers_of_the_frames(cfg, video_root):
+    clip = read_view(str(video_root / '0.mp4'), cfg)
+    assert np.diff(clip.numbers).tolist() == [2, 2, 2]
+    assert clip.labels[0] == f'frame {clip.numbers[0]}'
+
+
+def test_frames_of_a_2d_recognizer(tiny_config, video_root):
+    cfg = load_config(tiny_config)
+    sample, *rest = cfg.test_pipeline[1:]
+    sample.update(clip_len=1, num_clips=4)
+    rest[-2].input_format = 'NCHW'
+    cfg.test_dataloader.dataset.pipeline = [
+        cfg.test_pipeline[0], sample, *rest
+    ]
+    clip = read_view(str(video_root / '0.mp4'), cfg, 2)
+    assert clip.inputs.shape == (4, 3, 32, 32)
+    assert len(clip.frames) == len(clip.numbers) == 4
+
+
+def test_view_that_there_is_not(cfg, video_root):
+    with pytest.raises(ValueError, match='a view from 0 to 2, .* got 3'):
+        read_view(str(video_root / '0.mp4'), cfg, 3)
+
+
+def test_pictures_are_cut_into_square_patches(video_root):
+    clip, grid = read_pictures(str(video_root / '0.mp4'), 5, 2, rows=6)
+    assert len(clip.frames) == 5 and grid == (6, 8)
+    height, width = clip.frames[0].shape[:2]
+    assert height / 6 == width / 8
+    assert np.diff(clip.numbers).tolist() == [2] * 4
+
+
+def test_short_video_is_not_overrun(write_video, tmp_path):
+    write_video(tmp_path / 'a.mp4', num_frames=8)
+    clip, _ = read_pictures(str(tmp_path / 'a.mp4'), 8)
+    assert clip.numbers == list(range(8))
+
+
+def test_pixels_follow_a_texture(video_root):
+    """It moves by 3 pixels a frame, patches of 8 by one column in 16/6."""
+    clip, grid = read_pictures(str(video_root / '0.mp4'), 2, 8, rows=6)
+    block = match_pixels(clip, grid)
+    routes = block.alignment.routes[0].view(2, *grid)
+    right = (routes[1] - routes[0])[:, :4]  # 24 pixels: three columns
+    assert (right == 3).float().mean() > 0.8
+
+
+def test_pixels_that_do_not_move_stay(video_root):
+    clip, grid = read_pictures(str(video_root / '0.mp4'), 3, 1, rows=6)
+    still = clip._replace(frames=[clip.frames[0]] * 3)
+    routes = match_pixels(still, grid).alignment.routes[0]
+    assert torch.equal(routes, torch.arange(48).expand(3, 48))
+
+
+@pytest.mark.parametrize('kept', [100, 2000])
+def test_broken_video(kept, video_root, tmp_path):
+    path = tmp_path / 'broken.mp4'
+    path.write_bytes((video_root / '0.mp4').read_bytes()[:kept])
+    with pytest.raises(ValueError, match='broken.mp4 cannot be decoded'):
+        read_pictures(str(path))

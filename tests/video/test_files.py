@@ -1,0 +1,72 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import pytest
+
+from ata_mm.video.files import check_video_file, find_videos, open_mp4
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """b.mp4, a.AVI, notes.txt and deep/c.webm."""
+    (tmp_path / 'deep').mkdir()
+    for name in ('b.mp4', 'a.AVI', 'notes.txt', 'deep/c.webm'):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def found(folder, name):
+    prefix = len(str(folder)) + 1
+    return [video[prefix:] for video in find_videos(f'{folder}/{name}')]
+
+
+def test_folder_stands_for_its_videos(folder):
+    assert found(folder, '') == ['a.AVI', 'b.mp4', 'deep/c.webm']
+
+
+@pytest.mark.parametrize('pattern, files', [
+    ('*.mp4', ['b.mp4']),
+    ('**/*.webm', ['deep/c.webm']),
+    ('*e*', ['notes.txt']),
+])
+def test_pattern_stands_for_files(folder, pattern, files):
+    assert found(folder, pattern) == files
+
+
+@pytest.mark.parametrize('name', ['b.mp4', 'not there.mp4'])
+def test_file_stands_for_itself(folder, name):
+    assert found(folder, name) == [name]
+
+
+def test_file_may_be_named_like_a_pattern(folder):
+    (folder / 'clip[1].mp4').touch()
+    assert found(folder, 'clip[1].mp4') == ['clip[1].mp4']
+
+
+def test_folder_without_videos(tmp_path):
+    with pytest.raises(ValueError, match=f'folder {tmp_path} has no video'):
+        find_videos(str(tmp_path))
+
+
+def test_pattern_without_matches(tmp_path):
+    (tmp_path / 'folder.mp4').mkdir()
+    with pytest.raises(FileNotFoundError, match=r'no file matches .*\*.mp4'):
+        find_videos(f'{tmp_path}/*.mp4')
+
+
+@pytest.mark.parametrize('name, size', [('cut.avi', 60), ('cut.AVI', 99)])
+def test_avi_that_was_cut_off(tmp_path, name, size):
+    header = b'RIFF' + (100 - 8).to_bytes(4, 'little') + b'AVI '
+    (tmp_path / name).write_bytes(header.ljust(size, b'.'))
+    with pytest.raises(ValueError, match=f'it has {size} of the 100 bytes'):
+        check_video_file(str(tmp_path / name))
+
+
+@pytest.mark.parametrize('length', [100 - 8, 2**32 - 1])
+def test_avi_that_is_whole_or_was_streamed(tmp_path, length):
+    header = b'RIFF' + length.to_bytes(4, 'little') + b'AVI '
+    (tmp_path / 'a.avi').write_bytes(header.ljust(100, b'.'))
+    check_video_file(str(tmp_path / 'a.avi'))
+
+
+def test_rate_that_mp4_cannot_have(tmp_path):
+    with pytest.raises(ValueError, match='at 90000 frames a second'):
+        open_mp4(str(tmp_path / 'a.mp4'), 90000., 64, 48)

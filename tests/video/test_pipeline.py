@@ -1,0 +1,52 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import pytest
+
+from ata_mm.apis import load_config
+from ata_mm.video.pipeline import parse_views, set_views
+
+
+@pytest.fixture
+def cfg(tiny_config):
+    return load_config(tiny_config)
+
+
+@pytest.mark.parametrize('text', ['3x4', '3×4'])
+def test_crops_come_before_clips(text):
+    assert parse_views(text) == (3, 4)
+
+
+@pytest.mark.parametrize('text', ['3', '3x', 'x', '3x1x1', '-3x1'])
+def test_refuses_what_is_no_number_of_views(text):
+    with pytest.raises(ValueError, match='CROPSxCLIPS, such as 3x1'):
+        parse_views(text)
+
+
+def test_pipeline_takes_the_views(cfg):
+    set_views(cfg, crops=1, clips=4)
+    _, sample, _, _, crop, _, _ = cfg.test_dataloader.dataset.pipeline
+    assert sample.num_clips == 4
+    assert crop == dict(type='CenterCrop', crop_size=32)
+
+
+@pytest.mark.parametrize('crops, clips', [(2, 1), (3, 0)])
+def test_refuses_other_numbers(cfg, crops, clips):
+    with pytest.raises(ValueError, match='expected 1, 3 or 10 crops of 1'):
+        set_views(cfg, crops, clips)
+
+
+def test_refuses_a_pipeline_without_a_crop(cfg):
+    del cfg.test_dataloader.dataset.pipeline[4]
+    with pytest.raises(ValueError, match='expected one of CenterCrop'):
+        set_views(cfg, 1, 1)
+
+
+def test_refuses_three_crops_of_a_longer_short_side(cfg):
+    cfg.test_dataloader.dataset.pipeline[3].scale = (-1, 40)
+    with pytest.raises(ValueError, match='a short side of as many'):
+        set_views(cfg, 3, 1)
+
+
+def test_refuses_to_change_the_frames_of_a_2d_recognizer(cfg):
+    cfg.test_dataloader.dataset.pipeline[1].update(clip_len=1, num_clips=8)
+    with pytest.raises(ValueError, match='frames of this 2D recognizer'):
+        set_views(cfg, 1, 1)
