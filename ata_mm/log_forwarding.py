@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Forward the log messages of ``ata_mm.ops`` to MMEngine's logger."""
+
 import logging
 
 from mmengine.logging import print_log
@@ -13,12 +14,13 @@ class _ForwardHandler(logging.Handler):
 
 
 def forward_logs() -> None:
-    """Add a handler for the loggers under 'ata_mm'.
+    """Add a forwarding handler to the logger 'ata_mm', once.
 
-    MMEngine's loggers are not part of Python's logger hierarchy, and
+    MMEngine's loggers are outside Python's logger hierarchy, and
     ``ata_mm.ops`` does not import MMEngine.
     """
     logger = logging.getLogger('ata_mm')
-    if not any(isinstance(handler, _ForwardHandler) for handler in logger.handlers):
+    present = (isinstance(h, _ForwardHandler) for h in logger.handlers)
+    if not any(present):
         logger.addHandler(_ForwardHandler())
         logger.setLevel(logging.INFO)

@@ -4,6 +4,7 @@
 Everything else is registered in ``mmaction.registry``, so that a config finds
 it without a scope.
 """
+
 from mmengine.registry import Registry
 
 from ata_mm.ops import (
@@ -20,8 +21,14 @@ MATCHERS = Registry(
     'matcher',
     build_func=build_matcher,
     scope='ata_mm',
-    locations=['ata_mm.registry'])
+    locations=['ata_mm.registry'],
+)
 MATCHERS.register_module(['AutoMatcher', 'auto'], module=AutoMatcher)
-for _matcher in (CoarseToFineMatcher, DisplacementMatcher, ExactMatcher,
-                 LocalMatcher, SinkhornMatcher):
+for _matcher in (
+    CoarseToFineMatcher,
+    DisplacementMatcher,
+    ExactMatcher,
+    LocalMatcher,
+    SinkhornMatcher,
+):
     MATCHERS.register_module(module=_matcher)

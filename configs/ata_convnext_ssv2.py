@@ -3,7 +3,8 @@
 _base_ = [
     '_base_/models/ata_convnext_base.py',
     '_base_/datasets/something_something_v2_32f.py',
-    '_base_/schedules/sgd_30e.py', '_base_/default_runtime.py'
+    '_base_/schedules/sgd_30e.py',
+    '_base_/default_runtime.py',
 ]
 
 model = dict(backbone=dict(num_frames=32), cls_head=dict(num_classes=174))

@@ -1,4 +1,4 @@
-# The same with plain temporal attention: each patch looks at its own place.
+# The same with temporal attention: each patch attends over its own position.
 _base_ = 'ata_vit_camera_motion.py'
 
 model = dict(
@@ -7,4 +7,7 @@ model = dict(
             _delete_=True,
             type='TemporalAttention',
             zero_init=False,
-            time_bias_std=3.)))
+            time_bias_std=3.0,
+        )
+    )
+)

@@ -1,5 +1,6 @@
-# The same without temporal modelling: frames meet at the end.
+# The same without temporal modelling: frame features are averaged.
 _base_ = 'ata_vit_camera_motion.py'
 
 model = dict(
-    backbone=dict(temporal=dict(_delete_=True, type='TemporalAveraging')))
+    backbone=dict(temporal=dict(_delete_=True, type='TemporalAveraging'))
+)

@@ -1,12 +1,13 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """A handful of real video files, a tiny recipe on them, and its training."""
+
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 from typing import Callable
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,14 +15,16 @@ import torch
 if not torch.cuda.is_available():  # before anything imports triton
     os.environ['TRITON_INTERPRET'] = '1'
 
-import ata_mm  # noqa: E402,F401  before any mmaction.models, as users do
+import ata_mm  # noqa: F401  before any mmaction.models, as users do
 
-from mmengine.registry import DefaultScope, init_default_scope  # noqa: E402
+from mmengine.registry import DefaultScope, init_default_scope
+
+from ata_mm.video import VideoWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ('pan left', 'pan right')
 
-CONFIG = '''
+CONFIG = """
 custom_imports = dict(imports='ata_mm')
 default_scope = 'mmaction'
 root = {root!r}
@@ -63,19 +66,24 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01))
-'''
+"""
 
 
-def _write_video(path: Path,
-                 num_frames: int = 20,
-                 step: int = 3,
-                 seed: int = 0) -> None:
+def _write_video(
+    path: Path, num_frames: int = 20, step: int = 3, seed: int = 0
+) -> None:
     scene = np.random.RandomState(seed).randint(0, 255, (48, 64, 3), np.uint8)
-    codec = cv2.VideoWriter_fourcc(*'mp4v')
-    writer = cv2.VideoWriter(str(path), codec, 10, (64, 48))
-    for frame in range(num_frames):
-        writer.write(np.roll(scene, frame * step, axis=1))
-    writer.release()
+    with VideoWriter(path, fps=10, size=(64, 48)) as out:
+        for frame in range(num_frames):
+            out.write(np.roll(scene, frame * step, axis=1))
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Seed every random number generator before each test."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +108,7 @@ def video_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of 0.mp4 … 3.mp4, their list.txt and classes.txt."""
     root = tmp_path_factory.mktemp('videos')
     for i in range(4):
-        _write_video(root / f'{i}.mp4', step=3 * (-1)**i, seed=i)
+        _write_video(root / f'{i}.mp4', step=3 * (-1) ** i, seed=i)
     lines = [f'{i}.mp4 {i % 2}\n' for i in range(4)]
     (root / 'list.txt').write_text(''.join(lines))
     (root / 'classes.txt').write_text('\n'.join(CLASSES) + '\n')
@@ -118,12 +126,13 @@ def tiny_config(video_root: Path) -> Path:
 
 @pytest.fixture(scope='session')
 def run() -> Callable[..., subprocess.CompletedProcess]:
-    """Run a script of tools/ in a process of its own, with one thread."""
+    """Run a script of tools/ in a subprocess with one thread."""
     env = dict(
         os.environ,
         PYTHONPATH=str(ROOT),
         PYTHON=sys.executable,
-        OMP_NUM_THREADS='1')
+        OMP_NUM_THREADS='1',
+    )
 
     def _run(script: str, *args, **more) -> subprocess.CompletedProcess:
         start = ['bash'] if script.endswith('.sh') else [sys.executable]
@@ -132,14 +141,15 @@ def run() -> Callable[..., subprocess.CompletedProcess]:
             env=dict(env, **more),
             capture_output=True,
             text=True,
-            timeout=300)
+            timeout=300,
+        )
 
     return _run
 
 
 @pytest.fixture(scope='session')
 def work_dir(run: Callable, tiny_config: Path) -> Path:
-    """Where tools/train.py has trained tiny_config for one epoch."""
+    """The work directory of tools/train.py after one epoch of tiny_config."""
     path = tiny_config.parent / 'work'
     done = run('train.py', tiny_config, '--work-dir', path, '--seed', 0)
     assert done.returncode == 0, done.stderr
@@ -156,7 +166,14 @@ def checkpoint(work_dir: Path) -> Path:
 def dump(run: Callable, tiny_config: Path, checkpoint: Path) -> Path:
     """The predictions that tools/test.py dumps for video_root."""
     path = tiny_config.parent / 'dump.pkl'
-    done = run('test.py', tiny_config, checkpoint, '--dump', path,
-               '--work-dir', path.parent / 'tested')
+    done = run(
+        'test.py',
+        tiny_config,
+        checkpoint,
+        '--dump',
+        path,
+        '--work-dir',
+        path.parent / 'tested',
+    )
     assert done.returncode == 0, done.stderr
     return path

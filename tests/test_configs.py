@@ -10,17 +10,21 @@ from mmengine.fileio import load
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
+from ata_mm.models import ATATimeSformer, JointAttention
+
 ROOT = Path(__file__).resolve().parents[1]
 ABLATIONS = sorted((ROOT / 'configs' / 'ablations').glob('*.py'))
 RECIPES = sorted((ROOT / 'configs').glob('*.py')) + ABLATIONS
-# ATANeck has tests of its own: its backbone and data are MMAction2's.
+# The recipe of ATANeck, with backbone and data of MMAction2, is tested
+# with the neck.
 RECIPES = {path.stem: path for path in RECIPES if 'neck' not in path.stem}
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 TEMPORAL = dict(
     ata='ATA',
     attention='TemporalAttention',
     averaging='TemporalAveraging',
-    joint='JointAttention')
+    joint='JointAttention',
+)
 
 PAPER = {
     model['Name']: model['Metadata']
@@ -50,11 +54,15 @@ def name_of(cfg):
 
 
 def temporal_modules(backbone):
-    blocks = getattr(backbone, 'blocks', None)  # of a ViT
-    return [b.temporal for b in blocks] if blocks else list(backbone.temporal)
+    if not isinstance(backbone, ATATimeSformer):
+        return list(backbone.temporal)
+    return [
+        block if isinstance(block, JointAttention) else block.temporal
+        for block in backbone.blocks
+    ]
 
 
-def test_name_tells_the_temporal_module_of_every_block(cfg, model):
+def test_name_states_the_temporal_module_of_every_block(cfg, model):
     name = name_of(cfg)
     kinds = [
         type(module).__name__ for module in temporal_modules(model.backbone)
@@ -64,25 +72,25 @@ def test_name_tells_the_temporal_module_of_every_block(cfg, model):
     if chosen:
         first, last = map(int, chosen.groups())
         expected = ['TemporalAttention'] * len(kinds)
-        expected[first:last + 1] = ['ATA'] * (last + 1 - first)
+        expected[first : last + 1] = ['ATA'] * (last + 1 - first)
     assert kinds == expected
 
 
-def test_parameters_are_as_many_as_the_paper_says(cfg, model):
+def test_number_of_parameters_is_that_of_the_paper(cfg, model):
     paper = PAPER.get(name_of(cfg), {})
-    # Its count for 174 classes is that for 400.
+    # Its count for 174 classes repeats that for 400.
     if 'Parameters' not in paper or paper['Training Data'] != 'Kinetics-400':
         pytest.skip('not in the paper')
     count = sum(parameter.numel() for parameter in model.parameters())
     assert abs(count / 1e6 - float(paper['Parameters'][:-1])) < 0.3
 
 
-def test_head_takes_what_the_backbone_gives(cfg, model):
+def test_head_takes_the_channels_of_the_backbone(cfg, model):
     backbone = model.backbone
-    if hasattr(backbone, 'output_layout'):
-        assert backbone.output_layout.channels == model.cls_head.in_channels
-    else:
+    if isinstance(backbone, ATATimeSformer):
         assert len(backbone.norm.weight) == model.cls_head.in_channels
+    else:
+        assert backbone.output_layout.channels == model.cls_head.in_channels
 
 
 @pytest.mark.parametrize('loader', LOADERS)
@@ -102,8 +110,10 @@ def test_class_token_and_embeddings_do_not_decay(cfg, model):
         for parameter in group['params']
     }
     names = ('cls_token', 'pos_embed', 'time_embed')
-    free = [getattr(model.backbone, name, None) for name in names]
-    assert not any(decay[id(p)] for p in free if p is not None)
+    parameters = model.backbone.named_parameters()
+    free = [parameter for name, parameter in parameters if name in names]
+    assert bool(free) == isinstance(model.backbone, ATATimeSformer)
+    assert not any(decay[id(parameter)] for parameter in free)
     assert decay[id(model.cls_head.fc_cls.weight)] > 0
 
 
@@ -154,7 +164,8 @@ def test_recipes_of_the_paper_have_no_addition_of_ours(name):
 def test_twins_differ_in_the_temporal_module_alone(twin):
     ours, other = (
         Config.fromfile(RECIPES[f'{name}_vit_camera_motion']).to_dict()
-        for name in ('ata', twin))
+        for name in ('ata', twin)
+    )
     kind = [
         c['model']['backbone'].pop('temporal')['type'] for c in (ours, other)
     ]
@@ -162,11 +173,11 @@ def test_twins_differ_in_the_temporal_module_alone(twin):
     assert kind[0] == 'ATA' != kind[1]
 
 
-MMACTION = '''
+MMACTION = """
 _base_ = 'mmaction::recognition/timesformer/timesformer_divST_8xb8-8x32x1-15e_kinetics400-rgb.py'
 custom_imports = dict(imports='ata_mm')
 model = dict(backbone=dict(_delete_=True, type='ATATimeSformer', num_frames=8))
-'''  # noqa: E501
+"""  # noqa: E501
 
 
 @pytest.mark.filterwarnings('ignore:pkg_resources')

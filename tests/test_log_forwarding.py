@@ -4,9 +4,11 @@ import logging
 from ata_mm import log_forwarding
 
 
-def test_what_ops_says_reaches_the_log_of_the_run(monkeypatch):
-    said = []
-    monkeypatch.setattr(log_forwarding, 'print_log', lambda *args: said.append(args))
-    log_forwarding.forward_logs()  # again, as with a second import
+def test_messages_of_ops_are_logged_once_by_mmengine(monkeypatch):
+    logged = []
+    monkeypatch.setattr(
+        log_forwarding, 'print_log', lambda *args: logged.append(args)
+    )
+    log_forwarding.forward_logs()  # a second handler would log it twice
     logging.getLogger('ata_mm.ops.somewhere').info('%d patches', 9)
-    assert said == [('9 patches', 'current', logging.INFO)]
+    assert logged == [('9 patches', 'current', logging.INFO)]

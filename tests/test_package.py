@@ -15,7 +15,7 @@ from importlib_metadata import packages_distributions
 ROOT = Path(__file__).resolve().parents[1]
 COMPAT = str(ROOT / 'ata_mm' / 'compat')
 MMACTION = 'import mmaction.datasets, mmaction.models, mmaction.engine'
-OURS = {'ata_mm', 'lap', 'lazy_importer'}  # lapx, and what it imports
+OURS = {'ata_mm', 'lap', 'lazy_importer'}  # lapx and its dependency
 
 
 @pytest.fixture(scope='module')
@@ -28,21 +28,23 @@ def setup_cfg():
 def python(code):
     """Run code in a fresh interpreter."""
     env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    return subprocess.run([sys.executable, '-c', code],
-                          env=env,
-                          capture_output=True,
-                          text=True,
-                          timeout=300)
+    return subprocess.run(
+        [sys.executable, '-c', code],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def names(requirements):
-    """Names of distributions, spelled as in packages_distributions."""
+    """Return distribution names, spelled as in packages_distributions."""
     found = re.findall(r'^[\w.-]+', requirements, flags=re.MULTILINE)
     return {name.lower().replace('_', '-') for name in found}
 
 
 def imported_modules():
-    """Top-level names that the package's files import."""
+    """Yield the top-level names that the package imports."""
     for path in (ROOT / 'ata_mm').rglob('*.py'):
         if '.mim' in path.parts:
             continue
@@ -60,10 +62,12 @@ def test_import_is_quiet():
 
 def test_import_loads_no_more_packages_than_mmaction():
     show = "print(' '.join({name.split('.')[0] for name in sys.modules}))"
-    # Without the shim, in a module of its own, mmaction cannot be imported.
-    mmaction = python(f'import sys; sys.path.append({COMPAT!r})\n'
-                      'import localizers_drn; localizers_drn.apply()\n'
-                      f'{MMACTION}\n{show}')
+    # mmaction cannot be imported without the shim in this module.
+    mmaction = python(
+        f'import sys; sys.path.append({COMPAT!r})\n'
+        'import localizers_drn; localizers_drn.apply()\n'
+        f'{MMACTION}\n{show}'
+    )
     ours = python(f'import sys, ata_mm\n{show}')
     assert mmaction.returncode == ours.returncode == 0
     extra = set(ours.stdout.split()) - set(mmaction.stdout.split())
@@ -72,8 +76,9 @@ def test_import_loads_no_more_packages_than_mmaction():
 
 
 @pytest.mark.skipif(
-    sys.version_info < (3, 10), reason='no sys.stdlib_module_names')
-def test_what_is_imported_is_declared(setup_cfg):
+    sys.version_info < (3, 10), reason='no sys.stdlib_module_names'
+)
+def test_imported_packages_are_declared(setup_cfg):
     declared = names(setup_cfg['options']['install_requires'])
     for extra in setup_cfg['options.extras_require'].values():
         declared |= names(extra)
@@ -89,12 +94,25 @@ def test_mmcv_is_left_to_the_user(setup_cfg):
     assert not required & {'mmcv', 'mmcv-lite', 'mmcv-full'}
 
 
-@pytest.mark.parametrize('file, extras', [
-    ('constraints.txt', ('lite', 'tests', 'browser')),
-    ('constraints-integrations.txt',
-     ('lite', 'tests', 'browser', 'timm', 'torchvision', 'mmpretrain')),
-])
-def test_constraints_cover_what_is_required(setup_cfg, file, extras):
+@pytest.mark.parametrize(
+    'file, extras',
+    [
+        ('constraints.txt', ('lite', 'tests', 'browser', 'dev')),
+        (
+            'constraints-integrations.txt',
+            (
+                'lite',
+                'tests',
+                'browser',
+                'dev',
+                'timm',
+                'torchvision',
+                'mmpretrain',
+            ),
+        ),
+    ],
+)
+def test_constraints_cover_the_requirements(setup_cfg, file, extras):
     required = names(setup_cfg['options']['install_requires'])
     for extra in extras:
         required |= names(setup_cfg['options.extras_require'][extra])
@@ -106,7 +124,8 @@ def test_constraints_cover_what_is_required(setup_cfg, file, extras):
 def test_environments_differ_in_torch_and_its_triton_alone():
     main, other = (
         set(re.findall(r'^[\w.-]+==.+', (ROOT / file).read_text(), re.M))
-        for file in ('constraints.txt', 'constraints-integrations.txt'))
+        for file in ('constraints.txt', 'constraints-integrations.txt')
+    )
     assert names('\n'.join(main - other)) == {'torch', 'triton'}
 
 

@@ -3,88 +3,104 @@
 
 ``python tools/benchmark_cyclefc.py`` runs the two layers of a CycleMLP block,
 along the rows and along the columns, at the sizes that the stages of
-CycleMLP-B1 have for images of 224 x 224 pixels. The official code's way, ours
-and a linear layer without any shift take turns, round after round in one
-process. For each stage it prints medians and the median of the ratios of each
-round, as a Markdown table. Needs torchvision.
+CycleMLP-B1 have for images of 224 x 224 pixels. The official implementation,
+ours and a linear layer without any shift are timed in turn, round after round
+in one process. For each stage it prints medians, and the medians of the ratios
+within each round, as a Markdown table. Requires torchvision.
 """
+
 import argparse
 from functools import partial
-from typing import Callable, Dict
+from typing import Callable, Dict, List
 
-import ata_mm  # noqa: F401  must precede what mmaction2 imports
+import ata_mm  # noqa: F401  must precede imports of mmaction
 
 import torch
 import torch.nn.functional as F
-from mmengine.utils import ProgressBar
 from torch import Tensor
 
-from ata_mm.cli.launch import user_errors
+from ata_mm.cli.arguments import add_timing_options, user_errors
+from ata_mm.cli.console import round_progress
 from ata_mm.cli.timing import paired_times, ratio_table
 from ata_mm.models.backbones.cyclemlp import CycleFC
 
-STAGES = ((56, 64), (28, 128), (14, 320), (7, 512))
+STAGES = ((56, 64), (28, 128), (14, 320), (7, 512))  # (side, channels)
+
+Layer = Callable[[CycleFC, Tensor], Tensor]
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
-        description="Time CycleFC against torchvision's deform_conv2d")
+        description="Time CycleFC against torchvision's deform_conv2d"
+    )
     parser.add_argument('--batch', type=int, default=8, help='images (8)')
-    parser.add_argument('--rounds', type=int, default=15, help='rounds (15)')
     parser.add_argument(
         '--train',
         action='store_true',
-        help='time forward and backward, not the forward pass alone')
-    parser.add_argument(
-        '--threads', type=int, help="threads (default: torch's choice)")
+        help='time forward and backward instead of the forward pass alone',
+    )
+    add_timing_options(parser, rounds=15)
     return parser.parse_args()
 
 
 def deformable(layer: CycleFC, x: Tensor) -> Tensor:
-    """CycleFC as in the official code."""
+    """Compute CycleFC as in the official code.
+
+    Args:
+        layer (CycleFC): The layer.
+        x (Tensor): (B, H, W, C).
+
+    Returns:
+        Tensor: (B, H, W, C).
+    """
     from torchvision.ops import deform_conv2d
-    offset = layer.offset.expand(len(x), -1, *x.shape[1:3])
+
+    offset = layer.get_buffer('offset').expand(len(x), -1, *x.shape[1:3])
     y = deform_conv2d(x.permute(0, 3, 1, 2), offset, layer.weight, layer.bias)
     return y.permute(0, 2, 3, 1)
 
 
 def without_shift(layer: CycleFC, x: Tensor) -> Tensor:
-    """The matrix product alone."""
+    """Compute the matrix product of CycleFC alone."""
     return F.linear(x, layer.weight.flatten(1), layer.bias)
 
 
-def step(way: Callable[[CycleFC, Tensor], Tensor], layers: torch.nn.Module,
-         x: Tensor, train: bool) -> None:
-    """One pass forward, and backward in training."""
+def step(
+    function: Layer, layers: List[CycleFC], x: Tensor, train: bool
+) -> None:
+    """Run one forward pass, and the backward pass in training."""
     with torch.set_grad_enabled(train):
-        out = sum(way(layer, x) for layer in layers)
+        along_rows, along_columns = (function(layer, x) for layer in layers)
+        out = along_rows + along_columns
     if train:
-        layers.zero_grad()
+        for layer in layers:
+            layer.zero_grad()
         x.grad = None
         out.backward(torch.ones_like(out))
 
 
-def ways(size: int, channels: int, batch: int,
-         train: bool) -> Dict[str, Callable[[], None]]:
-    """What is timed, by name; the first is the unit of the ratios."""
+def timed_functions(
+    side: int, channels: int, batch: int, train: bool
+) -> Dict[str, Callable[[], object]]:
+    """Return the functions to time by name, the unit of the ratios first."""
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    shape = (batch, size, size, channels)
+    shape = (batch, side, side, channels)
     x = torch.randn(shape, device=device, requires_grad=train)
-    layers = torch.nn.ModuleList(CycleFC(channels, dim) for dim in (1, 2))
-    named = {
+    layers = [CycleFC(channels, dim).to(device) for dim in (1, 2)]
+    functions: Dict[str, Layer] = {
         'deform_conv2d': deformable,
         'CycleFC': CycleFC.forward,
-        'linear layer, no shift': without_shift
+        'linear layer, no shift': without_shift,
     }
     return {
-        name: partial(step, way, layers.to(device), x, train)
-        for name, way in named.items()
+        name: partial(step, function, layers, x, train)
+        for name, function in functions.items()
     }
 
 
 def main() -> None:
-    """Time and print."""
+    """Print a table for each stage."""
     args = parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -92,19 +108,27 @@ def main() -> None:
         try:
             import torchvision  # noqa: F401
         except ImportError as error:
-            raise ValueError('expected torchvision to compare with: pip '
-                             'install torchvision') from error
-    what = 'forward and backward' if args.train else 'forward'
-    bar = ProgressBar(len(STAGES) * args.rounds)
+            raise ValueError(
+                'Expected torchvision to compare with. Run pip '
+                'install torchvision.'
+            ) from error
+    passes = 'forward and backward' if args.train else 'forward'
     tables = []
-    for size, channels in STAGES:
-        times = paired_times(
-            ways(size, channels, args.batch, args.train), args.rounds,
-            bar.update)
-        tables.append(f'{args.batch} x {size} x {size} x {channels}\n\n'
-                      f'{ratio_table(times)}\n')
-    print(f'\n\nTwo layers, {what}, fp32, {torch.get_num_threads()} threads, '
-          f'{args.rounds} rounds\n')
+    with round_progress(len(STAGES) * args.rounds) as advance:
+        for side, channels in STAGES:
+            times = paired_times(
+                timed_functions(side, channels, args.batch, args.train),
+                args.rounds,
+                advance,
+            )
+            tables.append(
+                f'{args.batch} x {side} x {side} x {channels}\n\n'
+                f'{ratio_table(times)}\n'
+            )
+    print(
+        f'Two layers, {passes}, fp32, {torch.get_num_threads()} threads, '
+        f'{args.rounds} rounds\n'
+    )
     print('\n'.join(tables))
 
 

@@ -1,80 +1,101 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Mutual information of neighbouring frames in a model (Sec. 3.2, Table 4).
+"""Measure the mutual information of neighbouring frames in a model.
 
-``python tools/measure_mutual_information.py CONFIG CHECKPOINT`` sends test
-videos of the config through the model, and prints a Markdown table: a row for
-the features before and one for those after each temporal module, in nats,
-averaged over all pairs of neighbouring frames. 'all pairs' does not depend on
-the order of the patches; 'in place' compares a patch with that at its own
-place in the next frame, 'aligned' with the one that it is matched to; none is
-above log N. The estimator is ours, see ``ata_mm/ops/mutual_information.py``:
-compare values at the same temperature with each other, not with the paper's.
+Sec. 3.2 and Table 4 of the paper. ``python
+tools/measure_mutual_information.py CONFIG CHECKPOINT`` runs the model on the
+test videos of the config, and prints a Markdown table with two rows for each
+temporal module, the features before and after it, in nats, averaged over all
+neighbouring frame pairs. 'all pairs' does not depend on the order of the
+patches; 'in place' compares a patch with the patch at the same position in the
+next frame, 'aligned' with its match. The upper bound of all is log N. The
+estimator is not the paper's, see ``ata_mm/ops/mutual_information.py``: compare
+only values of the same temperature with each other.
 """
+
 import argparse
 import json
 import math
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional
 
-import ata_mm  # noqa: F401  must precede what mmaction2 imports
+import ata_mm  # noqa: F401  must precede imports of mmaction
 
 import numpy as np
 import torch
 from mmaction.registry import DATASETS
 from mmengine.config import Config
-from mmengine.logging import MMLogger
+from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Subset
 
 from ata_mm.apis import VideoRecognizer, load_config
 from ata_mm.apis.config import fit_workers
-from ata_mm.cli.launch import add_cfg_options, user_errors
-from ata_mm.cli.progress import stderr_progress
-from ata_mm.datasets.annotations import check_config
-from ata_mm.evaluation import InformationProbe, MutualInformation
+from ata_mm.cli.arguments import add_cfg_options, user_errors
+from ata_mm.cli.console import hide_log, stderr_progress
+from ata_mm.cli.tables import markdown_table
+from ata_mm.datasets.checks import check_config
+from ata_mm.evaluation import MutualInformation
+from ata_mm.introspection import InformationProbe
 
 QUANTITIES = ('all_pairs', 'in_place', 'aligned')
+HEADER = ('', 'patches', 'log N', 'all pairs', 'in place', 'aligned')
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
-        description='Mutual information of neighbouring frames in a model')
-    parser.add_argument('config', help='the config file')
-    parser.add_argument('checkpoint', help='the trained weights')
+        description='Measure the mutual information of neighbouring frames'
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint of the trained model')
     parser.add_argument(
         '--blocks',
         type=int,
         nargs='+',
         metavar='INDEX',
-        help='temporal modules to look at, from 0 (default: all)')
+        help='indices of temporal modules, from 0 (default: all)',
+    )
     parser.add_argument(
         '--temperature',
         type=float,
         default=0.1,
-        help='of the softmax over similarities (default: 0.1)')
+        help='temperature of the softmax over similarities (default: 0.1)',
+    )
     parser.add_argument(
         '--max-videos',
         type=int,
         metavar='N',
-        help='take N videos, spread evenly over the test set (default: all)')
+        help='measure N videos, spread evenly over the test set (default: '
+        'all)',
+    )
     parser.add_argument(
-        '--out', metavar='FILE.json', help='write the values there too')
+        '--out', metavar='FILE.json', help='write the values to this file'
+    )
     parser.add_argument(
-        '--device', help='cpu, cuda, cuda:1, … (default: the GPU if any)')
+        '--device', help='cpu, cuda, cuda:1, … (default: the GPU if any)'
+    )
     add_cfg_options(parser)
     args = parser.parse_args()
     if args.max_videos is not None and args.max_videos < 1:
-        parser.error(f'--max-videos expects 1 or more, got {args.max_videos}')
+        parser.error(
+            f'Expected --max-videos of 1 or more, got {args.max_videos}.'
+        )
     if args.temperature <= 0:
-        parser.error('--temperature expects a number above 0, got '
-                     f'{args.temperature}')
+        parser.error(
+            f'Expected --temperature above 0, got {args.temperature}.'
+        )
     return args
 
 
 def test_loader(cfg: Config, max_videos: Optional[int]) -> DataLoader:
-    """The data loader of the test set, or of videos spread evenly over it."""
+    """Build the data loader of the test set.
+
+    Args:
+        cfg (Config): A config of MMAction2.
+        max_videos (int | None): Number of videos, spread evenly over the test
+            set; None for all.
+    """
     loader = cfg.test_dataloader.copy()
     dataset = DATASETS.build(loader.dataset)
     if max_videos is not None and max_videos < len(dataset):
@@ -84,45 +105,64 @@ def test_loader(cfg: Config, max_videos: Optional[int]) -> DataLoader:
     return Runner.build_dataloader(loader)
 
 
-def measure(recognizer: VideoRecognizer, probe: InformationProbe,
-            loader: Iterable[dict]) -> List[Dict[str, float]]:
-    """The values of each video of a data loader."""
-    videos = []
+def measure(
+    model: BaseModel, probe: InformationProbe, loader: Iterable[dict]
+) -> List[Dict[str, float]]:
+    """Measure the videos of a data loader.
+
+    Args:
+        model (BaseModel): The recognizer.
+        probe (InformationProbe): A probe for this model.
+        loader (Iterable[dict]): Batches of the test set.
+
+    Returns:
+        list[dict[str, float]]: The values of each video, by name.
+    """
+    videos: List[Dict[str, float]] = []
     with probe, torch.no_grad(), stderr_progress() as progress:
         for batch in progress.track(loader, description='Batches'):
-            samples = recognizer.model.test_step(batch)
+            samples = model.test_step(batch)
             videos += probe.take(len(samples))
     return videos
 
 
 def table(means: Dict[str, float], num_patches: Dict[str, int]) -> str:
-    """The means in Markdown."""
-    rows = [
-        '| | patches | log N | all pairs | in place | aligned |',
-        '|---' * 6 + '|'
-    ]
+    """Format the means over all videos as a Markdown table.
+
+    Args:
+        means (dict[str, float]): By names such as 'block0/before/aligned'.
+        num_patches (dict[str, int]): Patches a frame, N, by names such as
+            'block0/before'.
+    """
+    rows = []
     for name, number in num_patches.items():
         values = [math.log(number)]
         values += [means[f'{name}/{quantity}'] for quantity in QUANTITIES]
-        cells = ' | '.join(f'{value:.3f}' for value in values)
-        rows.append(f'| {name.replace("/", ", ")} | {number} | {cells} |')
-    return '\n'.join(rows)
+        rows.append(
+            [
+                name.replace('/', ', '),
+                number,
+                *(f'{value:.3f}' for value in values),
+            ]
+        )
+    return markdown_table(HEADER, rows)
 
 
 def main() -> None:
-    """Measure as the command line says."""
+    """Measure the test set and print the table."""
     args = parse_args()
-    MMLogger.get_current_instance().setLevel('ERROR')
+    hide_log()
     with user_errors():
         cfg = load_config(args.config, args.cfg_options)
         init_default_scope(cfg.default_scope)
-        check_config(cfg, ('test', ))
+        check_config(cfg, ('test',))
         fit_workers(cfg)
         recognizer = VideoRecognizer(cfg, args.checkpoint, args.device)
-        probe = InformationProbe(recognizer.model, args.blocks or 'all',
-                                 args.temperature)
+        probe = InformationProbe(
+            recognizer.model, args.blocks or 'all', args.temperature
+        )
         loader = test_loader(cfg, args.max_videos)
-    videos = measure(recognizer, probe, loader)
+    videos = measure(recognizer.model, probe, loader)
     means = MutualInformation().compute_metrics(videos)
     print(f'{len(videos)} videos, temperature {args.temperature}, nats\n')
     print(table(means, probe.num_patches))
@@ -133,7 +173,8 @@ def main() -> None:
             temperature=args.temperature,
             videos=len(videos),
             num_patches=probe.num_patches,
-            means=means)
+            means=means,
+        )
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         Path(args.out).write_text(json.dumps(result, indent=2) + '\n')
 

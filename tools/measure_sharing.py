@@ -1,84 +1,114 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""How good routes still are where a block follows those of another one.
+"""Measure the similarity along routes that blocks share.
 
 ``python tools/measure_sharing.py VIDEO … --config CONFIG --checkpoint
-CHECKPOINT --cfg-options model.backbone.temporal.share_alignment=stage`` sends
-one view of each video through the model, and prints a Markdown table of mean
-cosine similarities of neighbouring frames at each ATA: of patches at the same
-place, along the routes that the block follows, and along those of its own
-input. 'kept' is the share of the gain that the followed routes have.
+CHECKPOINT --cfg-options model.backbone.temporal.share_alignment=stage`` runs
+the model on one view of each video, and prints a Markdown table of mean cosine
+similarities of neighbouring frames at each ATA: of patches at the same
+position ('in place'), along the routes that the block follows ('followed'),
+and along the routes of its own features ('own'). 'kept' is the share of the
+gain over 'in place' that the followed routes keep.
 """
-import argparse
-from typing import List
 
-import ata_mm  # noqa: F401  must precede what mmaction2 imports
+import argparse
+from typing import Sequence
+
+import ata_mm  # noqa: F401  must precede imports of mmaction
 
 import torch
 import torch.nn.functional as F
-from mmengine.logging import MMLogger
 
 from ata_mm.apis import VideoRecognizer, load_config
-from ata_mm.cli.launch import add_cfg_options, user_errors
-from ata_mm.cli.progress import stderr_progress
+from ata_mm.cli.arguments import add_cfg_options, user_errors
+from ata_mm.cli.console import hide_log, stderr_progress
+from ata_mm.cli.tables import markdown_table
+from ata_mm.introspection import observe
 from ata_mm.models import ATA
-from ata_mm.ops import align_frames
-from ata_mm.video.clips import read_view
-from ata_mm.video.files import find_videos
-from ata_mm.visualization import observe
+from ata_mm.video import find_videos, read_view
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
-        description='Similarity along shared routes')
+        description='Measure the similarity along shared routes'
+    )
     parser.add_argument(
-        'videos', nargs='+', metavar='VIDEO', help='files, folders, patterns')
-    parser.add_argument('--config', required=True, help='the config file')
+        'videos',
+        nargs='+',
+        metavar='VIDEO',
+        help='video files, folders or patterns',
+    )
+    parser.add_argument('--config', required=True, help='config file')
     parser.add_argument(
-        '--checkpoint', required=True, help='the trained weights')
-    parser.add_argument('--device', help='default: the GPU if any')
+        '--checkpoint', required=True, help='checkpoint of the trained model'
+    )
+    parser.add_argument(
+        '--device', help='cpu, cuda, cuda:1, … (default: the GPU if any)'
+    )
     add_cfg_options(parser)
     return parser.parse_args()
 
 
 def measure(recognizer: VideoRecognizer, video: str) -> torch.Tensor:
-    """Similarities of each ATA: (blocks, 3), in place, followed and own."""
+    """Measure the similarities of one video.
+
+    Args:
+        recognizer (VideoRecognizer): A model with ATA.
+        video (str): The video file.
+
+    Returns:
+        Tensor: In place, followed and own similarity of each ATA, (blocks, 3).
+    """
     inputs = read_view(video, recognizer.cfg).inputs
-    blocks = observe(recognizer.model, inputs).blocks
-    modules = [m for m in recognizer.model.modules() if isinstance(m, ATA)]
+    modules = dict(recognizer.model.named_modules())
     values = []
-    for module, block in zip(modules, (b for b in blocks if b.alignment)):
-        x = block.features
-        own = align_frames(x, module.matcher, block.grid)
+    for block in observe(recognizer.model, inputs).blocks:
+        module, x = modules[block.name], block.features
+        if not isinstance(module, ATA) or x is None:
+            continue
+        own = module.matcher.align(x, block.grid)
         in_place = F.cosine_similarity(x[:, :-1], x[:, 1:], dim=-1)
-        values.append([
-            one.mean().item()
-            for one in (in_place, block.similarity(), own.similarity(x))
-        ])
+        values.append(
+            [
+                similarity.mean().item()
+                for similarity in (
+                    in_place,
+                    block.similarity(),
+                    own.similarity(x),
+                )
+            ]
+        )
     return torch.tensor(values)
 
 
-def table(means: List[List[float]]) -> str:
-    """The means in Markdown."""
-    rows = ['| ATA | in place | followed | own | kept |', '|---' * 5 + '|']
-    for i, (in_place, followed, own) in enumerate(means):
+def table(means: Sequence[Sequence[float]]) -> str:
+    """Format the means over all videos as a Markdown table.
+
+    Args:
+        means (Sequence[Sequence[float]]): In place, followed and own
+            similarity of each ATA.
+    """
+    rows = []
+    for index, (in_place, followed, own) in enumerate(means):
         gain = own - in_place
         kept = f'{(followed - in_place) / gain:.3f}' if gain else '–'
-        cells = ' | '.join(f'{n:.3f}' for n in (in_place, followed, own))
-        rows.append(f'| {i} | {cells} | {kept} |')
-    return '\n'.join(rows)
+        values = (f'{value:.3f}' for value in (in_place, followed, own))
+        rows.append([index, *values, kept])
+    return markdown_table(['ATA', 'in place', 'followed', 'own', 'kept'], rows)
 
 
 def main() -> None:
-    """Measure as the command line says."""
+    """Measure all videos and print the table."""
     args = parse_args()
-    MMLogger.get_current_instance().setLevel('ERROR')
+    hide_log()
     with user_errors():
         cfg = load_config(args.config, args.cfg_options)
         recognizer = VideoRecognizer(cfg, args.checkpoint, args.device)
         if not any(isinstance(m, ATA) for m in recognizer.model.modules()):
-            raise ValueError(f'{args.config} has no ATA; expected a config '
-                             "with temporal=dict(type='ATA')")
+            raise ValueError(
+                "Expected a config with temporal=dict(type='ATA'), got "
+                f'{args.config}, which has no ATA.'
+            )
         videos = [v for word in args.videos for v in find_videos(word)]
         with stderr_progress() as progress:
             values = [

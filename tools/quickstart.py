@@ -1,9 +1,11 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Train, test, predict and look on camera motion; ``quickstart.sh`` runs it.
+"""Train, test, predict and visualize on camera motion.
 
-Every step is a call of a tool that a user would call, and is shown. What is
-finished is not done again: a run ends with ``result.json`` in its folder.
+``quickstart.sh`` runs it. Each step calls a tool as a user would, and prints
+the command. A finished run has ``result.json`` in its folder and is not
+repeated.
 """
+
 import argparse
 import json
 import os
@@ -15,7 +17,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Dict, List, NamedTuple
 
-import ata_mm  # noqa: F401  must precede what mmaction2 imports
+import ata_mm  # noqa: F401  must precede imports of mmaction
 
 from mmaction.registry import DATASETS
 from mmengine.registry import init_default_scope
@@ -28,7 +30,7 @@ MODELS = {
     'temporal attention': 'configs/attention_vit_camera_motion.py',
     'ATA': 'configs/ata_vit_camera_motion.py',
 }
-# Enough to see every step work, not to learn.
+# Sufficient to run every step, too little to learn.
 FAST = {
     'train_dataloader.dataset.num_videos': 64,
     'val_dataloader.dataset.num_videos': 32,
@@ -42,7 +44,15 @@ FAST = {
 
 
 class Run(NamedTuple):
-    """One model trained with one seed."""
+    """Training and test of one model with one seed.
+
+    Args:
+        model (str): Key of ``MODELS``.
+        seed (int): The random seed.
+        folder (Path): Folder of logs and checkpoints.
+        options (dict[str, object]): Settings by config key.
+    """
+
     model: str
     seed: int
     folder: Path
@@ -50,27 +60,35 @@ class Run(NamedTuple):
 
     @property
     def name(self) -> str:
+        """Title in messages and the table."""
         return f'{self.model}, seed {self.seed}'
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
-        prog='quickstart.sh', description='The main job on camera motion')
+        prog='quickstart.sh',
+        description='Train, test, predict and visualize on camera motion',
+    )
     parser.add_argument(
-        '--seeds', type=int, nargs='+', default=[0], help='default: 0')
+        '--seeds', type=int, nargs='+', default=[0], help='default: 0'
+    )
     parser.add_argument(
-        '--fast', action='store_true', help='every step, too short to learn')
+        '--fast',
+        action='store_true',
+        help='run every step, too short to learn',
+    )
     parser.add_argument(
         '--jobs',
         type=int,
         default=len(os.sched_getaffinity(0)),
-        help='runs side by side (default: one a core)')
+        help='number of parallel runs (default: one per core)',
+    )
     return parser.parse_args()
 
 
 def make_data(options: Dict[str, object]) -> Path:
-    """Make the videos before the runs share them; returns their folder."""
+    """Write the videos that the runs share, and return their folder."""
     cfg = load_config(MODELS['ATA'], options)
     init_default_scope(cfg.default_scope)
     for loader in (cfg.train_dataloader, cfg.test_dataloader):
@@ -79,35 +97,45 @@ def make_data(options: Dict[str, object]) -> Path:
 
 
 def call(name: str, log: Path, *command: object) -> None:
-    """Run a tool, its output into a file, its progress onto the screen."""
+    """Run a tool and show its progress.
+
+    Args:
+        name (str): Title of the run.
+        log (Path): File of the output.
+        *command (object): Script and arguments.
+    """
     line = ' '.join(map(str, command))
     print(f'[{name}] python {line}', flush=True)
-    process = subprocess.Popen([sys.executable, *map(str, command)],
-                               stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT,
-                               text=True)
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None  # because of PIPE
     with log.open('w') as file:
         for output in process.stdout:
             file.write(output)
             if 'Epoch(' in output:
                 print(
-                    f'[{name}] {output[output.index("Epoch("):].rstrip()}',
-                    flush=True)
+                    f'[{name}] {output[output.index("Epoch(") :].rstrip()}',
+                    flush=True,
+                )
     if process.wait():
         tail = ''.join(log.read_text().splitlines(keepends=True)[-15:])
-        # At once: the run beside this one may go on for minutes.
+        # Printed here, since a parallel run may take minutes to end.
         print(f'python {line} failed; the end of {log}:\n{tail}', flush=True)
         sys.exit(1)
 
 
 def cfg_options(options: Dict[str, object]) -> List[str]:
-    """The options as the tools take them."""
+    """Return the options as command line arguments."""
     words = [f'{key}={value}' for key, value in options.items()]
     return ['--cfg-options', *words] if words else []
 
 
 def train_and_test(run: Run) -> dict:
-    """Train and test a model, unless that has been done."""
+    """Train and test a model, unless the results exist."""
     config, folder = MODELS[run.model], run.folder
     text = load_config(config, run.options).pretty_text
     done = folder / 'result.json'
@@ -119,52 +147,89 @@ def train_and_test(run: Run) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     options = cfg_options(run.options)
     start = time.perf_counter()
-    call(run.name, folder / 'train.txt', 'tools/train.py', config,
-         '--work-dir', folder, '--seed', run.seed, *options)
+    call(
+        run.name,
+        folder / 'train.txt',
+        'tools/train.py',
+        config,
+        '--work-dir',
+        folder,
+        '--seed',
+        run.seed,
+        *options,
+    )
     trained = time.perf_counter()
     checkpoint = (folder / 'last_checkpoint').read_text()
-    call(run.name, folder / 'test.txt', 'tools/test.py', config, checkpoint,
-         '--work-dir', folder / 'test', *options)
+    call(
+        run.name,
+        folder / 'test.txt',
+        'tools/test.py',
+        config,
+        checkpoint,
+        '--work-dir',
+        folder / 'test',
+        *options,
+    )
     result = dict(
         config=text,
         checkpoint=os.path.relpath(checkpoint),
         train_seconds=trained - start,
         test_seconds=time.perf_counter() - trained,
-        **newest_metrics(folder / 'test'))
+        **newest_metrics(folder / 'test'),
+    )
     done.write_text(json.dumps(result, indent=2))
     return result
 
 
 def newest_metrics(folder: Path) -> dict:
-    """The metrics that tools/test.py wrote last."""
+    """Read the metrics that tools/test.py wrote last."""
     files = sorted(folder.glob('*/*.json'), key=lambda f: f.stat().st_mtime)
     return json.loads(files[-1].read_text())
 
 
-def look(tool: str, result: dict, video: Path, out: Path) -> None:
-    """Run a tool on one held-out file with a trained ATA."""
+def run_on_video(tool: str, result: dict, video: Path, out: Path) -> None:
+    """Run a tool with a trained ATA on a video of the test set."""
     command = [
-        tool, video, '--config', MODELS['ATA'], '--checkpoint',
-        result['checkpoint'], '--out-dir', out
+        tool,
+        video,
+        '--config',
+        MODELS['ATA'],
+        '--checkpoint',
+        result['checkpoint'],
+        '--out-dir',
+        out,
     ]
     print('python', *command, flush=True)
     subprocess.run([sys.executable, *map(str, command)], check=True)
 
 
-def show(runs: List[Run], results: List[dict]) -> None:
-    """Print one table of all runs."""
+def print_results(runs: List[Run], results: List[dict]) -> None:
+    """Print a table of all runs."""
     table = Table(title='Camera motion: 8 classes, chance 0.125')
-    for column in ('model', 'seed', 'top-1', 'top-5', 'training', 'test',
-                   'checkpoint'):
+    for column in (
+        'model',
+        'seed',
+        'top-1',
+        'top-5',
+        'training',
+        'test',
+        'checkpoint',
+    ):
         table.add_column(column, overflow='fold')
     for run, result in zip(runs, results):
-        table.add_row(run.model, str(run.seed), f"{result['acc/top1']:.3f}",
-                      f"{result['acc/top5']:.3f}",
-                      f"{result['train_seconds']:.0f} s",
-                      f"{result['test_seconds']:.0f} s", result['checkpoint'])
+        table.add_row(
+            run.model,
+            str(run.seed),
+            f'{result["acc/top1"]:.3f}',
+            f'{result["acc/top5"]:.3f}',
+            f'{result["train_seconds"]:.0f} s',
+            f'{result["test_seconds"]:.0f} s',
+            result['checkpoint'],
+        )
     for model in MODELS:
         own = [
-            r['acc/top1'] for run, r in zip(runs, results)
+            r['acc/top1']
+            for run, r in zip(runs, results)
             if run.model == model
         ]
         if len(own) > 1:
@@ -173,23 +238,31 @@ def show(runs: List[Run], results: List[dict]) -> None:
 
 
 def main() -> None:
-    """Go through all steps."""
+    """Run all steps."""
     args = parse_args()
     options = FAST if args.fast else {}
-    root = Path('work_dirs') / ('quickstart_fast'
-                                if args.fast else 'quickstart')
+    root = Path('work_dirs') / (
+        'quickstart_fast' if args.fast else 'quickstart'
+    )
     data = make_data(options)
     runs = [
-        Run(model, seed, root / f'{model.replace(" ", "_")}_seed{seed}',
-            options) for seed in args.seeds for model in MODELS
+        Run(
+            model,
+            seed,
+            root / f'{model.replace(" ", "_")}_seed{seed}',
+            options,
+        )
+        for seed in args.seeds
+        for model in MODELS
     ]
     with ThreadPoolExecutor(args.jobs) as pool:
         results = list(pool.map(train_and_test, runs))
     first_ata = next(i for i, run in enumerate(runs) if run.model == 'ATA')
     video = data / 'val' / '00000.mp4'
-    look('tools/predict.py', results[first_ata], video, root / 'prediction')
-    look('tools/visualize.py', results[first_ata], video, root / 'routes')
-    show(runs, results)
+    trained = results[first_ata]
+    run_on_video('tools/predict.py', trained, video, root / 'prediction')
+    run_on_video('tools/visualize.py', trained, video, root / 'routes')
+    print_results(runs, results)
     print(f'videos: {data}\nlogs, checkpoints, prediction, routes: {root}')
 
 

@@ -1,26 +1,29 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Test a recognizer: ``python tools/test.py CONFIG CHECKPOINT``."""
+
 import argparse
 from functools import partial
 
-import ata_mm  # noqa: F401  must precede what mmaction2 imports
+import ata_mm  # noqa: F401  must precede imports of mmaction
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ata_mm.apis.config import check_checkpoint, load_config
-from ata_mm.cli.launch import add_run_options, prepare, run, user_errors
+from ata_mm.cli.arguments import add_run_options, user_errors
+from ata_mm.cli.launch import prepare, run
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description='Test a recognizer')
     parser.add_argument('config', help='the config file')
     parser.add_argument('checkpoint', help='the trained weights')
     parser.add_argument(
         '--dump',
         metavar='FILE.pkl',
-        help='write the predictions to a pickle file')
+        help='write the predictions to a pickle file',
+    )
     add_run_options(parser)
     return parser.parse_args()
 
@@ -28,7 +31,9 @@ def parse_args() -> argparse.Namespace:
 def set_dump(cfg: Config, path: str) -> None:
     """Add the metric that writes all predictions to a pickle file."""
     if not path.endswith(('.pkl', '.pickle')):
-        raise ValueError(f'--dump expects a .pkl or .pickle file, got {path}')
+        raise ValueError(
+            f'Expected a .pkl or .pickle file for --dump, got {path}.'
+        )
     evaluator = cfg.test_evaluator
     metrics = evaluator if isinstance(evaluator, list) else [evaluator]
     cfg.test_evaluator = metrics + [
@@ -37,14 +42,14 @@ def set_dump(cfg: Config, path: str) -> None:
 
 
 def test(runner: Runner) -> None:
-    """Test with every weight from the checkpoint."""
-    # Runner.test loads leniently, and a missing weight would stay random.
+    """Test a model with every weight from the checkpoint."""
+    # Runner.test loads without strict: missing weights would stay random.
     runner.load_checkpoint = partial(runner.load_checkpoint, strict=True)
     runner.test()
 
 
 def main() -> None:
-    """Test as the command line says."""
+    """Test the checkpoint."""
     args = parse_args()
     with user_errors():
         cfg = load_config(args.config, args.cfg_options)
@@ -52,7 +57,7 @@ def main() -> None:
         cfg.load_from, cfg.resume = args.checkpoint, False
         if args.dump:
             set_dump(cfg, args.dump)
-        prepare(cfg, args, loaders=('test', ))
+        prepare(cfg, args, loaders=('test',))
     run(cfg, test)
 
 

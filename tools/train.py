@@ -1,18 +1,20 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Train a recognizer: ``python tools/train.py CONFIG``."""
+
 import argparse
 
-import ata_mm  # noqa: F401  must precede what mmaction2 imports
+import ata_mm  # noqa: F401  must precede imports of mmaction
 
 from mmaction.utils import get_str_type
 from mmengine.config import Config
 
 from ata_mm.apis.config import check_checkpoint, check_precision, load_config
-from ata_mm.cli.launch import add_run_options, prepare, run, user_errors
+from ata_mm.cli.arguments import add_run_options, user_errors
+from ata_mm.cli.launch import prepare, run
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description='Train a recognizer')
     parser.add_argument('config', help='the config file')
     parser.add_argument(
@@ -20,38 +22,44 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint, or without a value from the latest '
-        'one in the work directory')
+        help='resume from this checkpoint, or without a value from the latest '
+        'one in the work directory',
+    )
     parser.add_argument(
         '--amp',
         action='store_true',
-        help='train in automatic mixed precision (needs a GPU)')
+        help='train in automatic mixed precision (requires a GPU)',
+    )
     parser.add_argument(
         '--no-validate',
         action='store_true',
-        help='do not evaluate during training')
+        help='do not evaluate during training',
+    )
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
         help="scale the learning rate with the batch size, from the config's "
-        'auto_scale_lr.base_batch_size')
+        'auto_scale_lr.base_batch_size',
+    )
     parser.add_argument('--seed', type=int, help='the random seed')
     parser.add_argument(
         '--diff-rank-seed',
         action='store_true',
         default=None,
-        help='give every process its own seed')
+        help='give every process its own seed',
+    )
     parser.add_argument(
         '--deterministic',
         action='store_true',
         default=None,
-        help='use deterministic algorithms only')
+        help='use deterministic algorithms only',
+    )
     add_run_options(parser)
     return parser.parse_args()
 
 
 def set_resume(cfg: Config, resume: str) -> None:
-    """Go on from a checkpoint, ``'auto'`` for the latest one."""
+    """Resume from a checkpoint, ``'auto'`` for the latest one."""
     cfg.resume = True
     cfg.load_from = None if resume == 'auto' else resume
 
@@ -60,8 +68,11 @@ def set_amp(cfg: Config) -> None:
     """Train in mixed precision with a dynamic loss scale."""
     wrapper = get_str_type(cfg.optim_wrapper.get('type', 'OptimWrapper'))
     if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise ValueError('--amp replaces OptimWrapper, but the config uses '
-                         f'{wrapper}; set its precision in the config')
+        raise ValueError(
+            'Expected OptimWrapper in the config, which --amp '
+            f'replaces, got {wrapper}. Set its precision in the '
+            'config.'
+        )
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
@@ -70,13 +81,15 @@ def set_auto_scale_lr(cfg: Config) -> None:
     """Scale the learning rate with the batch size."""
     if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
         raise ValueError(
-            '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=…) in '
-            'the config: the batch size its learning rate is meant for')
+            'Expected auto_scale_lr=dict(base_batch_size=…) in the config for '
+            '--auto-scale-lr: the batch size that its learning rate is set '
+            'for.'
+        )
     cfg.auto_scale_lr.enable = True
 
 
 def set_randomness(cfg: Config, args: argparse.Namespace) -> None:
-    """Let the seed options given win over the config's randomness."""
+    """Override the config's randomness with the options that are given."""
     names = ('seed', 'diff_rank_seed', 'deterministic')
     given = {k: v for k, v in vars(args).items() if k in names}
     given = {k: v for k, v in given.items() if v is not None}
@@ -84,7 +97,7 @@ def set_randomness(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def apply_options(cfg: Config, args: argparse.Namespace) -> None:
-    """Bring the options of this tool into the config and check them."""
+    """Merge the options of this tool into the config and validate them."""
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.resume:
@@ -100,7 +113,7 @@ def apply_options(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Train as the command line says."""
+    """Train the config."""
     args = parse_args()
     with user_errors():
         cfg = load_config(args.config, args.cfg_options)

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""What the command line tools share, and video recognition from Python."""
+"""Action recognition in videos and streams from Python."""
+
 from .config import load_config
 from .recognizer import VideoRecognizer
 from .stream import StreamRecognizer

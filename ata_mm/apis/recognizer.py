@@ -1,31 +1,207 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Recognise the action in a video file."""
+
 import copy
 import os.path as osp
 from pathlib import Path
 from typing import List, Optional, Tuple, Union
 
-from decord import DECORDError
+import torch
+from mmaction.apis import ActionRecogInferencer, init_recognizer
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.device import get_device
 from mmengine.fileio import list_from_file
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import Tensor, nn
 
-from ata_mm.video.files import check_video_file, undecodable
-from ata_mm.video.pipeline import parse_views, set_views
+from ata_mm.checkpoints import name_as_recognizer, read_checkpoint
+from ata_mm.video.pipeline import (
+    parse_views,
+    set_views,
+    step_names,
+    warn_if_short,
+)
+from ata_mm.video.reading import decoding
 
-from .config import check_checkpoint, load_config
-from .device import use_device
-from .inferencer import ViewsInferencer
+from .config import check_checkpoint, load_config, use_device
+
+
+class VideoRecognizer:
+    """A trained recognizer that predicts the action in a video file.
+
+    It reads a file with the test pipeline of the config and averages the same
+    views; scores equal those of ``tools/test.py``. All views of a video form
+    one batch. If they exceed the memory, set
+    ``model.test_cfg.max_testing_views`` in the config.
+
+    Args:
+        config (str | Path | Config): The config, or its file.
+        checkpoint (str): The trained weights: a file or a URL.
+        device (str, optional): ``'cpu'``, ``'cuda'``, ``'cuda:1'``, … .
+            Defaults to None, the GPU if available.
+        views (str, optional): Crops x clips, such as ``'3x1'`` for three crops
+            of one clip. Defaults to None, those of the test pipeline.
+
+    Raises:
+        FileNotFoundError: If the config or the checkpoint does not exist.
+        ValueError: If the checkpoint does not fit the model, the device is
+            not available, or the pipeline does not support the views.
+
+    Example:
+        >>> recognize = VideoRecognizer('config.py', 'checkpoint.pth')
+        >>> recognize('clip.mp4')  # [('pan left', 0.93), ('roll', 0.04), …]
+    """
+
+    def __init__(
+        self,
+        config: Union[str, Path, Config],
+        checkpoint: str,
+        device: Optional[str] = None,
+        views: Optional[str] = None,
+    ) -> None:
+        cfg = (
+            load_config(config)
+            if not isinstance(config, Config)
+            else copy.deepcopy(config)
+        )
+        if views is not None:
+            set_views(cfg, *parse_views(views))
+        check_checkpoint(checkpoint)
+        device = str(use_device(device or get_device()))
+        self.inferencer = ViewsInferencer(cfg, checkpoint, device)
+        self.classes = class_names(cfg, self.inferencer.meta)
+
+    @property
+    def cfg(self) -> Config:
+        """The config, with the requested views."""
+        return self.inferencer.cfg
+
+    @property
+    def model(self) -> nn.Module:
+        """The recognizer of MMAction2."""
+        return self.inferencer.model
+
+    def __call__(
+        self, video: Union[str, Path], topk: int = 5
+    ) -> List[Tuple[str, float]]:
+        """Predict the most likely actions in a video.
+
+        Args:
+            video (str | Path): The video file.
+            topk (int): Maximal number of labels. Defaults to 5.
+
+        Returns:
+            list[tuple[str, float]]: Labels and scores, best first.
+
+        Raises:
+            FileNotFoundError, ValueError: As :meth:`scores`.
+        """
+        return self.rank(self.scores(video), topk)
+
+    def scores(self, video: Union[str, Path]) -> Tensor:
+        """Compute the scores of all classes, averaged over the test views.
+
+        Warns of a video shorter than a clip, whose frames MMAction2's
+        ``SampleFrames`` repeats.
+
+        Args:
+            video (str | Path): The video file.
+
+        Returns:
+            Tensor: Scores (num_classes,) on the CPU.
+
+        Raises:
+            FileNotFoundError: If the file does not exist.
+            ValueError: If it is not a video or cannot be decoded, or if the
+                model does not average its views.
+        """
+        with decoding(str(video)):
+            sample = self.inferencer.pipeline(str(video))
+        return self.inferencer.score([sample])[0]
+
+    def rank(self, scores: Tensor, topk: int) -> List[Tuple[str, float]]:
+        """Label the highest scores.
+
+        Args:
+            scores (Tensor): (num_classes,).
+            topk (int): Maximal number of labels.
+
+        Returns:
+            list[tuple[str, float]]: Labels and scores, best first.
+        """
+        best = scores.sort(descending=True, stable=True)
+        labels = [self.classes[index] for index in best.indices.tolist()]
+        return list(zip(labels, best.values.tolist()))[:topk]
+
+
+class ViewsInferencer(ActionRecogInferencer):
+    """MMAction2's inferencer with all views of the test pipeline.
+
+    MMAction2's own takes one clip and the centre crop, with other scores than
+    in a test, and leaves weights that a checkpoint lacks at random values.
+
+    Args:
+        cfg (Config): The config.
+        checkpoint (str): The trained weights.
+        device (str): Device as in torch.
+    """
+
+    def __init__(self, cfg: Config, checkpoint: str, device: str) -> None:
+        super().__init__(
+            cfg, checkpoint, device, scope=cfg.get('default_scope', 'mmaction')
+        )
+
+    def score(self, samples: List[dict]) -> Tensor:
+        """Compute the scores of packed samples.
+
+        Args:
+            samples (list[dict]): Outputs of the pipeline.
+
+        Returns:
+            Tensor: (len(samples), num_classes) on the CPU.
+
+        Raises:
+            ValueError: If the model does not average its views.
+        """
+        results = self.forward(self.collate_fn(samples))
+        scores = torch.stack([r.pred_score for r in results]).cpu()
+        if scores.ndim != 2:
+            raise ValueError(
+                'Expected one score for each class, got one for each of '
+                f'{scores.shape[1]} views. Set '
+                "model.cls_head.average_clips='prob' in the config."
+            )
+        return scores
+
+    def _init_model(self, cfg: Config, weights: str, device: str) -> nn.Module:
+        model = init_recognizer(cfg, device=device)
+        self.meta = _load(model, weights)
+        return model
+
+    def _init_pipeline(self, cfg: Config) -> Compose:
+        steps = list(cfg.test_dataloader.dataset.pipeline)
+        for index, name in enumerate(step_names(steps), 1):
+            if name == 'SampleFrames':
+                steps.insert(index, warn_if_short)
+                break
+        return Compose([dict(type='InferencerPackInput'), *steps])
+
+    def _init_visualizer(self, cfg: Config) -> None:
+        """Build no visualizer.
+
+        MMAction2's requires an old version of moviepy and keeps all frames in
+        memory.
+        """
 
 
 def class_names(cfg: Config, meta: dict) -> List[str]:
     """Look up the names of the classes.
 
     They are the ``classes`` in the ``metainfo`` of the test data set, a list
-    or a text file with one name a line; where the config has none or the file
-    is not there, those that training saved in the checkpoint; and without
-    these ``'class 0'``, ``'class 1'``, … .
+    or a text file with one name per line. If the config has none or the file
+    does not exist, they are those that training saved in the checkpoint, or
+    else ``'class 0'``, ``'class 1'``, … .
 
     Args:
         cfg (Config): The config of the model.
@@ -42,111 +218,29 @@ def class_names(cfg: Config, meta: dict) -> List[str]:
     if isinstance(names, str):
         names = list_from_file(names) if osp.isfile(names) else None
     names = names or (meta.get('dataset_meta') or {}).get('classes')
-    # mmengine saves the bare path where the text file was not there.
+    # mmengine saves the path if the text file did not exist.
     if not names or isinstance(names, str):
         return [f'class {index}' for index in range(number)]
     if len(names) != number:
-        raise ValueError(f'the model has {number} classes, but the data set '
-                         f'names {len(names)}; mend metainfo.classes of '
-                         'test_dataloader.dataset')
+        raise ValueError(
+            f'Expected one name for each class: the model has '
+            f'{number} classes, but the data set names '
+            f'{len(names)}. Correct metainfo.classes of '
+            'test_dataloader.dataset.'
+        )
     return list(names)
 
 
-class VideoRecognizer:
-    """A trained recognizer that names what happens in a video file.
-
-    It reads a file with the pipeline of the config's ``test_dataloader`` and
-    averages the same views, so its scores are those of ``tools/test.py``. All
-    views of a video go through the model as one batch; where they are too
-    many for the memory, ``model.test_cfg.max_testing_views`` of the config
-    says how many at a time.
-
-    Args:
-        config (str | Path | Config): The config, or its file.
-        checkpoint (str): The trained weights: a file or a URL.
-        device (str, optional): ``'cpu'``, ``'cuda'``, ``'cuda:1'``, … .
-            Defaults to None, the GPU where there is one.
-        views (str, optional): Crops times clips, ``'3x1'`` for three crops of
-            one clip. Defaults to None, those of the test pipeline.
-
-    Raises:
-        FileNotFoundError: If the config or the checkpoint does not exist.
-        ValueError: If the checkpoint does not fit the model, CUDA is asked for
-            and not there, or the pipeline cannot take such views.
-
-    Example:
-        >>> recognize = VideoRecognizer('config.py', 'checkpoint.pth')
-        >>> recognize('clip.mp4')  # [('pan left', 0.93), ('roll', 0.04), …]
-    """
-
-    def __init__(self,
-                 config: Union[str, Path, Config],
-                 checkpoint: str,
-                 device: Optional[str] = None,
-                 views: Optional[str] = None) -> None:
-        cfg = load_config(config) if not isinstance(
-            config, Config) else copy.deepcopy(config)
-        if views is not None:
-            set_views(cfg, *parse_views(views))
-        check_checkpoint(checkpoint)
-        device = str(use_device(device or get_device()))
-        self.inferencer = ViewsInferencer(cfg, checkpoint, device)
-        self.classes = class_names(cfg, self.inferencer.meta)
-
-    @property
-    def cfg(self) -> Config:
-        """The config, with the views asked for."""
-        return self.inferencer.cfg
-
-    @property
-    def model(self) -> nn.Module:
-        """The recognizer of MMAction2."""
-        return self.inferencer.model
-
-    def __call__(self,
-                 video: Union[str, Path],
-                 topk: int = 5) -> List[Tuple[str, float]]:
-        """Name the most likely actions in a video.
-
-        Args:
-            video (str | Path): The video file.
-            topk (int): How many to return, at most. Defaults to 5.
-
-        Returns:
-            list[tuple[str, float]]: Labels and scores, the best first.
-
-        Raises:
-            FileNotFoundError, ValueError: As :meth:`scores`.
-        """
-        return self.rank(self.scores(video), topk)
-
-    def scores(self, video: Union[str, Path]) -> Tensor:
-        """Compute the scores of all classes, averaged over the test views.
-
-        A video shorter than a clip is warned of: MMAction2's ``SampleFrames``
-        repeats its frames.
-
-        Args:
-            video (str | Path): The video file.
-
-        Returns:
-            Tensor: Scores (num_classes,) on the CPU.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is a directory or an image or cannot be decoded,
-                or if the model does not average its views.
-        """
-        video = str(video)
-        check_video_file(video)
-        try:
-            sample = self.inferencer.pipeline(video)
-        except (RuntimeError, DECORDError) as error:
-            raise undecodable(video) from error
-        return self.inferencer.score([sample])[0]
-
-    def rank(self, scores: Tensor, topk: int) -> List[Tuple[str, float]]:
-        """Name the best of the scores (num_classes,), the best first."""
-        best = scores.sort(descending=True, stable=True)
-        labels = [self.classes[index] for index in best.indices.tolist()]
-        return list(zip(labels, best.values.tolist()))[:topk]
+def _load(model: nn.Module, checkpoint: str) -> dict:
+    """Load every weight of a model and return the checkpoint's meta."""
+    loaded = read_checkpoint(checkpoint, logger='silent')
+    try:
+        name_as_recognizer(loaded, model)
+        _load_checkpoint_to_model(model, loaded, strict=True, logger='silent')
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            'Expected a checkpoint of the model of the config, '
+            f'but {checkpoint} does not fit the model: '
+            f'{error}'
+        ) from error
+    return loaded.get('meta', {})

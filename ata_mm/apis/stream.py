@@ -1,13 +1,15 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Recognise actions in a window that slides over a stream of frames."""
+"""Action recognition in a window that slides over a stream of frames."""
+
 import warnings
 from math import gcd
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 from mmengine.dataset import Compose
-from torch import nn
 
+from ata_mm.introspection import temporal_modules
+from ata_mm.models import ATA
 from ata_mm.ops import MatchingCache
 from ata_mm.video.pipeline import step_names
 
@@ -15,67 +17,83 @@ from .recognizer import VideoRecognizer
 
 
 class WindowPrediction(NamedTuple):
-    """What a window shows.
+    """Recognised labels of a window.
 
-    Attributes:
-        first (int): Number of its first frame, from 0.
-        last (int): Number of its last frame.
+    Args:
+        first (int): Index of its first frame in the video, from 0.
+        last (int): Index of its last frame.
         labels (list[tuple[str, float]]): Labels and scores, the best first.
     """
+
     first: int
     last: int
     labels: List[Tuple[str, float]]
 
     def seconds(self, fps: float) -> Tuple[float, float]:
-        """When the window begins and ends, at a frame rate."""
+        """Return the start and the end of the window in the video.
+
+        Args:
+            fps (float): Frames a second.
+
+        Returns:
+            tuple[float, float]: Both in seconds.
+        """
         return self.first / fps, (self.last + 1) / fps
 
 
-class Clip(NamedTuple):
-    """How a test pipeline takes the frames of a clip.
+class ClipSampling(NamedTuple):
+    """Selection of the frames of a clip by a test pipeline.
 
-    Attributes:
-        frames (int): How many.
-        interval (int | None): From one to the next; None where they are
-            spread over the whole video.
-        segments (int): Clips of one frame that make up the input of a 2D
-            recognizer; 1 for others.
+    Args:
+        frames (int): Number of frames.
+        interval (int, optional): Distance of neighbouring frames in the video;
+            None if they are spread over the whole video.
+        segments (int): Number of one-frame clips that make up the input of a
+            2D recognizer; 1 for others.
     """
+
     frames: int
     interval: Optional[int]
     segments: int
 
 
 class StreamRecognizer:
-    """Names what happens in each window of a video of any length.
+    """Recognise the action in each window of a video of any length.
 
-    A window is a clip as the config's test pipeline takes it: ``clip_len``
-    frames, every ``frame_interval``-th. Crops are those of the test pipeline;
-    its ``num_clips`` does not count here. Every frame is resized and cropped
-    once, when it comes, and only the frames of the present window are kept:
+    A window is a clip as the config's test pipeline samples it: ``clip_len``
+    frames, every ``frame_interval``-th. The crops are those of the test
+    pipeline; its ``num_clips`` is not used. Every frame is resized and cropped
+    once, when it arrives, and only the frames of the current window are kept:
     memory does not grow with the video.
 
-    Neighbouring windows share frames where the stride is a multiple of the
-    frame interval. The matchings of those are then solved once, in the first
-    ATA of the network, provided nothing has mixed frames before it: for image
-    models in ``ATABackbone``, ``ATAConvNeXt`` and ``ATACycleMLP``, without any
-    change of the scores; for ``ATATimeSformer`` with ``match_on='content'`` if
-    a tolerance is given, which may change them a little; never for
-    ``match_on='tokens'``, where the time embedding makes other features of a
-    frame in each window. See :class:`~ata_mm.ops.MatchingCache`.
+    Neighbouring windows share frames if the stride is a multiple of the frame
+    interval. The matchings of shared frame pairs are then solved once, in the
+    first ATA of the network, unless an earlier module mixes frames: for image
+    models in ``ATABackbone``, ``ATAConvNeXt`` and ``ATACycleMLP`` with equal
+    scores; for ``ATATimeSformer`` with ``match_on='content'`` if a tolerance
+    is given, which may change the scores slightly; never with
+    ``match_on='tokens'``, since the time embedding changes the features of a
+    frame from window to window. See :class:`~ata_mm.ops.MatchingCache`.
 
     Args:
-        recognizer (VideoRecognizer): The model.
-        window (int, optional): Length of a window in frames of the video. The
-            frame interval becomes that, divided by the frames of a clip and
-            rounded. Defaults to None: the config's frame interval.
-        stride (int, optional): Frames of the video from the beginning of a
-            window to that of the next. Defaults to None, half a window.
-        topk (int): How many labels to list, at most. Defaults to 5.
-        reuse_tolerance (float, optional): Solve the matchings of shared
-            frames once where their features agree to this, relative to their
-            root mean square. Defaults to 0: to the bit, so that scores do not
-            change. None solves all.
+        recognizer (VideoRecognizer): The model and its config.
+        window (int, optional): Length of a window, in frames of the video. The
+            frame interval is this length divided by the frames of a clip,
+            rounded. Defaults to None, the frame interval of the config.
+        stride (int, optional): Distance of the starts of neighbouring windows,
+            in frames of the video. Defaults to None, half a window.
+        topk (int): Largest number of labels to return. Defaults to 5.
+        reuse_tolerance (float, optional): Reuse the matchings of shared frame
+            pairs if the features agree up to this difference, relative to
+            their root mean square. Defaults to 0, equal to the bit, which
+            leaves the scores unchanged. None reuses none.
+
+    Attributes:
+        clip (ClipSampling): Frames of a clip.
+        interval (int): Distance of the frames of a window in the video.
+        stride (int): As above.
+        cache (MatchingCache): Counts solved and reused matchings.
+        no_reuse (str): Reason why no matching is reused, or ''.
 
     Raises:
         ValueError: If the pipeline spreads a clip over the whole video and no
@@ -87,46 +105,54 @@ class StreamRecognizer:
         ...     print(first, last, labels[0])
     """
 
-    def __init__(self,
-                 recognizer: VideoRecognizer,
-                 window: Optional[int] = None,
-                 stride: Optional[int] = None,
-                 topk: int = 5,
-                 reuse_tolerance: Optional[float] = 0.) -> None:
+    def __init__(
+        self,
+        recognizer: VideoRecognizer,
+        window: Optional[int] = None,
+        stride: Optional[int] = None,
+        topk: int = 5,
+        reuse_tolerance: Optional[float] = 0.0,
+    ) -> None:
         self.recognizer = recognizer
         self.topk = topk
         steps = list(recognizer.cfg.test_dataloader.dataset.pipeline)
-        self.clip = find_clip(steps)
+        self.clip = find_sampling(steps)
         self.interval = _interval(self.clip, window)
-        self.stride = stride if stride is not None else max(
-            self.clip.frames // 2, 1) * self.interval
+        self.stride = (
+            stride
+            if stride is not None
+            else max(self.clip.frames // 2, 1) * self.interval
+        )
         if self.stride < 1:
-            raise ValueError(f'expected a stride of 1 frame or more, got '
-                             f'{stride}')
-        self._each_frame, self._pack = _split(steps)
+            raise ValueError(
+                f'Expected a stride of 1 frame or more, got {stride}.'
+            )
+        self._transform, self._pack = _split(steps)
         self.reuse_tolerance = reuse_tolerance
         self._ata, self.no_reuse = self._find_ata()
         self.reset()
 
     def reset(self) -> None:
-        """Forget all frames, as before another video."""
-        self.cache = MatchingCache(self.reuse_tolerance or 0.)
-        self._count = 0  # frames seen
-        self._start = 0  # of the present window
-        self._crops: Dict[int, List[np.ndarray]] = {}  # by frame number
+        """Discard all frames, to start another video."""
+        self.cache = MatchingCache(self.reuse_tolerance or 0.0)
+        self._count = 0  # frames pushed
+        self._start = 0  # of the current window
+        self._crops: Dict[int, List[np.ndarray]] = {}  # by frame index
 
-    def __call__(self,
-                 frames: Iterable[np.ndarray]) -> Iterator[WindowPrediction]:
+    def __call__(
+        self, frames: Iterable[np.ndarray]
+    ) -> Iterator[WindowPrediction]:
         """Recognise window after window.
 
         Args:
             frames (Iterable[np.ndarray]): RGB, (H, W, 3), uint8.
 
         Yields:
-            WindowPrediction: As soon as the last frame of a window has come.
+            WindowPrediction: As soon as the last frame of a window arrives.
 
         Raises:
-            ValueError: If there is no frame, or one is not as above.
+            ValueError: If there is no frame, or a frame has another shape or
+                type.
         """
         self.reset()
         for frame in frames:
@@ -138,81 +164,102 @@ class StreamRecognizer:
             yield prediction
 
     def push(self, frame: np.ndarray) -> Optional[WindowPrediction]:
-        """Take the next frame; returns a prediction where it ends a window.
+        """Add the next frame.
+
+        Args:
+            frame (np.ndarray): RGB, (H, W, 3), uint8. It may be changed
+                afterwards.
+
+        Returns:
+            WindowPrediction | None: The prediction if a window ends with this
+            frame.
 
         Raises:
-            ValueError: If it is not (H, W, 3), uint8.
+            ValueError: If the frame has another shape or type.
         """
         index = self._count
         self._count += 1
         if not self._is_needed(index):
             return None
         self._crops[index] = self._prepare(frame)
-        numbers = [
+        window = [
             self._start + i * self.interval for i in range(self.clip.frames)
         ]
-        if index < numbers[-1]:
+        if index < window[-1]:
             return None
-        prediction = self._predict(numbers)
+        prediction = self._predict(window)
         self._start += self.stride
-        for number in [n for n in self._crops if not self._is_needed(n)]:
-            del self._crops[number]
+        for old in [n for n in self._crops if not self._is_needed(n)]:
+            del self._crops[old]
         return prediction
 
     def finish(self) -> Optional[WindowPrediction]:
-        """End the video; returns a prediction where it was shorter than a
-        window, of its frames over and over, as SampleFrames takes them.
+        """End the video.
+
+        Returns:
+            WindowPrediction | None: The prediction if the video is shorter
+            than a window. Its frames are repeated, as by ``SampleFrames``.
 
         Raises:
-            ValueError: If no frame has come.
+            ValueError: If there is no frame.
         """
         if self._count == 0:
-            raise ValueError('expected frames, got none')
+            raise ValueError('Expected frames, got none.')
         if self._start > 0:
             return None
         frames, count = self.clip.frames, self._count
-        warnings.warn(f'the video has {count} frames, fewer than the '
-                      f'{(frames - 1) * self.interval + 1} of a window; some '
-                      'are repeated')
+        warnings.warn(
+            f'The video has {count} frames, fewer than the '
+            f'{(frames - 1) * self.interval + 1} of a window. Some are '
+            'repeated.',
+            stacklevel=2,
+        )
         return self._predict(
-            [i * self.interval % count for i in range(frames)])
+            [i * self.interval % count for i in range(frames)]
+        )
 
     def describe(self) -> str:
-        """The windows and what they share, in words."""
+        """Return a sentence about the windows and the frames they share."""
         frames, pairs = self.clip.frames, self._shared_pairs()
         length = (frames - 1) * self.interval + 1
-        text = (f'windows of {frames} frames, one in {self.interval}, over '
-                f'{length} of the video, one every {self.stride}; ')
+        text = (
+            f'windows of {frames} frames, one in {self.interval}, over '
+            f'{length} of the video, one every {self.stride}; '
+        )
         if self.no_reuse:
             return f'{text}no matching is reused: {self.no_reuse}'
-        return (f'{text}the next one shares {pairs} of {frames - 1} pairs of '
-                'frames')
+        return f'{text}the next one shares {pairs} of {frames - 1} frame pairs'
 
     def report(self) -> str:
-        """How many matchings have been reused, in words."""
+        """Return a sentence about the number of reused matchings."""
         if self.no_reuse:
             return f'no matching was reused: {self.no_reuse}'
-        text = (f'matchings of the first ATA: {self.cache.solved} solved, '
-                f'{self.cache.reused} reused')
+        text = (
+            f'matchings of the first ATA: {self.cache.solved} solved, '
+            f'{self.cache.reused} reused'
+        )
         if self.cache.reused or self._start <= self.stride:
             return text
-        return (f'{text}: what it compares differs with the place of a frame '
-                "in the window, by rounding with match_on='content' (see "
-                'reuse tolerance), by the time embedding with '
-                "match_on='tokens'")
+        return (
+            f'{text}: the matched features depend on the position of a frame '
+            "in the window, by rounding with match_on='content' (see reuse "
+            "tolerance), by the time embedding with match_on='tokens'"
+        )
 
-    def _is_needed(self, number: int) -> bool:
-        """Whether the present window or a later one looks at a frame."""
-        if self._start == 0:  # any frame, should the video end before it
+    def _is_needed(self, index: int) -> bool:
+        """Return whether this window or a later one contains a frame."""
+        if self._start == 0:  # any, since the video may end within the window
             return True
         step = gcd(self.interval, self.stride)
-        return number >= self._start and (number - self._start) % step == 0
+        return index >= self._start and (index - self._start) % step == 0
 
     def _prepare(self, frame: np.ndarray) -> List[np.ndarray]:
-        """Resize and crop a frame; its crops."""
-        if (frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8):
-            raise ValueError('expected RGB frames (H, W, 3) of uint8, got '
-                             f'{frame.dtype} of {frame.shape}')
+        """Return the resized crops of a frame."""
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise ValueError(
+                'Expected RGB frames (H, W, 3) of uint8, got '
+                f'{frame.dtype} of {frame.shape}.'
+            )
         size = frame.shape[:2]
         results = dict(
             imgs=[frame],
@@ -220,124 +267,138 @@ class StreamRecognizer:
             img_shape=size,
             modality='RGB',
             num_clips=1,
-            clip_len=1)
-        # Copied: a crop would keep the whole frame.
-        return [crop.copy() for crop in self._each_frame(results)['imgs']]
+            clip_len=1,
+        )
+        # Copied, since a crop is a view that keeps the whole frame alive.
+        return [crop.copy() for crop in self._transform(results)['imgs']]
 
-    def _predict(self, numbers: List[int]) -> WindowPrediction:
-        crops = zip(*(self._crops[number] for number in numbers))
+    def _predict(self, window: List[int]) -> WindowPrediction:
+        crops = zip(*(self._crops[index] for index in window))
         segments = self.clip.segments
         sample = self._pack(
             dict(
                 imgs=[image for crop in crops for image in crop],
                 modality='RGB',
                 num_clips=segments,
-                clip_len=self.clip.frames // segments))
+                clip_len=self.clip.frames // segments,
+            )
+        )
         if self._ata is not None:
-            self._ata.cache = self.cache
+            self._ata.aligner.cache = self.cache
         try:
             scores = self.recognizer.inferencer.score([sample])[0]
-        finally:  # the model may serve other streams, too
+        finally:  # other streams may use the same model
             if self._ata is not None:
-                self._ata.cache = None
+                self._ata.aligner.cache = None
         return WindowPrediction(
-            min(numbers), max(numbers),
-            self.recognizer.rank(scores, self.topk))
+            min(window), max(window), self.recognizer.rank(scores, self.topk)
+        )
 
     def _shared_pairs(self) -> int:
-        """Pairs of neighbouring frames that the next window has, too."""
+        """Return the number of frame pairs shared with the next window."""
         if self.stride % self.interval:
             return 0
         return max(self.clip.frames - 1 - self.stride // self.interval, 0)
 
-    def _find_ata(self) -> Tuple[Optional[nn.Module], str]:
-        """The module that gets the cache, or None and the reason why not."""
+    def _find_ata(self) -> Tuple[Optional[ATA], str]:
+        """Return the module that gets the cache, or None and the reason."""
         if self.reuse_tolerance is None:
             return None, 'switched off'
         if self.stride % self.interval:
-            return None, (f'the stride of {self.stride} frames is no multiple '
-                          f'of the frame interval, {self.interval}')
+            return None, (
+                f'the stride of {self.stride} frames is no multiple '
+                f'of the frame interval, {self.interval}'
+            )
         if self._shared_pairs() == 0:
-            return None, 'windows share no pair of frames'
-        for module in self.recognizer.model.modules():
-            if getattr(module, 'mixes_frames', False):
-                if hasattr(module, 'cache'):
-                    return module, ''
-                return None, (f'{type(module).__name__} mixes frames before '
-                              'any ATA')
+            return None, 'windows share no frame pair'
+        for _, module in temporal_modules(self.recognizer.model):
+            if isinstance(module, ATA):
+                return module, ''
+            if module.mixes_frames:
+                return None, (
+                    f'{type(module).__name__} mixes frames before any ATA'
+                )
         return None, 'the model has no ATA'
 
 
-def find_clip(steps: List[dict]) -> Clip:
-    """Find out how a test pipeline takes the frames of a clip.
+def find_sampling(steps: List[dict]) -> ClipSampling:
+    """Find the selection of frames in a test pipeline.
 
     Args:
         steps (list[dict]): The pipeline.
 
     Returns:
-        Clip: What its first transform with 'Sample' in its name says.
+        ClipSampling: That of the first transform with 'Sample' in its name.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is no such transform.
     """
-    for name, step in zip(step_names(steps), steps):
-        if 'Sample' in name:
-            break
-    else:
-        raise ValueError('expected a transform that samples frames in the '
-                         f'test pipeline, got {step_names(steps)}')
+    names = step_names(steps)
+    samples = [index for index, name in enumerate(names) if 'Sample' in name]
+    if not samples:
+        raise ValueError(
+            'Expected a transform that samples frames in the '
+            f'test pipeline, got {", ".join(names)}.'
+        )
+    name, step = names[samples[0]], steps[samples[0]]
     frames, segments = step['clip_len'], 1
     if frames == 1:  # Recognizer2D
         frames = segments = step.get('num_clips', 1)
     dense = name in ('SampleFrames', 'DenseSampleFrames') and segments == 1
     if not dense or step.get('target_fps'):
-        return Clip(frames, None, segments)
-    return Clip(frames, step.get('frame_interval', 1), segments)
+        return ClipSampling(frames, None, segments)
+    return ClipSampling(frames, step.get('frame_interval', 1), segments)
 
 
 def parse_length(text: str, fps: float) -> int:
-    """Read a length of time.
+    """Convert a length of time to frames.
 
     Args:
-        text (str): '64' for as many frames, '2.5s' for seconds.
+        text (str): Frames, such as '64', or seconds, such as '2.5s'.
         fps (float): Frames a second.
 
     Returns:
-        int: Frames.
+        int: Number of frames.
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If the text is neither.
     """
     try:
         if text.endswith('s'):
             return round(float(text[:-1]) * fps)
         return int(text)
     except (ValueError, OverflowError):
-        raise ValueError('expected a number of frames such as 64, or of '
-                         f'seconds such as 2.5s, got {text!r}') from None
+        raise ValueError(
+            'Expected a number of frames such as 64, or of '
+            f'seconds such as 2.5s, got {text!r}.'
+        ) from None
 
 
-def _interval(clip: Clip, window: Optional[int]) -> int:
-    """Frames of the video from one of a window to the next."""
+def _interval(clip: ClipSampling, window: Optional[int]) -> int:
+    """Return the distance of the frames of a window in the video."""
     if window is None:
         if clip.interval is None:
             raise ValueError(
-                'expected the length of a window, since the test pipeline '
-                'spreads the frames of a clip over the whole video')
+                'Expected the length of a window, since the test pipeline '
+                'spreads the frames of a clip over the whole video, got none.'
+            )
         return clip.interval
     if window < clip.frames:
-        raise ValueError(f'expected a window of {clip.frames} frames or more, '
-                         f'which a clip has, got {window}')
+        raise ValueError(
+            f'Expected a window of {clip.frames} frames or more, '
+            f'the frames of a clip, got {window}.'
+        )
     return round(window / clip.frames)
 
 
 def _split(steps: List[dict]) -> Tuple[Compose, Compose]:
-    """The transforms of single frames, and those that pack a clip."""
+    """Return the transforms of single frames, and those that pack a clip."""
     names = step_names(steps)
     decodes = [i for i, name in enumerate(names) if 'Decode' in name]
-    if not decodes or 'FormatShape' not in names[decodes[0]:]:
+    if not decodes or 'FormatShape' not in names[decodes[0] :]:
         raise ValueError(
-            'expected a test pipeline that decodes videos and has '
-            f'FormatShape after that, got {", ".join(names)}')
+            'Expected a test pipeline that decodes videos, with FormatShape '
+            f'after decoding, got {", ".join(names)}.'
+        )
     end = names.index('FormatShape')
-    return Compose(steps[decodes[0] + 1:end]), Compose(steps[end:])
+    return Compose(steps[decodes[0] + 1 : end]), Compose(steps[end:])

@@ -1,38 +1,157 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""state_dict to state_dict: what a model needs, from what a file has."""
-from typing import Optional, Tuple
+"""Conversion of published checkpoints: state_dict to state_dict.
+
+Nothing here reads a file or changes a model.
+"""
+
+import re
+from typing import Container, List, Optional, Set, Tuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from . import image_layouts
+from ata_mm.ops.types import Grid
+
 from .embeddings import (
-    PREFIXES,
+    NUM_PREFIX_TOKENS,
     resize_pos_embed,
     resize_square_pos_embed,
     resize_time_embed,
 )
-from .formats import find_classifier, find_family, find_key_layout
-from .layout import KeyLayout, StateDict, any_match, rename, substitute
+from .key_tables import (
+    CONVNEXT,
+    CYCLEMLP,
+    KeyLayout,
+    StateDict,
+    any_match,
+    find_family,
+    find_key_layout,
+    has_key,
+    rename,
+    substitute,
+)
 from .report import LoadReport
-from .vit_layouts import OURS
 
-_EMBEDDINGS = (r'(^|\.)(pos|time)_embed(ding)?$', )
-# A grid of as many patches as published files have may be of another shape:
-# only these are sure to have that of the model.
-_OURS = (OURS, image_layouts.OURS, image_layouts.OUR_IMAGE)
+_EMBEDDINGS = (r'(^|\.)(pos|time)_embed(ding)?$',)
+_WRAPPER = re.compile(r'^(?:module|model|backbone|timesformer)\.')
+_HEAD = re.compile(
+    r'^(?:neck|cls_head|heads?(?!\.norm\.)|head_dist|fc|'
+    r'classifier|last_linear|pre_logits)\.'
+)
+_CLASSIFIER = re.compile(
+    r'^(?:cls_head\.fc_cls|fc|last_linear|classifier(?:\.\d+)?|'
+    r'heads?(?:\.fc|\.head|\.layers\.head)?)\.(weight|bias)$'
+)
 
 
-def convert_state_dict(state_dict: StateDict,
-                       backbone: nn.Module) -> Tuple[StateDict, LoadReport]:
-    """Turn the keys of a published backbone into those of ours.
+def split_head(
+    state_dict: StateDict, own: Container[str] = ()
+) -> Tuple[StateDict, StateDict]:
+    """Strip the prefixes of wrappers and separate the head from the backbone.
 
-    A pure function. Spatial weights are copied to temporal attention only
-    from image models, never over trained video weights.
+    Args:
+        state_dict (dict): Keys as published, with or without the prefixes
+            ``module.``, ``model.``, ``backbone.`` and ``timesformer.``.
+        own (Container[str]): Keys that belong to the backbone even if they
+            look like a prefix or a head, see :func:`backbone_keys`. Defaults
+            to none.
+
+    Returns:
+        tuple[dict, dict]: Keys of the backbone and keys of neck and head,
+        both still in their own layout.
+    """
+    backbone: StateDict = {}
+    head: StateDict = {}
+    for key, value in state_dict.items():
+        while key not in own and _WRAPPER.match(key):
+            key = _WRAPPER.sub('', key)
+        is_head = key not in own and _HEAD.match(key)
+        (head if is_head else backbone)[key] = value
+    return backbone, head
+
+
+def backbone_keys(backbone: nn.Module) -> Set[str]:
+    """Return the keys of a backbone, with and without ``image.`` in front."""
+    keys = set(backbone.state_dict())
+    return keys | {re.sub(r'^image\.', '', key) for key in keys}
+
+
+def find_classifier(head: StateDict) -> StateDict:
+    """Return ``weight`` and ``bias`` of the classifier, empty without both."""
+    layer = {}
+    for key, value in head.items():
+        match = _CLASSIFIER.match(key)
+        if match:
+            layer[match[1]] = value
+    return layer if len(layer) == 2 else {}
+
+
+def fit_classifier(head: StateDict, model: nn.Module) -> Tuple[StateDict, str]:
+    """Return the classifier of a checkpoint if it fits that of a recognizer.
+
+    Args:
+        head (dict): Keys of the head, in any layout.
+        model (nn.Module): A recognizer, or a backbone; not changed.
+
+    Returns:
+        tuple[dict, str]: ``weight`` and ``bias`` for ``cls_head.fc_cls``,
+        empty if they do not fit, and an explanation for the report.
+    """
+    layer = find_classifier(head)
+    if not layer:
+        return {}, 'none in the checkpoint'
+    classes = len(layer['weight'])
+    own = dict(model.named_parameters()).get('cls_head.fc_cls.weight')
+    if own is None:
+        return {}, f'{classes} classes in the checkpoint, none in this model'
+    if own.shape != layer['weight'].shape:
+        return {}, (
+            f'left as initialised ({len(own)} classes here, '
+            f'{classes} in the checkpoint)'
+        )
+    return layer, f'loaded, {classes} classes'
+
+
+def unused_head(head: StateDict, classifier: StateDict) -> List[str]:
+    """Return the keys of a head other than those of a used classifier."""
+    return [k for k in head if not (classifier and _CLASSIFIER.match(k))]
+
+
+class _ImageBackbone(nn.Module):
+    """Shell that gives an image model its name in an ``ATABackbone``."""
+
+    grid: Optional[Grid] = None
+
+    def __init__(self, image: nn.Module) -> None:
+        super().__init__()
+        self.image = image
+
+
+def as_video_backbone(backbone: nn.Module) -> nn.Module:
+    """Wrap a bare ConvNeXt or CycleMLP of ata_mm, return others unchanged.
+
+    The wrapped model has the keys of the backbone that contains it, and
+    shares its parameters.
+    """
+    wrapped = _ImageBackbone(backbone)
+    keys = wrapped.state_dict()
+    families = (CONVNEXT, CYCLEMLP)
+    known = any(has_key(family.marker, keys) for family in families)
+    return wrapped if known else backbone
+
+
+def convert_state_dict(
+    state_dict: StateDict, backbone: nn.Module
+) -> Tuple[StateDict, LoadReport]:
+    """Convert the keys of a published backbone to those of ata_mm.
+
+    Position and time embeddings are interpolated to the model's size. Weights
+    of the spatial attention are copied to the temporal attention from image
+    models only, so that trained temporal weights are never overwritten.
 
     Args:
         state_dict (dict): Keys of the backbone alone (see
-            :func:`~ata_mm.checkpoints.formats.split_head`).
+            :func:`~ata_mm.checkpoints.conversion.split_head`).
         backbone (nn.Module): An ``ATATimeSformer`` or an ``ATABackbone``; not
             changed.
 
@@ -41,106 +160,101 @@ def convert_state_dict(state_dict: StateDict,
         the report.
 
     Raises:
-        ValueError: If the layout is unknown, a key has no place in the model,
-            a shape does not fit or a parameter is missing.
+        ValueError: If the layout is unknown, the model lacks a key of the
+            checkpoint, a shape does not fit, or a parameter is missing.
     """
     target = backbone.state_dict()
     layout = find_key_layout(state_dict, find_family(backbone).layouts)
     report = LoadReport(layout.name)
+    renamed = _drop_unused(rename(state_dict, layout), target, layout, report)
     converted = {}
-    for key, value in _placed(
-            rename(state_dict, layout), target, layout, report).items():
+    for key, value in renamed.items():
         converted[key] = _fit(key, value, target[key], backbone, layout)
         resized = converted[key] is not value and any_match(_EMBEDDINGS, key)
         (report.interpolated if resized else report.loaded).append(key)
-    _refuse_joint_attention(converted, target, layout)
+    _check_not_joint(converted, target, layout)
     _start_missing(converted, target, layout, report)
     _check_complete(converted, target, layout)
     return converted, report
 
 
-def fit_classifier(head: StateDict, model: nn.Module) -> Tuple[StateDict, str]:
-    """The classifier for a recognizer, where it fits.
-
-    Args:
-        head (dict): Keys of the head, in any layout.
-        model (nn.Module): A recognizer, or a backbone; not changed.
-
-    Returns:
-        tuple[dict, str]: The ``weight`` and ``bias`` of its
-        ``cls_head.fc_cls``, nothing where they do not fit, and what is to be
-        reported.
-    """
-    layer = find_classifier(head)
-    if not layer:
-        return {}, 'none in the checkpoint'
-    classes = len(layer['weight'])
-    own = getattr(getattr(model, 'cls_head', None), 'fc_cls', None)
-    if own is None:
-        return {}, f'{classes} classes in the checkpoint, none in this model'
-    if own.weight.shape != layer['weight'].shape:
-        return {}, (f'left as initialised ({len(own.weight)} classes here, '
-                    f'{classes} in the checkpoint)')
-    return layer, f'loaded, {classes} classes'
-
-
-def _placed(source: StateDict, target: StateDict, layout: KeyLayout,
-            report: LoadReport) -> StateDict:
-    """The part of a checkpoint that the model has a place for."""
-    unplaced = sorted(source.keys() - target.keys())
-    report.dropped = [k for k in unplaced if any_match(layout.drops, k)]
-    unplaced = [k for k in unplaced if k not in report.dropped]
-    if unplaced:
+def _drop_unused(
+    source: StateDict, target: StateDict, layout: KeyLayout, report: LoadReport
+) -> StateDict:
+    """Return the keys that the model has, and report those dropped."""
+    unused = sorted(source.keys() - target.keys())
+    report.dropped = [key for key in unused if any_match(layout.drops, key)]
+    unknown = [key for key in unused if key not in report.dropped]
+    if unknown:
         raise ValueError(
-            f'Expected every key of the checkpoint ({layout.name}) to have a '
-            f'place in the model, but {len(unplaced)} have none: '
-            f'{unplaced[:8]}. Has the model fewer layers, another '
-            'architecture, or no temporal attention where the checkpoint has '
-            'it?')
+            f'Expected every key of the checkpoint ({layout.name}) in the '
+            f'model, got {len(unknown)} that it lacks: {unknown[:8]}. Use a '
+            "model with the checkpoint's architecture, number of layers and "
+            'temporal attention.'
+        )
     return {key: value for key, value in source.items() if key in target}
 
 
-def _fit(key: str, value: Tensor, own: Tensor, backbone: nn.Module,
-         layout: KeyLayout) -> Tensor:
-    """Fit a parameter of the checkpoint to the model's own one."""
+def _fit(
+    key: str,
+    value: Tensor,
+    own: Tensor,
+    backbone: nn.Module,
+    layout: KeyLayout,
+) -> Tensor:
+    """Fit a parameter of the checkpoint to the shape of the model's own."""
     if key == 'time_embed':
         return resize_time_embed(value, own.shape[1])
     if any_match(_EMBEDDINGS, key) and value.ndim == own.ndim == 3:
-        return _fit_positions(value, own, getattr(backbone, 'grid', None),
-                              layout)
+        # Every video backbone has a grid, which nn.Module does not declare.
+        grid = cast(Optional[Grid], backbone.grid)
+        return _fit_positions(value, own, grid, layout)
     if value.shape == own.shape:
         return value
     if value.squeeze().shape == own.squeeze().shape:
-        return value.view_as(own)  # a linear layer as 1 x 1 convolution
+        return value.view_as(own)  # a linear layer as a 1 x 1 convolution
     return value
 
 
-def _fit_positions(value: Tensor, own: Tensor, grid: Optional[Tuple[int, int]],
-                   layout: KeyLayout) -> Tensor:
+def _fit_positions(
+    value: Tensor, own: Tensor, grid: Optional[Grid], layout: KeyLayout
+) -> Tensor:
     """Fit a position embedding to the grid of the model's patches."""
-    if value.shape == own.shape and layout in _OURS:
+    if value.shape == own.shape and layout.native:
         return value
-    num_prefix = own.shape[1] - grid[0] * grid[1] if grid else None
-    if num_prefix in PREFIXES:  # else the patches are of another map
-        return resize_pos_embed(value, grid, num_prefix)
+    if grid is not None:
+        num_prefix = own.shape[1] - grid[0] * grid[1]
+        if num_prefix in NUM_PREFIX_TOKENS:
+            return resize_pos_embed(value, grid, num_prefix)
+        # Otherwise the embedding belongs to a map of another size.
     if value.shape == own.shape:
         return value
     return resize_square_pos_embed(value, own.shape[1])
 
 
-def _refuse_joint_attention(converted: StateDict, target: StateDict,
-                            layout: KeyLayout) -> None:
-    if (layout.copies and 'time_embed' in converted
-            and any('.temporal.' in key for key in target)):
+def _check_not_joint(
+    converted: StateDict, target: StateDict, layout: KeyLayout
+) -> None:
+    """Raise if joint attention is to be loaded into a temporal module."""
+    if (
+        layout.copies
+        and 'time_embed' in converted
+        and any('.temporal.' in key for key in target)
+    ):
         raise ValueError(
-            'Expected an image model or divided space-time attention, got '
-            f'keys of an {layout.name} with a time_embed: joint space-time '
-            "attention, which is temporal=dict(type='JointAttention') here.")
+            'Expected an image model or divided space-time attention, got an '
+            f'{layout.name} with a time_embed, which is joint space-time '
+            "attention. Set temporal=dict(type='JointAttention')."
+        )
 
 
-def _start_missing(converted: StateDict, target: StateDict, layout: KeyLayout,
-                   report: LoadReport) -> None:
-    """Add what the layout says of parameters that the file does not have."""
+def _start_missing(
+    converted: StateDict,
+    target: StateDict,
+    layout: KeyLayout,
+    report: LoadReport,
+) -> None:
+    """Add the parameters that the layout starts without the checkpoint."""
     for key in sorted(target.keys() - converted.keys()):
         twin = substitute(layout.copies, key)
         if twin in converted:
@@ -154,17 +268,23 @@ def _start_missing(converted: StateDict, target: StateDict, layout: KeyLayout,
             report.left.append(key)
 
 
-def _check_complete(converted: StateDict, target: StateDict,
-                    layout: KeyLayout) -> None:
+def _check_complete(
+    converted: StateDict, target: StateDict, layout: KeyLayout
+) -> None:
+    """Raise if a parameter of the model is missing or of another shape."""
     for key, value in converted.items():
         if value.shape != target[key].shape:
             raise ValueError(
                 f'Expected {key} of shape {tuple(target[key].shape)}, got '
                 f'{tuple(value.shape)} from the checkpoint ({layout.name}). '
-                "Do the model's arch or embed_dims, patch_size and num_frames "
-                'agree with those of the checkpoint?')
+                "Check the model's arch or embed_dims, patch_size and "
+                'num_frames.'
+            )
     missing = sorted(target.keys() - converted.keys())
     if missing:
         raise ValueError(
-            'Expected a checkpoint with every parameter of the backbone, but '
-            f'{len(missing)} are missing: {missing[:8]}.')
+            f'Expected every parameter of the backbone in the checkpoint '
+            f'({layout.name}), got none for {len(missing)}: {missing[:8]}. '
+            "Use a model with the checkpoint's architecture and number of "
+            'layers.'
+        )

@@ -1,57 +1,57 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""``load_from`` for checkpoints that no recognizer of MMAction2 wrote."""
+"""Support of ``load_from`` for checkpoints of bare models."""
+
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 from torch import nn
 
-from .conversion import fit_classifier
-from .formats import own_names, split_head
-from .reading import read_state_dict
+from .conversion import backbone_keys, fit_classifier, split_head
+from .loading import as_recognizer, read_state_dict
 
 
 def name_as_recognizer(checkpoint: dict, model: nn.Module) -> None:
-    """Name the parts of a checkpoint as a recognizer does, in place.
+    """Rename the keys of a checkpoint to those of a recognizer, in place.
 
-    A checkpoint of a bare model (official TimeSformer, timm) has no
-    ``backbone.`` in front of its keys, so that mmengine finds nothing in it
-    for a recognizer. Afterwards they have it, under 'state_dict', and the
-    classifier is ``cls_head.fc_cls``, unless it is of another shape: then it
-    is left out, and a message says so. The backbone converts its own layout
-    when it is loaded. Checkpoints of recognizers are not changed.
+    The keys of a bare model (official TimeSformer, timm) have no prefix
+    ``backbone.``, and mmengine would load none of them into a recognizer.
+    They get it here, under 'state_dict'. The classifier becomes
+    ``cls_head.fc_cls``; one of another shape is left out, and a message is
+    logged. The backbone converts its own keys while it is loaded. Checkpoints
+    of recognizers are not changed.
 
     Args:
-        checkpoint (dict): As read from a file, changed in place.
-        model (nn.Module): The recognizer that is to take it.
+        checkpoint (dict): The content of a checkpoint file, changed in place.
+        model (nn.Module): The recognizer to load it into.
+
+    Raises:
+        ValueError: If the checkpoint has no state_dict.
     """
     state_dict = read_state_dict(checkpoint)
     if any(key.startswith('backbone.') for key in state_dict):
         return
-    keys, head = split_head(state_dict, own_names(model.backbone))
-    renamed = {f'backbone.{k}': v for k, v in keys.items()}
-    classifier, what = fit_classifier(head, model)
-    if classifier:
-        renamed.update(
-            {f'cls_head.fc_cls.{k}': classifier[k]
-             for k in classifier})
-    elif head:
-        print_log(f'classifier: {what}', logger='current')
-    checkpoint['state_dict'] = renamed
+    backbone = model.get_submodule('backbone')
+    keys, head = split_head(state_dict, backbone_keys(backbone))
+    classifier, reason = fit_classifier(head, model)
+    if head and not classifier:
+        print_log(f'classifier: {reason}', logger='current')
+    checkpoint['state_dict'] = as_recognizer(keys, classifier)
 
 
 @HOOKS.register_module()
 class AdaptCheckpointHook(Hook):
-    """Let ``load_from`` take checkpoints of bare models.
+    """Hook that adapts checkpoints of bare models for ``load_from``.
 
-    See :func:`name_as_recognizer`. Runs before other hooks look at the
+    See :func:`name_as_recognizer`. It runs before other hooks that read the
     checkpoint, such as mmengine's EMAHook.
     """
 
     priority = 'VERY_HIGH'
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Rename in place before mmengine loads it into the model."""
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Rename the keys before mmengine loads them into the model."""
         model = runner.model
         if is_model_wrapper(model):
             model = model.module

@@ -1,88 +1,185 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Load image and video checkpoints of any known layout, with a report."""
-from typing import Union
+"""Read checkpoints of any known layout and load them into models.
 
+Reading runs no code from the file: only tensors and plain values are accepted.
+"""
+
+import os
+import re
+from pickle import UnpicklingError
+from typing import Optional, Tuple, Union
+from urllib.error import URLError
+
+import torch
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
+from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
-from .conversion import convert_state_dict, fit_classifier
-from .formats import as_video_backbone, own_names, split_head, unused_head
-from .layout import StateDict
-from .reading import read_state_dict
+from .conversion import (
+    as_video_backbone,
+    backbone_keys,
+    convert_state_dict,
+    find_classifier,
+    fit_classifier,
+    split_head,
+    unused_head,
+)
+from .key_tables import IDENTIFIABLE, StateDict, find_key_layout, rename
 from .report import LoadReport
 
+Source = Union[str, 'os.PathLike[str]', dict]
 
-def load_pretrained(model: nn.Module, source: Union[str, dict]) -> LoadReport:
+_CONTAINERS = ('state_dict', 'model_state', 'model')
+
+
+def read_checkpoint(path: str, logger: Optional[str] = None) -> dict:
+    """Read a checkpoint to the CPU.
+
+    Args:
+        path (str): A file or URL, as mmengine accepts them.
+        logger (str, optional): Logger of mmengine; 'silent' for none. Defaults
+            to None, the current one.
+
+    Returns:
+        dict: The whole content of the file.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        URLError: If the server does not respond.
+        ValueError: If the file is damaged, not a checkpoint of torch, or holds
+            objects that cannot be read safely.
+    """
+    if path.endswith('.safetensors'):
+        return _read_safetensors(path)
+    try:
+        return _load_checkpoint(path, map_location='cpu', logger=logger)
+    except (FileNotFoundError, URLError):
+        raise
+    except Exception as error:  # torch raises many types for a damaged file
+        refused = re.search(r'GLOBAL (\S+)', str(error))
+        if isinstance(error, UnpicklingError) and refused:
+            raise ValueError(
+                f'Expected a checkpoint of tensors and plain values in {path},'
+                ' got an object that torch.load(FILE, weights_only=True) '
+                f'refuses: {refused[1]}. If you trust the file, read it once '
+                'with weights_only=False and save its state_dict alone.'
+            ) from error
+        raise ValueError(
+            f'Expected a checkpoint of torch, got {path}, which cannot be read'
+            f' ({type(error).__name__}: {error}). Check that the file is '
+            'complete.'
+        ) from error
+
+
+def read_state_dict(source: Source) -> StateDict:
+    """Return the state_dict of a path, URL, checkpoint or state_dict.
+
+    Files with the suffix ``.safetensors`` require the package of that name.
+
+    Args:
+        source (str | PathLike | dict): A path or URL, or a checkpoint or
+            state_dict.
+
+    Returns:
+        dict: Tensors by key, as stored.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If no tensors are found, or as :func:`read_checkpoint`.
+    """
+    found = (
+        read_checkpoint(os.fspath(source))
+        if isinstance(source, (str, os.PathLike))
+        else source
+    )
+    for key in _CONTAINERS:
+        if isinstance(found.get(key), dict):
+            found = found[key]
+    if not found or not all(torch.is_tensor(v) for v in found.values()):
+        raise ValueError(
+            'Expected a state_dict of tensors, or a checkpoint that has one '
+            "under 'state_dict', 'model_state' or 'model', got the keys "
+            f'{list(found)[:8]}.'
+        )
+    return found
+
+
+def load_pretrained(model: nn.Module, source: Source) -> LoadReport:
     """Load a checkpoint into a backbone of ata_mm or its recognizer.
 
     ``ATATimeSformer`` takes image ViTs (timm, mmaction2, mmpretrain keys),
     TimeSformer (official, mmaction2 and HuggingFace keys) and our own;
     ``ATABackbone`` takes its image model in the model's own keys, ConvNeXt
-    also in those of mmpretrain and timm, and our own; ``ConvNeXt`` and
-    ``CycleMLP`` by themselves take the same image models. ``module.``,
-    ``model.``, ``backbone.`` in front, a neck and a head may be there or not.
-    Position embeddings are interpolated to other image sizes, time embeddings
-    to other clip lengths. The classifier is loaded where the model has one of
-    the same shape. The report is logged.
+    also in those of mmpretrain and timm, and our own; bare ``ConvNeXt`` and
+    ``CycleMLP`` models take the same image models. The prefixes ``module.``,
+    ``model.`` and ``backbone.``, a neck and a head are optional. Position
+    embeddings are interpolated to other image sizes, time embeddings to other
+    clip lengths. The classifier is loaded if the model has one of the same
+    shape. The report is logged.
 
     Args:
         model (nn.Module): The backbone, or a recognizer that has one as
             ``backbone``.
-        source (str | dict): A path or URL, or a checkpoint or state_dict.
+        source (str | PathLike | dict): A path or URL, or a checkpoint or
+            state_dict.
 
     Returns:
-        LoadReport: What became of every key.
+        LoadReport: The source of every parameter, and the keys dropped.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a key of the backbone is left over, does not fit, or is
-            missing; the model is unchanged then.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the model lacks a key of the backbone, a shape does not
+            fit, or a parameter is missing. The model is then unchanged.
     """
     if is_model_wrapper(model):
-        model = model.module
-    backbone = as_video_backbone(getattr(model, 'backbone', model))
-    keys, head = split_head(read_state_dict(source), own_names(backbone))
+        model = model.get_submodule('module')
+    parts = dict(model.named_children())
+    backbone = as_video_backbone(parts.get('backbone', model))
+    keys, head = split_head(read_state_dict(source), backbone_keys(backbone))
     converted, report = convert_state_dict(keys, backbone)
     classifier, report.head = fit_classifier(head, model)
     report.dropped += unused_head(head, classifier)
     backbone.load_state_dict(converted)
     if classifier:
-        model.cls_head.fc_cls.load_state_dict(classifier)
+        model.get_submodule('cls_head.fc_cls').load_state_dict(classifier)
     print_log(str(report), logger='current')
     return report
 
 
-def adapt_state_dict(backbone: nn.Module, state_dict: StateDict,
-                     prefix: str) -> None:
-    """Convert, in place, what a load is about to hand to ``backbone``.
+def adapt_state_dict(
+    backbone: nn.Module, state_dict: StateDict, prefix: str
+) -> None:
+    """Convert the keys of ``backbone`` in a state_dict, in place.
 
-    For ``_load_from_state_dict``: nothing changes where the keys are ours,
-    complete and fit.
+    For ``_load_from_state_dict``. Nothing changes if the keys are ours,
+    complete and of the right shapes.
 
     Args:
         backbone (nn.Module): An ``ATATimeSformer`` or an ``ATABackbone``.
-        state_dict (dict): Changed in place.
-        prefix (str): What the backbone's keys have in front.
+        state_dict (dict): The state_dict to be loaded, changed in place.
+        prefix (str): Prefix of the backbone's keys.
 
     Raises:
         ValueError: As :func:`convert_state_dict`, or if no key has the
-            prefix, so that the backbone would stay at random values.
+            prefix, which would leave the backbone at random values.
     """
     target = backbone.state_dict()
     own = {k: v for k, v in state_dict.items() if k.startswith(prefix)}
     if not own:
         raise ValueError(
-            f'Expected keys that start with {prefix!r} for the backbone, but '
-            'the checkpoint has none. Name a checkpoint of a bare backbone '
-            'as backbone.init_cfg=dict(type="Pretrained", checkpoint=...), or '
+            f'Expected keys that start with {prefix!r} for the backbone, got '
+            'none in the checkpoint. Set a checkpoint of a bare backbone as '
+            'backbone.init_cfg=dict(type="Pretrained", checkpoint=...), or '
             'add custom_hooks=[dict(type="AdaptCheckpointHook")] to a config '
-            'that uses load_from.')
-    plain = {k[len(prefix):]: v for k, v in own.items()}
-    if plain.keys() == target.keys() and all(v.shape == target[k].shape
-                                             for k, v in plain.items()):
+            'that uses load_from.'
+        )
+    plain = {k[len(prefix) :]: v for k, v in own.items()}
+    if plain.keys() == target.keys() and all(
+        v.shape == target[k].shape for k, v in plain.items()
+    ):
         return
-    keys, head = split_head(plain, own_names(backbone))
+    keys, head = split_head(plain, backbone_keys(backbone))
     converted, report = convert_state_dict(keys, backbone)
     for key in own:
         del state_dict[key]
@@ -90,3 +187,77 @@ def adapt_state_dict(backbone: nn.Module, state_dict: StateDict,
     report.dropped += head
     report.head = f'not part of the backbone ({len(head)} keys)'
     print_log(str(report), logger='current')
+
+
+def convert_checkpoint(
+    source: Source, model: Optional[nn.Module] = None
+) -> Tuple[StateDict, LoadReport]:
+    """Convert a checkpoint to the keys of a recognizer of ata_mm.
+
+    Without a model the keys are renamed and all shapes are kept; embeddings
+    are interpolated and temporal attention is initialised when a model loads
+    the result. With a model both are done here, and parameters that it would
+    leave at their initial values are not part of the result.
+
+    Args:
+        source (str | PathLike | dict): A path or URL, or a checkpoint or
+            state_dict.
+        model (nn.Module, optional): A recognizer with a backbone of ata_mm;
+            not changed. Defaults to None.
+
+    Returns:
+        tuple[dict, LoadReport]: Keys ``backbone.…`` and
+        ``cls_head.fc_cls.…``, and the report.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the layout is unknown, or the checkpoint does not fit
+            the model.
+    """
+    state_dict = read_state_dict(source)
+    if model is None:
+        keys, head = split_head(state_dict)
+        converted, report = _rename(keys)
+        classifier = find_classifier(head)
+        if classifier:
+            report.head = f'kept, {len(classifier["weight"])} classes'
+    else:
+        backbone = model.get_submodule('backbone')
+        keys, head = split_head(state_dict, backbone_keys(backbone))
+        converted, report = convert_state_dict(keys, backbone)
+        classifier, report.head = fit_classifier(head, model)
+    report.dropped += unused_head(head, classifier)
+    loaded = {k: v for k, v in converted.items() if k not in report.left}
+    return as_recognizer(loaded, classifier), report
+
+
+def as_recognizer(backbone: StateDict, classifier: StateDict) -> StateDict:
+    """Add the prefixes that backbone and classifier have in a recognizer."""
+    return {
+        **{f'backbone.{key}': value for key, value in backbone.items()},
+        **{f'cls_head.fc_cls.{k}': v for k, v in classifier.items()},
+    }
+
+
+def _rename(keys: StateDict) -> Tuple[StateDict, LoadReport]:
+    """Rename the keys of a backbone whose layout identifies its family."""
+    try:
+        layout = find_key_layout(keys, IDENTIFIABLE)
+    except ValueError as error:
+        raise ValueError(
+            f'{error} For another image model, pass the config '
+            'of its ATABackbone.'
+        ) from None
+    renamed = rename(keys, layout)
+    return renamed, LoadReport(layout.name, loaded=list(renamed))
+
+
+def _read_safetensors(path: str) -> StateDict:
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ValueError(
+            f'Expected the package safetensors to read {path}, but it is not '
+            'installed. Run pip install safetensors.'
+        ) from error
+    return load_file(path)

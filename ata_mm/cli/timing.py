@@ -1,76 +1,102 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Paired timings: on a noisy machine only ratios of neighbours mean much."""
+"""Paired timings.
+
+On a noisy machine, absolute times drift by more than the differences that a
+benchmark is after. Alternatives are therefore run in turn, and their times
+compared within each round.
+"""
+
 import time
 from statistics import median
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 import torch
 
+from .tables import markdown_table
+
 
 def paired_times(
-        ways: Dict[str, Callable[[], None]],
-        rounds: int,
-        after_round: Callable[[],
-                              None] = lambda: None) -> Dict[str, List[float]]:
-    """Run every way in turn, round after round, after one round unmeasured.
+    functions: Mapping[str, Callable[[], object]],
+    rounds: int,
+    after_round: Callable[[], object] = lambda: None,
+) -> Dict[str, List[float]]:
+    """Time functions in turn, round after round.
+
+    One round that is not measured comes first.
 
     Args:
-        ways (dict[str, Callable]): What to time, by name.
-        rounds (int): How many times each is timed.
-        after_round (Callable): Called after each round, for a progress bar.
-            Defaults to nothing.
+        functions (dict[str, Callable]): Functions to time, by name.
+        rounds (int): Number of measured rounds.
+        after_round (Callable): Called after each of them, to advance a
+            progress bar. Defaults to a function that does nothing.
 
     Returns:
         dict[str, list[float]]: Seconds of each round, by name.
     """
-    times = {name: [] for name in ways}
-    for counted in range(-1, rounds):
-        for name, way in ways.items():
-            _wait_for_gpu()
+    times: Dict[str, List[float]] = {name: [] for name in functions}
+    for index in range(-1, rounds):
+        for name, function in functions.items():
+            _synchronise()
             start = time.perf_counter()
-            way()
-            _wait_for_gpu()
-            if counted >= 0:
+            function()
+            _synchronise()
+            if index >= 0:
                 times[name].append(time.perf_counter() - start)
-        if counted >= 0:
+        if index >= 0:
             after_round()
     return times
 
 
-def ratio_table(times: Dict[str, List[float]],
-                more: Optional[Dict[str, Dict[str, str]]] = None) -> str:
-    """Medians, and medians of the ratios to the first, in Markdown.
+def ratio_table(
+    times: Mapping[str, Sequence[float]],
+    columns: Optional[Mapping[str, Mapping[str, str]]] = None,
+) -> str:
+    """Format medians, and medians of the ratios to the first, in Markdown.
 
     Args:
-        times (dict[str, list[float]]): As :func:`paired_times` returns.
-        more (dict[str, dict[str, str]], optional): Further columns: by their
-            heads, the entries by name. Defaults to None.
+        times (dict[str, list[float]]): As :func:`paired_times` returns them.
+        columns (dict[str, dict[str, str]], optional): Further columns, by
+            title: the cell of each name. Defaults to None.
 
     Returns:
-        str: A Markdown table with a row for each name.
+        str: A table with a row for each name.
     """
-    more = more or {}
-    unit = next(iter(times.values()))
-    heads = ['', 'median, ms', 'of the first', 'times as fast', *more]
-    rows = [
-        '|' + '|'.join(f' {head} '.replace('  ', ' ') for head in heads) + '|',
-        '|---' * len(heads) + '|'
-    ]
-    for name, own in times.items():
-        share = median(a / b for a, b in zip(own, unit))
-        rows.append(f'| {name} | {1e3 * median(own):.1f} | {share:.3f} | '
-                    f'{1 / share:.2f} |' +
-                    ''.join(f' {column[name]} |' for column in more.values()))
-    return '\n'.join(rows)
+    columns = columns or {}
+    first = next(iter(times.values()))
+    rows = []
+    for name, seconds in times.items():
+        # The median of ratios, not the ratio of medians: each ratio compares
+        # neighbouring times, before the machine changes its speed.
+        share = median(a / b for a, b in zip(seconds, first))
+        rows.append(
+            [
+                name,
+                f'{1e3 * median(seconds):.1f}',
+                f'{share:.3f}',
+                f'{1 / share:.2f}',
+                *(cells[name] for cells in columns.values()),
+            ]
+        )
+    header = ['', 'median, ms', 'of the first', 'times as fast', *columns]
+    return markdown_table(header, rows)
 
 
 def fit_exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
-    """The p of ``time = c * size ** p`` that fits best, by least squares of
-    the logarithms."""
+    """Fit the exponent of a power law.
+
+    Args:
+        sizes (Sequence[float]): Problem sizes.
+        times (Sequence[float]): Times in any unit.
+
+    Returns:
+        float: The p of ``time = c * size ** p`` with least squared error of
+        the logarithms.
+    """
     return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
 
 
-def _wait_for_gpu() -> None:
+def _synchronise() -> None:
+    """Synchronise the GPU, if any, whose kernels run asynchronously."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

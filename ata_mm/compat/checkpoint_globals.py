@@ -1,18 +1,19 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Let torch read mmengine's own checkpoints without running foreign code.
+"""Allow ``torch.load`` to read mmengine's checkpoints, and no other objects.
 
-From torch 2.6 on, ``torch.load`` reads with ``weights_only=True`` and refuses
-every class that it does not know. mmengine calls it with the default, and its
-checkpoints hold logs as :class:`HistoryBuffer` with numpy arrays, so that
-testing and resuming fail. The allow-list below names just what they hold.
+From torch 2.6 on, ``torch.load`` reads with ``weights_only=True`` by default
+and refuses unknown classes. mmengine relies on the default, and its
+checkpoints hold logs as :class:`HistoryBuffer` with numpy arrays: testing and
+resuming fail. The allow-list below contains only the classes of these logs.
 
 A :class:`HistoryBuffer` also saves its four statistics methods, as calls of
 ``getattr``. Allowing that function would open every attribute of every known
-object to a checkpoint, so a stand-in that only knows those four takes its
-place.
+object to a checkpoint. It is replaced by a function that returns only these
+four methods.
 
 Upstream: https://github.com/open-mmlab/mmengine/issues/1655
 """
+
 from pickle import UnpicklingError
 from typing import Callable, List, Tuple, Union
 
@@ -25,36 +26,42 @@ _STATISTICS = ('min', 'max', 'current', 'mean')
 
 
 def _statistics_method(owner: type, name: str) -> Callable:
-    """Serve the one use of ``getattr`` in an mmengine checkpoint.
+    """Replace ``getattr`` in its one use in an mmengine checkpoint.
 
     Raises:
-        UnpicklingError: If anything but a statistics method is asked for.
+        UnpicklingError: If the attribute is not a statistics method.
     """
     if owner is not HistoryBuffer or name not in _STATISTICS:
         raise UnpicklingError(
-            'a checkpoint may only ask for the statistics methods '
-            f'{_STATISTICS} of HistoryBuffer, but got {name!r} of {owner!r}')
+            f'Expected one of the statistics methods {_STATISTICS} of '
+            f'HistoryBuffer in a checkpoint, got {name!r} of {owner!r}.'
+        )
     return getattr(HistoryBuffer, name)
 
 
 def _mmengine_globals() -> List[Union[Callable, Tuple[Callable, str]]]:
+    """Return the classes and functions in a pickled HistoryBuffer."""
     rebuild_array = np.zeros(0).__reduce__()[0]
     rebuild_scalar = np.float64(0).__reduce__()[0]
     safe = [HistoryBuffer, np.ndarray, np.dtype]
     safe += [type(np.dtype(name)) for name in ('f4', 'f8', 'i4', 'i8')]
     for core in ('numpy.core', 'numpy._core'):  # written by numpy 1, numpy 2
-        safe += [(rebuild_array, f'{core}.multiarray._reconstruct'),
-                 (rebuild_scalar, f'{core}.multiarray.scalar')]
+        safe += [
+            (rebuild_array, f'{core}.multiarray._reconstruct'),
+            (rebuild_scalar, f'{core}.multiarray.scalar'),
+        ]
     return safe + [(_statistics_method, 'builtins.getattr')]
 
 
 def needed() -> bool:
-    """Whether this torch would refuse mmengine's checkpoints."""
-    return (digit_version(torch.__version__) >= digit_version('2.6.0')
-            and HistoryBuffer not in torch.serialization.get_safe_globals())
+    """Return whether this torch refuses mmengine's checkpoints."""
+    return (
+        digit_version(torch.__version__) >= digit_version('2.6.0')
+        and HistoryBuffer not in torch.serialization.get_safe_globals()
+    )
 
 
 def apply() -> None:
-    """Allow-list the classes of mmengine's checkpoints."""
+    """Add the classes of mmengine's checkpoints to the allow-list."""
     if needed():
         torch.serialization.add_safe_globals(_mmengine_globals())

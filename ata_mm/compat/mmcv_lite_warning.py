@@ -1,13 +1,13 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Silence a warning that every import of ``mmaction.models`` gives with
-mmcv-lite.
+"""Silence the import warning of ``mmaction.models`` with mmcv-lite.
 
 mmcv's transformer layers warn that mmcv-lite has no compiled deformable
-attention. Nothing here uses it, and a model that does still fails with an
-error of its own.
+attention. ata_mm does not use it, and a model that does still raises an error
+of its own.
 
 Upstream: https://github.com/open-mmlab/mmcv/blob/v2.1.0/mmcv/cnn/bricks/transformer.py
-"""  # noqa: E501
+"""
+
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,12 +16,13 @@ _MESSAGE = 'Fail to import ``MultiScaleDeformableAttention``'
 
 
 def needed() -> bool:
-    """Whether mmcv is the one without compiled operators."""
-    folder = Path(find_spec('mmcv').submodule_search_locations[0])
-    return not any(folder.glob('_ext.*'))
+    """Return whether the installed mmcv lacks compiled operators."""
+    spec = find_spec('mmcv')
+    folders = (spec.submodule_search_locations if spec else None) or ()
+    return not any(any(Path(folder).glob('_ext.*')) for folder in folders)
 
 
 def apply() -> None:
-    """Ignore this one warning."""
+    """Filter this warning."""
     if needed():
         warnings.filterwarnings('ignore', message=_MESSAGE)

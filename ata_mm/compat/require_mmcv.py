@@ -1,12 +1,14 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Check that mmcv is installed."""
+
 from importlib.util import find_spec
 
 
 def require_mmcv() -> None:
-    """Say what to install if there is no ``mmcv``.
+    """Raise an error with instructions if mmcv is not installed.
 
     mmcv and mmcv-lite install the same folder, and pip cannot express "one of
-    the two", so that ata_mm, like mmaction2, does not declare either.
+    the two": ata_mm, like mmaction2, declares neither.
 
     Raises:
         ImportError: If neither mmcv nor mmcv-lite is installed.
@@ -15,5 +17,6 @@ def require_mmcv() -> None:
         raise ImportError(
             'ata_mm needs mmcv-lite 2.1.0 or mmcv 2.1.0, but found neither. '
             'Run `pip install mmcv-lite==2.1.0`, or install the full mmcv '
-            '2.1.0 if you want its compiled operators. Never install both: '
-            'they share one folder.')
+            '2.1.0 for its compiled operators. Do not install both: they '
+            'share one folder.'
+        )

@@ -1,4 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Data transforms."""
+
 import cv2
 import numpy as np
 from mmaction.datasets.transforms import ColorJitter
@@ -7,12 +9,12 @@ from mmaction.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class SafeColorJitter(ColorJitter):
-    """mmaction's :class:`ColorJitter` with its arithmetic of hues mended.
+    """MMAction2's :class:`ColorJitter` with corrected hue arithmetic.
 
-    mmaction adds the random shift to 8-bit hues. From numpy 2 on, a negative
+    MMAction2 adds the random shift to 8-bit hues. From numpy 2 on, a negative
     shift raises an OverflowError there, and with any numpy a sum above 255
-    wraps around at 256 instead of 180, to another colour. Here the sum is
-    taken in 16 bits; everything else is mmaction's.
+    wraps around at 256 instead of 180, which gives another colour. Here the
+    sum is computed in 16 bits; everything else is inherited.
 
     Required and modified keys are ``imgs``, a list of (H, W, 3) uint8 frames
     in RGB order.
@@ -30,13 +32,13 @@ class SafeColorJitter(ColorJitter):
 
     @staticmethod
     def adjust_hue(img: np.ndarray, factor: float) -> np.ndarray:
-        """Turn the hues of a frame by mmaction's rule.
+        """Shift the hues of a frame by the rule of MMAction2.
 
         hue' = (hue + int(255 * factor)) mod 180, in OpenCV's units of two
         degrees.
 
         Args:
-            img (np.ndarray): (H, W, 3), RGB, any real type.
+            img (np.ndarray): (H, W, 3), RGB, of any real type.
             factor (float): Shift, in [-0.5, 0.5].
 
         Returns:

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Logs of what the matchings of a training are like."""
+"""Hook that logs alignment statistics."""
+
 import logging
 from typing import List, Optional
 
@@ -11,28 +12,31 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ata_mm.introspection.alignment_record import AlignmentRecord, now
+from ata_mm.introspection import AlignedClip, AlignmentRecord
+from ata_mm.introspection.listener import now
+from ata_mm.models import ATA
 
 
 @HOOKS.register_module()
 class AlignmentHook(Hook):
-    """Log how far patches travel, and what the matching costs.
+    """Hook that logs alignment statistics and the cost of the matching.
 
-    In the iterations that mmengine's ``LoggerHook`` of the same interval logs,
-    of the clips of the main process, as means over all :class:`ATA` of the
-    model:
+    It logs in the iterations that mmengine's ``LoggerHook`` of the same
+    interval logs, for the clips of the main process. Means over all
+    :class:`~ata_mm.models.ATA` of the model:
 
-    - ``alignment/displacement``: how far a step of a route goes, in patches;
-    - ``alignment/in_place``: the share of steps that stay at their place;
-    - ``alignment/similarity``: the cosine similarity of matched patches;
-    - ``alignment/time_share``: the share of a training step (forward,
-      backward, update; without data loading) that the matching takes;
+    - ``alignment/displacement``: length of a step of a route, in patches;
+    - ``alignment/in_place``: share of steps that stay at their position;
+    - ``alignment/similarity``: cosine similarity of matched patches;
+    - ``alignment/time_share``: share of the matching in the time of a training
+      step (forward, backward, update; without data loading);
 
     and every few epochs a picture ``routes``: patches of the first clip of the
-    epoch's last batch, followed through the frames, as the first ATA matches
-    them. All of it comes from the alignments that the model used: nothing is
-    matched twice. One line switches it on, another one sends it, like all
-    else that is logged, to TensorBoard or Weights & Biases::
+    epoch's last batch, followed through the frames along the routes of the
+    first ATA. All values come from the alignments that the model has used:
+    nothing is matched twice. One line in the config enables the hook; another
+    one sends its values, like all others, to TensorBoard or Weights &
+    Biases::
 
         default_hooks = dict(alignment=dict(type='AlignmentHook'))
         visualizer = dict(vis_backends=[dict(type='LocalVisBackend'),
@@ -41,77 +45,96 @@ class AlignmentHook(Hook):
     (or 'WandbVisBackend'; ``pip install '.[tracking]'`` has both packages).
 
     Args:
-        interval (int): Log every so many iterations of an epoch, and at its
-            end. Defaults to 20, as ``LoggerHook`` in our recipes.
-        picture_interval (int): Draw every so many epochs; 0 for no pictures.
-            Defaults to 1.
+        interval (int): Iterations of an epoch from one logged to the next; the
+            last one is logged, too. Defaults to 20, as ``LoggerHook`` in our
+            recipes.
+        picture_interval (int): Epochs from one picture to the next; 0 for no
+            pictures. Defaults to 1.
 
     Raises:
         ValueError: If ``interval`` is below 1 or ``picture_interval`` below 0.
     """
 
-    priority = 'NORMAL'  # before LoggerHook, which writes what is logged here
+    # Before LoggerHook, which writes the values logged here.
+    priority = 'NORMAL'
 
     def __init__(self, interval: int = 20, picture_interval: int = 1) -> None:
         if interval < 1 or picture_interval < 0:
             raise ValueError(
                 'Expected interval of 1 or more and picture_interval of 0 or '
                 f'more, got interval={interval} and picture_interval='
-                f'{picture_interval}.')
+                f'{picture_interval}.'
+            )
         self.interval = interval
         self.picture_interval = picture_interval
         self._record = AlignmentRecord()
         self._record.stop()
-        self._start: Optional[float] = None  # of a step that is logged
+        # Of a logged step; None between them.
+        self._start_time: Optional[float] = None
 
     def before_train(self, runner: Runner) -> None:
-        """Find the model's temporal modules."""
-        if is_main_process() and not self._record.attach(runner.model):
+        """Attach the record to the model."""
+        if not is_main_process():
+            return
+        # Attached during the whole training, and paused: a compiled model does
+        # not call hooks that are registered after it was traced.
+        self._record.attach(runner.model)
+        if not any(isinstance(m, ATA) for m in runner.model.modules()):
             print_log(
                 'AlignmentHook has nothing to log: the model has no ATA.',
                 logger='current',
-                level=logging.WARNING)
+                level=logging.WARNING,
+            )
 
-    def before_train_iter(self,
-                          runner: Runner,
-                          batch_idx: int,
-                          data_batch: Optional[dict] = None) -> None:
-        """Listen, if this step is to be logged."""
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None
+    ) -> None:
+        """Start the record if this step is logged."""
         if is_main_process() and (
-                self.every_n_inner_iters(batch_idx, self.interval)
-                or self.end_of_epoch(runner.train_dataloader, batch_idx)):
+            self.every_n_inner_iters(batch_idx, self.interval)
+            or self.end_of_epoch(runner.train_dataloader, batch_idx)
+        ):
             self._record.restart()
-            self._start = now()
+            self._start_time = now()
 
-    def after_train_iter(self,
-                         runner: Runner,
-                         batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
-        """Log what was heard."""
-        if self._start is None:
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Optional[dict] = None,
+        outputs: Optional[dict] = None,
+    ) -> None:
+        """Log the statistics of this step."""
+        if self._start_time is None:
             return
-        seconds, self._start = now() - self._start, None
+        seconds, self._start_time = now() - self._start_time, None
         self._record.stop()
-        if self._record.first is None:
+        first = self._record.first
+        if first is None:  # a model without ATA
             return
         values = self._record.means()
         values['time_share'] = self._record.seconds / seconds
         for name, value in values.items():
             runner.message_hub.update_scalar(f'train/alignment/{name}', value)
-        if (self.every_n_epochs(runner, self.picture_interval)
-                and self.end_of_epoch(runner.train_dataloader, batch_idx)):
-            self._draw(runner, data_batch['inputs'][0])
+        if (
+            data_batch is not None
+            and self.every_n_epochs(runner, self.picture_interval)
+            and self.end_of_epoch(runner.train_dataloader, batch_idx)
+        ):
+            self._draw(runner, first, data_batch['inputs'][0])
 
     def after_train(self, runner: Runner) -> None:
-        """Leave the model as it was."""
-        self._record.detach(runner.model)
+        """Detach the record."""
+        self._record.detach()
 
-    def _draw(self, runner: Runner, inputs: Tensor) -> None:
-        # Imported late: matplotlib takes about a second.
+    def _draw(
+        self, runner: Runner, first: AlignedClip, inputs: Tensor
+    ) -> None:
+        # Imported late, since matplotlib takes about a second.
         from ata_mm.visualization import choose_patches, routes_figure
         from ata_mm.visualization.canvas import DPI, render
-        alignment, similarity, grid = self._record.first
+
+        alignment, similarity, grid = first
         if grid is None:
             return
         frames = _frames(inputs, alignment.routes.shape[1])
@@ -122,14 +145,17 @@ class AlignmentHook(Hook):
 
 
 def _frames(inputs: Tensor, num_frames: int) -> List[np.ndarray]:
-    """The frames of the first clip of a video, as pictures (H, W, 3).
+    """Return the frames of the first clip of a video, as RGB pictures.
 
     Args:
-        inputs (Tensor): As a pipeline packs a video: (V, 3, T, H, W) for a
+        inputs (Tensor): A video as a pipeline packs it: (V, 3, T, H, W) for a
             Recognizer3D, (T, 3, H, W) for a Recognizer2D.
-        num_frames (int): Frames that the temporal modules see, which may be
-            fewer where a backbone has strides in time.
+        num_frames (int): Frames T' at the temporal modules, fewer than T if
+            the backbone has a stride in time.
+
+    Returns:
+        list[np.ndarray]: T' pictures (H, W, 3), uint8.
     """
     clip = inputs[0].transpose(0, 1) if inputs.ndim == 5 else inputs
-    clip = clip[::max(1, len(clip) // num_frames)][:num_frames]
+    clip = clip[:: max(1, len(clip) // num_frames)][:num_frames]
     return list(clip.permute(0, 2, 3, 1).cpu().numpy().astype(np.uint8))

@@ -1,7 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Metrics of MMAction2's evaluators, and what feeds them."""
-from ata_mm.introspection.information import InformationProbe
+"""Metrics for MMAction2's evaluators, and the hooks that measure for them."""
 
 from .mutual_information import MutualInformation, MutualInformationHook
 
-__all__ = ['InformationProbe', 'MutualInformation', 'MutualInformationHook']
+__all__ = ['MutualInformation', 'MutualInformationHook']

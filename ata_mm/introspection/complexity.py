@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Parameters and multiply-accumulates of a recognizer, without running it."""
+"""Parameters and multiply-accumulates of a recognizer."""
+
 import copy
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,59 +8,65 @@ from typing import List, Optional, Sequence, Tuple
 
 import torch
 from mmengine.config import Config
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
-from ata_mm.models import ATA
+from .listener import AlignmentEvent, Listener
 
 
 @dataclass
 class Complexity:
-    """What one view costs.
+    """Cost of one view.
 
     Args:
-        parameters (int): Numbers that are learned.
+        parameters (int): Number of learned parameters.
         macs (int): Multiply-accumulates of convolutions, linear layers and
-            attention products; the matching is not among them.
-        matchings (Counter): Pairs of frames matched, by patches a frame, N.
+            attention products, without the matching.
+        matchings (Counter): Number of matched frame pairs, by patches a frame,
+            N.
         similarity_macs (int): Multiply-accumulates of their N x N
-            similarities; matchers of large maps need but a part of them.
+            similarities; matchers for large maps compute only some of them.
     """
+
     parameters: int
     macs: int
     matchings: Counter = field(default_factory=Counter)
     similarity_macs: int = 0
 
 
-def count_complexity(model: nn.Module,
-                     shape: Sequence[int],
-                     without: Sequence[str] = (),
-                     stage: Optional[str] = 'head') -> Complexity:
-    """Count on the meta device, where shapes are computed and numbers not.
+def count_complexity(
+    model: nn.Module,
+    shape: Sequence[int],
+    without: Sequence[str] = (),
+    stage: Optional[str] = 'head',
+) -> Complexity:
+    """Count parameters and operations on the meta device.
+
+    There shapes are computed and values are not: the model is neither run nor
+    held in memory, and nothing is matched.
 
     Args:
         model (nn.Module): A recognizer; not changed.
-        shape (Sequence[int]): Its input: (1, 1, 3, T, H, W) of a
-            Recognizer3D, (1, T, 3, H, W) of a Recognizer2D.
-        without (Sequence[str]): Types of modules whose multiply-accumulates
-            are left out. Defaults to none.
-        stage (str, optional): How far a recognizer runs. Defaults to 'head';
-            None for a backbone by itself, which takes (1, 3, T, H, W).
+        shape (Sequence[int]): Shape of its input: (1, 1, 3, T, H, W) for a
+            Recognizer3D, (1, T, 3, H, W) for a Recognizer2D.
+        without (Sequence[str]): Class names of modules whose
+            multiply-accumulates are left out. Defaults to none.
+        stage (str, optional): Last stage of a recognizer to run. Defaults to
+            'head'. None for a backbone by itself, with input (1, 3, T, H, W).
 
     Returns:
-        Complexity: Of the backbone, neck and head.
+        Complexity: That of backbone, neck and head.
     """
-    # Without gradients, whose hooks the counter would want to set.
+    # Without gradients, since the counter would register hooks for them.
     model = copy.deepcopy(model).to('meta').eval().requires_grad_(False)
-    result = Complexity(sum(p.numel() for p in model.parameters()), 0)
-    for module in model.modules():
-        if isinstance(module, ATA):
-            module.alignment = _Survey(result)
+    pairs = _MatchingCounter()
+    # Imported late, since it imports triton.
+    from torch.utils.flop_counter import FlopCounterMode
+
     counter = FlopCounterMode(display=False)
-    # The counter knows the plain products, not every fused kernel.
     options = {} if stage is None else dict(stage=stage)
-    with counter, sdpa_kernel(SDPBackend.MATH):
+    # The counter knows plain matrix products, but not every fused kernel.
+    with pairs.attach(model), counter, sdpa_kernel(SDPBackend.MATH):
         model(torch.empty(shape, device='meta'), **options)
     counts = {
         name.partition('.')[2]: sum(flops.values())
@@ -67,12 +74,33 @@ def count_complexity(model: nn.Module,
     }
     # The names of the model itself and of the counter's total have no dot.
     left_out = sum(counts.get(name, 0) for name in _of_types(model, without))
-    result.macs = (counter.get_total_flops() - left_out) // 2
-    return result
+    return Complexity(
+        sum(p.numel() for p in model.parameters()),
+        (counter.get_total_flops() - left_out) // 2,
+        pairs.matchings,
+        pairs.similarity_macs,
+    )
+
+
+class _MatchingCounter(Listener):
+    """Listener that counts the frame pairs to be matched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matchings: Counter = Counter()
+        self.similarity_macs = 0
+
+    def on_alignment(self, event: AlignmentEvent) -> None:
+        """Add the frame pairs of an alignment, unless it is reused."""
+        if event.computed:
+            batch, frames, num, channels = event.features.shape
+            pairs = batch * (frames - 1)
+            self.matchings[num] += pairs
+            self.similarity_macs += pairs * num**2 * channels
 
 
 def _of_types(model: nn.Module, types: Sequence[str]) -> List[str]:
-    """Names of the modules of some types, but not of those within them."""
+    """Return the names of the outermost modules of some classes."""
     found: List[str] = []
     for name, module in model.named_modules():
         within = any(name.startswith(f'{outer}.') for outer in found)
@@ -81,24 +109,28 @@ def _of_types(model: nn.Module, types: Sequence[str]) -> List[str]:
     return found
 
 
-def view_shape(cfg: Config,
-               view: Optional[Sequence[int]] = None) -> Tuple[int, ...]:
-    """The input shape of one view of a config's recognizer.
+def view_shape(
+    cfg: Config, view: Optional[Sequence[int]] = None
+) -> Tuple[int, ...]:
+    """Return the input shape of one view of a config's recognizer.
 
     Args:
         cfg (Config): A config of MMAction2.
         view (Sequence[int], optional): Frames, height and width. Defaults to
-            None: what the test pipeline delivers.
+            None, those of the test pipeline.
 
     Returns:
-        tuple[int, ...]: (1, 1, 3, T, H, W), or (1, T, 3, H, W) where the
-        model takes frames as images.
+        tuple[int, ...]: (1, 1, 3, T, H, W), or (1, T, 3, H, W) if the model
+        takes frames as images.
 
     Raises:
-        ValueError: If the test pipeline does not tell.
+        ValueError: If ``view`` is missing, and the test pipeline does not
+            sample and crop frames.
     """
-    images = cfg.model.get('data_preprocessor',
-                           {}).get('format_shape', 'NCHW') == 'NCHW'
+    images = (
+        cfg.model.get('data_preprocessor', {}).get('format_shape', 'NCHW')
+        == 'NCHW'
+    )
     frames, height, width = view or _view_of_pipeline(cfg, images)
     if images:
         return (1, frames, 3, height, width)
@@ -113,33 +145,13 @@ def _view_of_pipeline(cfg: Config, images: bool) -> Tuple[int, int, int]:
     if not sample or not crop:
         raise ValueError(
             'Expected a test_dataloader whose pipeline samples frames '
-            '(clip_len=...) and crops them, to tell the size of a view from. '
-            'Give it as --shape T H W.')
+            '(clip_len=...) and crops them, which gives the size of a view, '
+            f'got {[step.get("type") for step in steps]}. Set the size with '
+            '--shape T H W.'
+        )
     frames = sample[0].clip_len
     if images:
         frames *= sample[0].get('num_clips', 1)
     size = crop[-1].get('crop_size', crop[-1].get('size'))
     width, height = (size, size) if isinstance(size, int) else size
     return frames, height, width
-
-
-class _Survey:
-    """Takes the place of ``ATA.alignment``: notes the problem, moves nothing.
-
-    The meta device has no similarities to match.
-    """
-
-    def __init__(self, result: Complexity) -> None:
-        self.result = result
-
-    def __call__(self, x: Tensor, *args) -> '_Survey':
-        batch, frames, num, channels = x.shape
-        pairs = batch * (frames - 1)
-        self.result.matchings[num] += pairs
-        self.result.similarity_macs += pairs * num**2 * channels
-        return self
-
-    def align(self, x: Tensor) -> Tensor:
-        return x
-
-    dealign = align

@@ -1,7 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Mutual information of neighbouring frames at the blocks of a model."""
+
 from collections import defaultdict
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Union
 
 import torch
 from torch import Tensor, nn
@@ -11,21 +12,25 @@ from ata_mm.ops import (
     mutual_information,
     positionwise_mutual_information,
 )
+from ata_mm.ops.types import Grid
+
+from .listener import Listener, Read
+from .taps import Tap, before_tap, temporal_taps
 
 
-def measure(x: Tensor,
-            temperature: float,
-            grid: Optional[Tuple[int, int]] = None) -> Dict[str, Tensor]:
-    """Mutual information of neighbouring frames, in nats.
+def measure(
+    x: Tensor, temperature: float, grid: Optional[Grid] = None
+) -> Dict[str, Tensor]:
+    """Compute the mutual information of neighbouring frames, in nats.
 
     Args:
         x (Tensor): Patch features (B, T, N, C).
-        temperature (float): Divides the similarities.
+        temperature (float): Temperature of the softmax over similarities.
         grid (tuple[int, int], optional): Height and width of the patch grid.
             Defaults to None.
 
     Returns:
-        dict[str, Tensor]: Of each clip, (B,): ``all_pairs``, see
+        dict[str, Tensor]: For each clip, (B,): ``all_pairs``, see
         :func:`~ata_mm.ops.mutual_information`; ``in_place`` and ``aligned``,
         see :func:`~ata_mm.ops.positionwise_mutual_information`, the latter
         along the routes that `ATA` finds in these features.
@@ -36,23 +41,26 @@ def measure(x: Tensor,
         all_pairs=mutual_information(x, temperature),
         in_place=positionwise_mutual_information(x, temperature),
         aligned=positionwise_mutual_information(
-            alignment.align(x), temperature))
+            alignment.align(x), temperature
+        ),
+    )
 
 
-class InformationProbe:
-    """Measures a model's features before and after its temporal modules.
+class InformationProbe(Listener):
+    """Listener that measures the features around temporal modules.
 
     Class tokens are left out. ``before`` block 0 of a ViT are the patch
-    embeddings, the position embedding included.
+    embeddings, including the position embedding.
 
     Args:
         model (nn.Module): A recognizer.
-        blocks (str | Sequence[int]): Temporal modules to look at: 'all', or
+        blocks (str | Sequence[int]): Temporal modules to measure: 'all', or
             their indices. Defaults to 'all'.
-        temperature (float): Divides the similarities. Defaults to 0.1.
+        temperature (float): Temperature of the softmax over similarities.
+            Defaults to 0.1.
 
     Raises:
-        ValueError: If the model has no temporal module, or not those.
+        ValueError: If the model has no temporal module, or none of an index.
 
     Attributes:
         num_patches (dict[str, int]): Patches a frame, N, of what has been
@@ -60,81 +68,84 @@ class InformationProbe:
 
     Example:
         >>> with InformationProbe(model) as probe:
-        >>>     model.test_step(batch)
+        ...     model.test_step(batch)
         >>> first, second = probe.take(2)  # of 2 videos
         >>> first['block0/before/all_pairs']
     """
 
-    def __init__(self,
-                 model: nn.Module,
-                 blocks: Union[str, Sequence[int]] = 'all',
-                 temperature: float = 0.1) -> None:
-        # Imported late: matplotlib, beside it, takes about a second.
-        from .taps import before_tap, temporal_taps
+    def __init__(
+        self,
+        model: nn.Module,
+        blocks: Union[str, Sequence[int]] = 'all',
+        temperature: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.blocks = _check_blocks(blocks, len(temporal_taps(model)))
         self.temperature = temperature
-        taps = temporal_taps(model)
-        self._taps = {
-            f'block{index}/{when}': tap
-            for index in _chosen(blocks, len(taps))
-            for when, tap in (('before', before_tap(taps[index])),
-                              ('after', taps[index]))
-        }
         self.num_patches: Dict[str, int] = {}
-        self._handles = []
-        self._values = defaultdict(list)
+        self._model = model
+        self._values: Dict[str, List[Tensor]] = defaultdict(list)
 
     def __enter__(self) -> 'InformationProbe':
-        self._handles = [
-            tap.listen(self._listener(name))
-            for name, tap in self._taps.items()
-        ]
+        self.attach(self._model)
         return self
 
-    def __exit__(self, *exception) -> None:
-        for handle in self._handles:
-            handle.remove()
+    def taps(self, model: nn.Module) -> List[Tap]:
+        """Return two taps for each block, named 'block0/before' and so on."""
+        after = temporal_taps(model)
+        return [
+            tap._replace(name=f'block{index}/{when}')
+            for index in self.blocks
+            for when, tap in (
+                ('before', before_tap(after[index])),
+                ('after', after[index]),
+            )
+        ]
+
+    def on_patches(self, tap: Tap, x: Tensor, read: Read) -> None:
+        """Measure patches."""
+        patches, grid = read(x)
+        self.num_patches[tap.name] = patches.shape[2]
+        values = measure(patches, self.temperature, grid)
+        for quantity, value in values.items():
+            self._values[f'{tap.name}/{quantity}'].append(value.cpu())
 
     def take(self, num_videos: int) -> List[Dict[str, float]]:
-        """Hand out what has been measured since the last call.
+        """Return and forget the measurements since the last call.
 
         Args:
-            num_videos (int): How many videos have been through the model.
-                Their clips are the views of the first, of the second, ….
+            num_videos (int): Number of videos that the model has processed
+                since then: the views of the first, of the second, and so on.
 
         Returns:
-            list[dict[str, float]]: Of each video, the mean over its views, by
-            names such as 'block0/after/aligned'.
+            list[dict[str, float]]: For each video, the means over its views,
+            by names such as 'block0/after/aligned'.
         """
         means = {
             name: torch.cat(values).unflatten(0, (num_videos, -1)).mean(1)
             for name, values in self._values.items()
         }
         self._values.clear()
-        return [{
-            name: value[index].item()
-            for name, value in means.items()
-        } for index in range(num_videos)]
-
-    def _listener(self, name: str) -> Callable[[Tensor, Callable], None]:
-
-        def listen(x: Tensor, read: Callable) -> None:
-            patches, grid = read(x)
-            self.num_patches[name] = patches.shape[2]
-            values = measure(patches, self.temperature, grid)
-            for quantity, value in values.items():
-                self._values[f'{name}/{quantity}'].append(value.cpu())
-
-        return listen
+        return [
+            {name: value[index].item() for name, value in means.items()}
+            for index in range(num_videos)
+        ]
 
 
-def _chosen(blocks: Union[str, Sequence[int]], number: int) -> Sequence[int]:
+def _check_blocks(
+    blocks: Union[str, Sequence[int]], number: int
+) -> Sequence[int]:
     if number == 0:
-        raise ValueError('Expected a model with temporal modules, such as '
-                         'ATATimeSformer or a recipe with ATANeck, got one '
-                         'without.')
+        raise ValueError(
+            'Expected a model with temporal modules, such as '
+            'ATATimeSformer or a recipe with ATANeck, got one '
+            'without.'
+        )
     if blocks == 'all':
         return range(number)
     if isinstance(blocks, (str, int)) or not set(blocks) <= set(range(number)):
-        raise ValueError(f"Expected blocks='all' or indices from 0 to "
-                         f'{number - 1}, got {blocks!r}.')
+        raise ValueError(
+            f"Expected blocks='all' or indices from 0 to "
+            f'{number - 1}, got {blocks!r}.'
+        )
     return blocks

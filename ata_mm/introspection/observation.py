@@ -1,34 +1,42 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""What the temporal modules of a model see and do in one forward pass."""
-from typing import List, NamedTuple, Optional, Tuple
+"""One forward pass of a clip, observed at the temporal modules."""
+
+from dataclasses import dataclass
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import torch
+from mmaction.models.recognizers.base import BaseRecognizer
 from mmaction.structures import ActionDataSample
-from torch import Tensor, nn
+from torch import Tensor
 
-from ata_mm.models import ATA
 from ata_mm.ops import Alignment
+from ata_mm.ops.types import Grid
 
-from .taps import Grid, Read, Tap, final_tap, temporal_taps
+from .listener import AlignmentEvent, Listener, Read
+from .taps import Tap, final_tap, temporal_taps
 
 
-class Block(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Block:
     """One clip at one temporal module.
 
-    Patches are in the frames' own order, also where a model that does not put
-    them back has them in another.
+    Patches are in the order of the frames, also if the model does not restore
+    it (``dealign=False``).
 
     Args:
-        index (int): Which temporal module of the model it is.
-        name (str): Its name in the model.
-        kind (str): Type of the module.
-        grid (tuple[int, int]): Rows and columns of the patches, N in all.
+        index (int): Index of the temporal module in the model.
+        name (str): Name of the module in the model.
+        kind (str): Class name of the module.
+        grid (tuple[int, int]): Height and width of the patch grid, N in all.
         response (Tensor, optional): Mean over the channels of the patches
-            behind the module, (T, rows, columns).
-        alignment (Alignment, optional): The routes (1, T, N) that the module
-            took, None of a module that does not align.
-        features (Tensor, optional): What the matching compared, (1, T, N, C).
+            after the module, (T, height, width). Defaults to None.
+        alignment (Alignment, optional): The alignment (1, T, N) that the
+            module follows, None for a module that does not align. Defaults to
+            None.
+        features (Tensor, optional): The features compared by the matching,
+            (1, T, N, C). Defaults to None.
     """
+
     index: int
     name: str
     kind: str
@@ -38,7 +46,18 @@ class Block(NamedTuple):
     features: Optional[Tensor] = None
 
     def similarity(self) -> Tensor:
-        """Cosine similarity of each step of each route, (1, T-1, N)."""
+        """Return the cosine similarity of each step of each route.
+
+        Returns:
+            Tensor: fp32 of shape (1, T-1, N).
+
+        Raises:
+            ValueError: If the block does not align.
+        """
+        if self.alignment is None or self.features is None:
+            raise ValueError(
+                f'Expected a block that aligns, such as ATA, got {self.kind}.'
+            )
         return self.alignment.similarity(self.features)
 
 
@@ -46,97 +65,70 @@ class Observation(NamedTuple):
     """One clip in a model.
 
     Args:
-        blocks (list[Block]): What each temporal module did, in order.
+        blocks (list[Block]): The temporal modules, in their order.
         final (Block): The last patches; see
-            :func:`~ata_mm.introspection.taps.final_tap`.
-        scores (Tensor): What the head says, (num_classes,).
+            :func:`~ata_mm.introspection.final_tap`.
+        scores (Tensor): The scores of the head, (num_classes,).
     """
+
     blocks: List[Block]
     final: Block
     scores: Tensor
 
 
 @torch.no_grad()
-def observe(model: nn.Module, inputs: Tensor) -> Observation:
-    """Run a recognizer on one view and note what its temporal modules do.
+def observe(model: BaseRecognizer, inputs: Tensor) -> Observation:
+    """Run a recognizer on one view and observe its temporal modules.
 
     Args:
-        model (nn.Module): A recognizer of MMAction2.
-        inputs (Tensor): One view as its test pipeline packs it: uint8, (1, 3,
-            T, H, W) of a Recognizer3D, (T, 3, H, W) of a Recognizer2D.
+        model (BaseRecognizer): A recognizer of MMAction2.
+        inputs (Tensor): One view as its test pipeline packs it, uint8:
+            (1, 3, T, H, W) for a Recognizer3D, (T, 3, H, W) for a
+            Recognizer2D.
 
     Returns:
-        Observation: On the CPU.
+        Observation: With tensors on the CPU.
 
     Raises:
         ValueError: If the model has no feature maps.
     """
-    notes = _Notes()
-    handles = [notes.listen(tap) for tap in temporal_taps(model)]
-    handles.append(notes.listen(final_tap(model)))
-    for name, module in model.named_modules():
-        if isinstance(module, ATA):
-            handles.append(
-                module.register_forward_pre_hook(notes.matching(name)))
-    try:
-        batch = dict(inputs=[inputs], data_samples=[ActionDataSample()])
+    observer = _Observer()
+    batch = dict(inputs=[inputs], data_samples=[ActionDataSample()])
+    with observer.attach(model):
         result = model.test_step(batch)[0]
-    finally:
-        for handle in handles:
-            handle.remove()
-    return Observation(*notes.blocks(), result.pred_score.flatten().cpu())
+    *blocks, final = observer.blocks
+    return Observation(blocks, final, result.pred_score.flatten().cpu())
 
 
-class _Notes:
-    """Collects blocks by name, as the model comes to them."""
+class _Observer(Listener):
+    """Listener that collects the first clip of a batch at all taps."""
 
     def __init__(self) -> None:
-        self._blocks = {}
-        self._matchings = {}
-        self._order: Optional[
-            Alignment] = None  # of the stream, if not its own
+        super().__init__()
+        self.blocks: List[Block] = []
+        self._alignments: Dict[str, Tuple[Alignment, Tensor]] = {}
 
-    def listen(self, tap: Tap):
-        """Note the responses at a tap."""
+    def taps(self, model: BaseRecognizer) -> List[Tap]:
+        """Return the taps after the temporal modules, and the final one."""
+        return [*temporal_taps(model), final_tap(model)]
 
-        def note(x: Tensor, read: Read) -> None:
-            patches, grid = read(x)
-            response = patches[:1].mean(-1, keepdim=True).float().cpu()
-            response = self._in_picture(response)[0, ..., 0]
-            alignment, features = self._matchings.get(tap.name, (None, None))
-            self._blocks[tap.name] = Block(
-                len(self._blocks), tap.name, tap.kind, grid,
-                response.unflatten(1, grid), alignment, features)
+    def on_alignment(self, event: AlignmentEvent) -> None:
+        """Note the alignment of a block, for its tap."""
+        alignment = Alignment(event.alignment.routes[:1].cpu())
+        features = event.features[:1].float().cpu()
+        self._alignments[event.name] = alignment, features
 
-        return tap.listen(note)
-
-    def matching(self, name: str):
-        """A hook that notes what an ATA compares and which routes it takes."""
-
-        def note(module: ATA, args: tuple) -> None:
-            x, position, grid, alignment = (*args, None, None, None)[:4]
-            if alignment is None:
-                alignment = module.alignment(x, position, grid)
-            features = module.compared(x, position)[:1].float().cpu()
-            features = self._in_picture(features)
-            routes = alignment.routes[:1].cpu()
-            if self._order is not None:
-                routes = self._order.routes.gather(-1, routes)
-            self._matchings[name] = Alignment(routes), features
-            if not module.dealign:
-                self._order = self._matchings[name][0]
-
-        return note
-
-    def blocks(self) -> Tuple[List[Block], Block]:
-        """All blocks in the order of the model, the last apart."""
-        *blocks, final = self._blocks.values()
-        return blocks, final
-
-    def _in_picture(self, x: Tensor) -> Tensor:
-        """Undo the order that a model without de-alignment has its stream in,
-        up to where its grid changes."""
-        if self._order is None or self._order.routes.shape != x.shape[:-1]:
-            self._order = None
-            return x
-        return self._order.dealign(x)
+    def on_patches(self, tap: Tap, x: Tensor, read: Read) -> None:
+        """Collect a block."""
+        patches, grid = read(x)
+        response = patches[0].mean(-1).float().cpu().unflatten(1, grid)
+        self.blocks.append(
+            Block(
+                len(self.blocks),
+                tap.name,
+                tap.kind,
+                grid,
+                response,
+                *self._alignments.get(tap.name, (None, None)),
+            )
+        )

@@ -1,159 +1,236 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Where in a model the patches of frames can be seen, whatever its layout."""
-from typing import Callable, List, NamedTuple, Tuple
+"""Points of a model at which the patches of frames can be read."""
+
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Union,
+)
 
 import torch
+from mmaction.models.recognizers.base import BaseRecognizer
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from ata_mm.models import ATABackbone
-from ata_mm.models.backbones.timesformer.timesformer import DividedBlock
+from ata_mm.models import ATABackbone, TemporalModule
+from ata_mm.models.backbones.timesformer import DividedBlock, TimeSformerBlock
 from ata_mm.models.layouts import Layout
+from ata_mm.ops import Alignment
+from ata_mm.ops.types import Grid
+from ata_mm.ops.validation import check_grid
 
-Grid = Tuple[int, int]
 Patches = Tuple[Tensor, Grid]
-Read = Callable[[Tensor], Patches]
+TimeMixer = Union[TemporalModule, TimeSformerBlock]
+
+
+class Call(NamedTuple):
+    """Forward call of a module, as its hooks see it.
+
+    Args:
+        args (tuple): Positional arguments.
+        kwargs (dict): Keyword arguments.
+        output (object): The return value; None before the module has run.
+    """
+
+    args: tuple
+    kwargs: Dict[str, Any]
+    output: Any = None
+
+
+class Arguments(NamedTuple):
+    """Arguments of a temporal module, or of a TimeSformer block.
+
+    Args:
+        x (Tensor): Patch features (B, T, N, C), of a block (B, T, 1+N, C).
+        position (Tensor, optional): The embedding contained in x. Defaults to
+            None.
+        grid (tuple[int, int], optional): Height and width of the patch grid.
+            Defaults to None.
+        alignment (Alignment, optional): The alignment to use. Defaults to
+            None.
+    """
+
+    x: Tensor
+    position: Optional[Tensor] = None
+    grid: Optional[Grid] = None
+    alignment: Optional[Alignment] = None
 
 
 class Tap(NamedTuple):
-    """A tensor with the patches of frames, as it passes through a model.
+    """Tensor in a model that contains the patches of frames.
+
+    A tap describes the tensor only; a :class:`~ata_mm.introspection.Listener`
+    reads it.
 
     Args:
-        name (str): The module that gives it, as in ``named_modules()``.
-        kind (str): Its type.
-        module (nn.Module): What is listened to: that module, or the block
-            that does without calling it.
-        pick (Callable): From the args and kwargs that module was called with,
-            and its output, to the tensor.
-        read (Callable): From the tensor, or its gradient, and those args to
+        name (str): Name of the temporal module, as in ``named_modules()``.
+        kind (str): Class name of the temporal module.
+        module (nn.Module): The module whose hooks see the tensor: the temporal
+            module, or the block that runs in its place.
+        select (Callable): Maps the call of that module to the tensor.
+        read (Callable): Maps the tensor, or its gradient, and the call to
             patches (B, T, N, C) and their grid.
-        before (bool): Listen before the module runs. Defaults to False.
+        before (bool): Read before the module runs. Defaults to False.
     """
+
     name: str
     kind: str
     module: nn.Module
-    pick: Callable[[tuple, dict, object], Tensor]
-    read: Callable[[Tensor, tuple], Patches]
+    select: Callable[[Call], Tensor]
+    read: Callable[[Tensor, Call], Patches]
     before: bool = False
 
-    def listen(self, listener: Callable[[Tensor, Read],
-                                        None]) -> RemovableHandle:
-        """Call ``listener(tensor, read)`` in each forward pass."""
 
-        def hook(_: nn.Module,
-                 args: tuple,
-                 kwargs: dict,
-                 output: object = None) -> None:
-            listener(
-                self.pick(args, kwargs, output), lambda x: self.read(x, args))
+def temporal_modules(model: nn.Module) -> List[Tuple[str, TimeMixer]]:
+    """Return the names and temporal modules of a model, in its order.
 
-        if self.before:
-            return self.module.register_forward_pre_hook(
-                hook, with_kwargs=True)
-        return self.module.register_forward_hook(hook, with_kwargs=True)
+    Blocks that mix frames themselves, such as `JointAttention`, take the place
+    of a temporal module.
+
+    Args:
+        model (nn.Module): Any model.
+
+    Returns:
+        list[tuple[str, nn.Module]]: As of ``named_modules()``.
+    """
+    return [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, (TemporalModule, TimeSformerBlock))
+        and not isinstance(module, DividedBlock)
+    ]
 
 
 def temporal_taps(model: nn.Module) -> List[Tap]:
-    """Find the patches after the temporal modelling of each block.
+    """Return a tap on the output of each temporal module.
+
+    `ATABackbone` does not call modules that leave the frames apart. Their tap
+    is on the input of the image block, which equals their output.
 
     Args:
         model (nn.Module): A recognizer.
 
     Returns:
-        list[Tap]: One for each temporal module, in their order in the model.
+        list[Tap]: In the order of :func:`temporal_modules`.
     """
-    uncalled = {}
+    skipped: Dict[nn.Module, Tuple[nn.Module, Callable]] = {}
     for module in model.modules():
-        if isinstance(module, DividedBlock):
-            if getattr(module.temporal, 'joins_frames', False):
-                uncalled[module.temporal] = module, _output, _without_class
-        elif isinstance(module, ATABackbone):
-            uncalled.update(_without_hook(module))
+        if isinstance(module, ATABackbone):
+            skipped.update(_skipped_modules(module))
     return [
-        Tap(name,
-            type(module).__name__,
-            *uncalled.get(module, (module, _output, _as_it_is)))
-        for name, module in model.named_modules()
-        if hasattr(module, 'mixes_frames')
+        _input_tap(name, module, *skipped[module])
+        if module in skipped
+        else _output_tap(name, module)
+        for name, module in temporal_modules(model)
     ]
 
 
 def before_tap(tap: Tap) -> Tap:
-    """The patches that go into what a tap of `temporal_taps` listens to."""
-    return tap._replace(pick=_first_tensor, before=True)
-
-
-def final_tap(model: nn.Module) -> Tap:
-    """Find the last patches: what the classification head pools.
-
-    They are the feature map that the head gets. Of a backbone that hands one
-    vector on, they are the patches after its last block, before the norm,
-    which would take the mean of their channels away.
+    """Return the tap on the input of a temporal module.
 
     Args:
-        model (nn.Module): A recognizer.
+        tap (Tap): The tap of `temporal_taps` on its output.
+    """
+    return tap._replace(select=_first_tensor, before=True)
+
+
+def final_tap(model: BaseRecognizer) -> Tap:
+    """Return the tap on the last patches, which the classification head pools.
+
+    These are the feature map that the head gets. If a backbone returns one
+    vector instead, they are the patches after its last block, before the norm:
+    a norm removes the mean over the channels, which figures show as response.
+
+    Args:
+        model (BaseRecognizer): A recognizer.
 
     Returns:
-        Tap: It raises a ValueError in a forward pass without such patches.
+        Tap: Reading it raises a ValueError if the model has no such patches.
     """
-    blocks = [m for m in model.modules() if isinstance(m, DividedBlock)]
+    blocks = [m for m in model.modules() if isinstance(m, TimeSformerBlock)]
     if blocks:
-        return Tap('final', 'DividedBlock', blocks[-1], _output,
-                   _without_class)
+        return _output_tap('final', blocks[-1])
     last = model.neck if model.with_neck else model.backbone
-    if isinstance(last, ATABackbone) and (last.output_layout.kind == 'NC'
-                                          or last.output == 'cls_token'):
+    kind = type(last).__name__
+    if isinstance(last, ATABackbone) and (
+        last.output_layout.kind == 'NC' or last.output == 'cls_token'
+    ):
         block = last.image.get_submodule(last.block_names[-1])
-        return Tap('final',
-                   type(last).__name__, block, _output,
-                   _reader(last, last.layouts[-1]))
-    return Tap('final', type(last).__name__, last, _last_map, _of_maps)
+        reader = _layout_reader(last, last.layouts[-1])
+        return Tap('final', kind, block, _output, reader)
+    return Tap('final', kind, last, _last_map, _read_maps)
 
 
-def _output(args: tuple, kwargs: dict, output: Tensor) -> Tensor:
-    return output
+def _output_tap(name: str, module: TimeMixer) -> Tap:
+    is_block = isinstance(module, TimeSformerBlock)
+    reader = _read_tokens if is_block else _read_patches
+    return Tap(name, type(module).__name__, module, _output, reader)
 
 
-def _first_tensor(args: tuple, kwargs: dict, output: None) -> Tensor:
-    return next(v for v in (*args, *kwargs.values()) if torch.is_tensor(v))
+def _input_tap(
+    name: str, module: TimeMixer, block: nn.Module, reader: Callable
+) -> Tap:
+    return Tap(name, type(module).__name__, block, _first_tensor, reader, True)
 
 
-def _last_map(args: tuple, kwargs: dict, output: object) -> Tensor:
-    """Of several stages the last, and no losses of a neck."""
+def _skipped_modules(
+    backbone: ATABackbone,
+) -> Dict[nn.Module, Tuple[nn.Module, Callable]]:
+    """Return the image block and its reader for each module not called."""
+    triples = zip(backbone.temporal, backbone.block_names, backbone.layouts)
+    return {
+        temporal: (
+            backbone.image.get_submodule(name),
+            _layout_reader(backbone, layout),
+        )
+        for temporal, name, layout in triples
+        if not temporal.mixes_frames
+    }
+
+
+def _output(call: Call) -> Tensor:
+    return call.output
+
+
+def _first_tensor(call: Call) -> Tensor:
+    values = (*call.args, *call.kwargs.values())
+    return next(value for value in values if torch.is_tensor(value))
+
+
+def _last_map(call: Call) -> Tensor:
+    """Return the map of the last stage, without the losses of a neck."""
+    output = call.output
     while isinstance(output, (tuple, list)):
         output = [one for one in output if not isinstance(one, dict)][-1]
     return output
 
 
-def _as_it_is(x: Tensor, args: tuple) -> Patches:
-    return x, args[2]
+def _read_patches(x: Tensor, call: Call) -> Patches:
+    grid = Arguments(*call.args, **call.kwargs).grid
+    return x, check_grid(grid, x.shape[2], 'a listener to patches')
 
 
-def _without_class(x: Tensor, args: tuple) -> Patches:
-    return x[:, :, 1:], args[2]
+def _read_tokens(x: Tensor, call: Call) -> Patches:
+    return _read_patches(x[:, :, 1:], call)
 
 
-def _of_maps(x: Tensor, args: tuple) -> Patches:
-    """Maps (B, C, T, H, W), or of the T images of one clip (T, C, H, W)."""
-    if x.ndim == 4:
+def _read_maps(x: Tensor, call: Call) -> Patches:
+    if x.ndim == 4:  # the T images of one clip, (T, C, H, W)
         x = x.transpose(0, 1)[None]
     if x.ndim != 5:
-        raise ValueError('Expected a backbone that returns feature maps, got '
-                         f'an output of shape {tuple(x.shape)}.')
-    return x.flatten(3).permute(0, 2, 3, 1), tuple(x.shape[3:])
+        raise ValueError(
+            'Expected a backbone that returns feature maps, got '
+            f'an output of shape {tuple(x.shape)}.'
+        )
+    height, width = x.shape[3:]
+    return x.flatten(3).permute(0, 2, 3, 1), (height, width)
 
 
-def _reader(backbone: ATABackbone, layout: Layout) -> Callable:
-    return lambda x, args: layout.split(x, backbone.num_frames)
-
-
-def _without_hook(backbone: ATABackbone) -> dict:
-    """Temporal modules that are not called, and how to listen to the blocks
-    behind them."""
-    return {
-        temporal: (backbone.image.get_submodule(name), _first_tensor,
-                   _reader(backbone, layout), True)
-        for temporal, name, layout in zip(
-            backbone.temporal, backbone.block_names, backbone.layouts)
-        if not temporal.mixes_frames
-    }
+def _layout_reader(
+    backbone: ATABackbone, layout: Layout
+) -> Callable[[Tensor, Call], Patches]:
+    return lambda x, call: layout.split(x, backbone.num_frames)

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Sine-cosine encodings of grid positions and of routes."""
+
 from typing import Optional
 
 import torch
@@ -30,8 +31,10 @@ def sincos_embedding(grid: Grid, embed_dims: int) -> Tensor:
         ValueError: If ``embed_dims`` is not a multiple of 4.
     """
     if embed_dims % 4:
-        raise ValueError('Expected embed_dims to be a multiple of 4 for a '
-                         f'sine-cosine embedding, got {embed_dims}.')
+        raise ValueError(
+            'Expected embed_dims to be a multiple of 4 for a '
+            f'sine-cosine embedding, got {embed_dims}.'
+        )
     return _encode(patch_positions(grid), max(grid), embed_dims // 2)
 
 
@@ -41,10 +44,10 @@ def route_encoding(positions: Tensor, grid: Grid, embed_dims: int) -> Tensor:
     Row, column and their differences to the previous frame (0 in frame 0) have
     a quarter of the channels each, encoded as in :func:`sincos_embedding` with
     K = C / 8. Differences of neighbouring frames do not depend on where the
-    clip starts, and a wrong match affects one of them; with displacements from
-    frame 0 it would affect all later frames. At twice the scale of a position
-    embedding, slightly above normalised features: small models learned motion
-    sooner with it.
+    clip starts, and a wrong match affects only one of them, whereas it would
+    affect the displacements from frame 0 in all later frames. The scale is
+    twice that of a position embedding, slightly above that of normalised
+    features: small models learned motion sooner with it.
 
     Args:
         positions (Tensor): Row and column in each frame, (B, T, N, 2);
@@ -58,24 +61,24 @@ def route_encoding(positions: Tensor, grid: Grid, embed_dims: int) -> Tensor:
     positions = positions.round().long()
     steps = positions.diff(dim=1, prepend=positions[:, :1])
     numbers = torch.cat([positions, steps], dim=-1)
-    return _encode(numbers, max(grid), embed_dims // 4, scale=2.)
+    return _encode(numbers, max(grid), embed_dims // 4, scale=2.0)
 
 
-def patch_positions(grid: Grid,
-                    device: Optional[torch.device] = None) -> Tensor:
+def patch_positions(
+    grid: Grid, device: Optional[torch.device] = None
+) -> Tensor:
     """Return row and column of every patch: int64 of shape (H*W, 2)."""
     rows, columns = (torch.arange(length, device=device) for length in grid)
     return torch.cartesian_prod(rows, columns)
 
 
-def _encode(numbers: Tensor,
-            bound: int,
-            channels: int,
-            scale: float = 1.) -> Tensor:
+def _encode(
+    numbers: Tensor, bound: int, channels: int, scale: float = 1.0
+) -> Tensor:
     """Encode numbers in -bound+1..bound-1: (..., K) -> (..., K * channels)."""
-    # A table lookup: there are many patches and few different numbers.
+    # By table lookup, since there are many patches and few distinct numbers.
     steps = torch.arange(channels // 2, device=numbers.device)
-    omega = torch.pi / 2 * 100**(-2 * steps / channels)
+    omega = torch.pi / 2 * 100 ** (-2 * steps / channels)
     phase = torch.arange(1 - bound, bound, device=numbers.device)
     phase = phase[:, None] * omega
     table = scale * torch.cat([phase.sin(), phase.cos()], dim=1)

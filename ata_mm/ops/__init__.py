@@ -1,19 +1,38 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Pure tensor functions on (B, T, N, C), without OpenMMLab imports."""
+"""Alignment of patch features (B, T, N, C), without OpenMMLab imports."""
+
 from .align import align_frames
 from .alignment import Alignment, DisplacementAlignment, SoftAlignment
 from .matching import (
-    AutoMatcher, CoarseToFineMatcher, DisplacementMatcher, ExactMatcher, LocalMatcher, Matcher, MatchingCache, SinkhornMatcher, neighbour_similarity,
+    AutoMatcher,
+    CoarseToFineMatcher,
+    DisplacementMatcher,
+    ExactMatcher,
+    LocalMatcher,
+    Matcher,
+    MatchingCache,
+    SinkhornMatcher,
+    neighbour_similarity,
 )
 from .mutual_information import (
-                       mutual_information,
-                       positionwise_mutual_information,
+    mutual_information,
+    positionwise_mutual_information,
 )
 
 __all__ = [
-    'Alignment', 'AutoMatcher', 'CoarseToFineMatcher', 'DisplacementAlignment',
-    'DisplacementMatcher', 'ExactMatcher', 'LocalMatcher', 'Matcher',
-    'MatchingCache', 'SinkhornMatcher', 'SoftAlignment', 'align_frames',
-    'mutual_information', 'neighbour_similarity',
-    'positionwise_mutual_information'
+    'Alignment',
+    'AutoMatcher',
+    'CoarseToFineMatcher',
+    'DisplacementAlignment',
+    'DisplacementMatcher',
+    'ExactMatcher',
+    'LocalMatcher',
+    'Matcher',
+    'MatchingCache',
+    'SinkhornMatcher',
+    'SoftAlignment',
+    'align_frames',
+    'mutual_information',
+    'neighbour_similarity',
+    'positionwise_mutual_information',
 ]

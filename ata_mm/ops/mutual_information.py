@@ -7,6 +7,7 @@ softmax over j of the cosine similarity at a temperature. Its values depend on
 that temperature, so they can be compared with each other at the same one, and
 not with the paper's.
 """
+
 import math
 from typing import Callable, Iterator
 
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from .matching import neighbour_similarity
 
-_MAX_SIMILARITIES = 2**24  # computed at a time: 64 MB, and three copies
+# Similarities that exist at a time: 64 MB of fp32, and three copies, p, log p
+# and their product.
+_MAX_SIMILARITIES = 2**24
 
 
 def mutual_information(x: Tensor, temperature: float = 0.1) -> Tensor:
@@ -32,10 +35,10 @@ def mutual_information(x: Tensor, temperature: float = 0.1) -> Tensor:
     features have cosines of variance 1/C, hence about
     1 / (2 C temperature^2).
 
-    The sums run over all patches of both frames, so their order does not
-    matter: alignment does not change this quantity, in contrast to what Eq. 16
-    says. It compares models by their features. For the effect of alignment on
-    given features, see :func:`positionwise_mutual_information`.
+    The sums run over all patches of both frames, in any order: alignment does
+    not change this quantity, contrary to Eq. 16. It compares models by their
+    features. For the effect of alignment on given features, see
+    :func:`positionwise_mutual_information`.
 
     H(X^t) is the entropy of uniform patches (Eq. 11), not of the marginal of
     p(x_i) p(x_j | x_i). This is therefore an upper bound of the mutual
@@ -57,22 +60,23 @@ def mutual_information(x: Tensor, temperature: float = 0.1) -> Tensor:
     return _over_pairs(x, temperature, _negative_entropy)
 
 
-def positionwise_mutual_information(x: Tensor,
-                                    temperature: float = 0.1) -> Tensor:
-    r"""Pointwise mutual information of co-located patches in neighbouring frames.
+def positionwise_mutual_information(
+    x: Tensor, temperature: float = 0.1
+) -> Tensor:
+    r"""Compute the pointwise mutual information of co-located patches.
 
     .. math:: MI = \log N +
         \frac{1}{N} \sum_i \log p(x_i^t | x_i^{t-1})
 
-    with the p of :func:`mutual_information`, averaged over the patches that
-    temporal attention combines. It has the form of InfoNCE
-    (https://arxiv.org/abs/1807.03748) with the other patches of the frame as
-    negatives. At most log N; 0 for uninformative patches; below 0 if patches
-    are less similar to their own position than to others.
+    of neighbouring frames, with the p of :func:`mutual_information`, averaged
+    over the patches that temporal attention combines. It has the form of
+    InfoNCE (https://arxiv.org/abs/1807.03748) with the other patches of the
+    frame as negatives. At most log N; 0 for uninformative patches; below 0 if
+    patches are less similar to their own position than to others.
 
     Alignment changes it (Eq. 16): the normalisation of p does not depend on
-    the order of the patches, so that only the sum of the similarities changes,
-    and the exact matching of Eq. 6 is the order of its maximum. Compare ``x``
+    the order of the patches, only the sum of the similarities does, and the
+    exact matching of Eq. 6 maximises it. Compare ``x``
     with ``align_frames(x).align(x)``.
 
     Args:
@@ -91,15 +95,18 @@ def positionwise_mutual_information(x: Tensor,
 
 
 def _negative_entropy(log_p: Tensor) -> Tensor:
+    """Compute sum_ij p log p / N, which is -H(X^t | X^{t-1}) of Eq. 12."""
     return (log_p.exp() * log_p).sum(-1).mean(-1)
 
 
 def _colocated(log_p: Tensor) -> Tensor:
+    """Compute sum_i log p(x_i | x_i) / N."""
     return log_p.diagonal(dim1=-2, dim2=-1).mean(-1)
 
 
-def _over_pairs(x: Tensor, temperature: float,
-                term: Callable[[Tensor], Tensor]) -> Tensor:
+def _over_pairs(
+    x: Tensor, temperature: float, term: Callable[[Tensor], Tensor]
+) -> Tensor:
     """Add log N to a term of log p, averaged over the frame pairs.
 
     Args:
@@ -112,22 +119,30 @@ def _over_pairs(x: Tensor, temperature: float,
         Tensor: (B,).
     """
     _check(x, temperature)
+    # Clips are reduced one by one, to keep the memory of a batch constant.
     means = [
         torch.cat([term(part) for part in _log_p(clip, temperature)]).mean()
         for clip in x.detach()
     ]
+    # H(X^t) = log N of uniform patches (Eq. 11).
     return math.log(x.shape[2]) + torch.stack(means)
 
 
 def _log_p(clip: Tensor, temperature: float) -> Iterator[Tensor]:
-    """Yield log p(x_j | x_i) of a clip (T, N, C) as (P, N, N).
+    """Yield log p(x_j | x_i) of a few frame pairs of a clip at a time.
 
-    A few frame pairs at a time, so that large maps fit into memory.
+    Args:
+        clip (Tensor): (T, N, C).
+        temperature (float): Divides the similarities.
+
+    Yields:
+        Tensor: (P, N, N), normalised over j.
     """
     frames, num, _ = clip.shape
     step = max(1, _MAX_SIMILARITIES // num**2)
+    # Parts overlap by a frame: P pairs have P + 1 frames.
     for start in range(0, frames - 1, step):
-        similarity = neighbour_similarity(clip[None, start:start + step + 1])
+        similarity = neighbour_similarity(clip[None, start : start + step + 1])
         yield (similarity[0] / temperature).log_softmax(-1)
 
 
@@ -135,6 +150,7 @@ def _check(x: Tensor, temperature: float) -> None:
     if x.ndim != 4 or 0 in x.shape or x.shape[1] < 2:
         raise ValueError(
             'Expected patch features of shape (B, T, N, C) without empty '
-            f'dimensions, of two frames or more, got {tuple(x.shape)}.')
-    if not temperature > 0:
+            f'dimensions, of two frames or more, got {tuple(x.shape)}.'
+        )
+    if not temperature > 0:  # NaN as well
         raise ValueError(f'Expected a temperature above 0, got {temperature}.')

@@ -1,21 +1,37 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Permutations of patches, as index tensors of shape (..., N).
 
-A permutation ``p`` maps i to ``p[..., i]``.
+A permutation ``p`` maps i to ``p[..., i]``. It takes the place of the
+rearrangement matrix R of Eq. 4: N indices instead of N^2 entries, of which N
+are 1.
 """
+
+from typing import Optional
+
 import torch
 from torch import Tensor
 
 from .validation import check
 
 
-def identity(*shape: int, device=None) -> Tensor:
-    """Return identity permutations of shape ``shape`` = (..., N)."""
+def identity(*shape: int, device: Optional[torch.device] = None) -> Tensor:
+    """Return identity permutations.
+
+    Args:
+        shape (int): Shape of the result, (..., N).
+        device (torch.device, optional): Of the result. Defaults to None, the
+            CPU.
+
+    Returns:
+        Tensor: int64 of that shape, a view of N indices; not to be written to.
+    """
     return torch.arange(shape[-1], device=device).expand(shape)
 
 
 def invert(permutation: Tensor) -> Tensor:
     """Invert permutations: ``invert(p)[p[i]] == i``.
+
+    The transpose of the rearrangement matrix (Eq. 7).
 
     Args:
         permutation (Tensor): int64 of shape (..., N).
@@ -33,15 +49,27 @@ def invert(permutation: Tensor) -> Tensor:
         f'Expected permutations of 0..{num - 1} along the last dimension of '
         f'a {tuple(permutation.shape)} tensor, but an index is repeated, '
         'missing or out of range. Does the matcher assign every patch of a '
-        'frame to a different patch of the next one?')
+        'frame to a different patch of the next one?'
+    )
+    # Before scatter, whose own error would name neither N nor the matcher.
     check(((permutation >= 0) & (permutation < num)).all(), message)
     inverse = order.contiguous().scatter(-1, permutation, order)
+    # A repeated index overwrites an entry and leaves another as it was: the
+    # round trip reveals both in O(N), without sorting.
     check((inverse.gather(-1, permutation) == order).all(), message)
     return inverse
 
 
 def compose(second: Tensor, first: Tensor) -> Tensor:
-    """Compose permutations (..., N): i -> second[first[i]]."""
+    """Compose permutations: i -> second[first[i]].
+
+    Args:
+        second (Tensor): int64 of shape (..., N), applied last.
+        first (Tensor): int64 of shape (..., N), applied first.
+
+    Returns:
+        Tensor: int64 of shape (..., N).
+    """
     return second.gather(-1, first)
 
 
@@ -59,6 +87,8 @@ def chain(matching: Tensor) -> Tensor:
         patch of frame t on the route that starts at patch i of frame 0.
     """
     batch, _, num = matching.shape
+    # Frame 0 keeps its order (Sec. 3.3). The loop is over T - 1 gathers of
+    # B * N indices, a small part of the time of the solves.
     routes = [identity(batch, num, device=matching.device)]
     for pair in matching.unbind(1):
         routes.append(compose(pair, routes[-1]))

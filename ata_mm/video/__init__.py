@@ -1,6 +1,28 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Video files: finding, reading and writing them."""
-from .files import check_video_file, find_videos
-from .sources import FrameSource
+"""Video files and streams: find, decode, sample and write them.
 
-__all__ = ['FrameSource', 'check_video_file', 'find_videos']
+No other part of the package opens or writes a video.
+"""
+
+from .clips import Clip, View, patchify, read_pictures, read_view
+from .files import check_video_file, find_videos
+from .pipeline import parse_views, set_views
+from .reading import FrameSource, decoding, open_video
+from .writing import VideoWriter, write_video
+
+__all__ = [
+    'Clip',
+    'FrameSource',
+    'VideoWriter',
+    'View',
+    'check_video_file',
+    'decoding',
+    'find_videos',
+    'open_video',
+    'parse_views',
+    'patchify',
+    'read_pictures',
+    'read_view',
+    'set_views',
+    'write_video',
+]

@@ -1,6 +1,12 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""How many clips of a video, and crops of a frame, a test pipeline takes."""
+"""Inspect the transforms of a test pipeline and set its views.
+
+A view is a crop of a clip: a test pipeline takes one or more clips of a video
+and one or more crops of each frame, and scores are averaged over all views.
+"""
+
 import re
+import warnings
 from typing import Callable, List, Sequence, Tuple, Union
 
 from mmaction.utils import get_str_type
@@ -11,7 +17,7 @@ CROPS = {1: 'CenterCrop', 3: 'ThreeCrop', 10: 'TenCrop'}
 
 
 def parse_views(text: str) -> Tuple[int, int]:
-    """Read a number of views as the field writes it, spatial times temporal.
+    """Parse a number of views in the usual notation, spatial x temporal.
 
     Args:
         text (str): '3x1' for three crops of one clip, '3x4' for three crops
@@ -21,69 +27,109 @@ def parse_views(text: str) -> Tuple[int, int]:
         tuple[int, int]: Crops of a frame, clips of a video.
 
     Raises:
-        ValueError: If it is not that.
+        ValueError: If the text has another form.
     """
     numbers = re.fullmatch(r'(\d+)[x×](\d+)', text)
     if numbers is None:
         raise ValueError(
-            'expected views as CROPSxCLIPS, such as 3x1 for three '
-            f'crops of one clip, got {text!r}')
+            'Expected views as CROPSxCLIPS, such as 3x1 for three '
+            f'crops of one clip, got {text!r}.'
+        )
     crops, clips = map(int, numbers.groups())
     return crops, clips
 
 
 def set_views(cfg: Config, crops: int, clips: int) -> None:
-    """Let the test pipeline of a config take other views.
+    """Set the views of the test pipeline of a config.
 
     Args:
         cfg (Config): The config, changed in place: ``num_clips`` of the
             transform that samples frames, and the type of the crop.
         crops (int): 1 (CenterCrop), 3 (ThreeCrop) or 10 (TenCrop).
-        clips (int): Clips of the video.
+        clips (int): Clips of the video, at least 1.
 
     Raises:
-        ValueError: If the pipeline cannot take such views.
+        ValueError: If the pipeline does not support these views.
     """
     pipeline = cfg.test_dataloader.dataset.pipeline
     if crops not in CROPS or clips < 1:
         raise ValueError(
-            f'expected 1, 3 or 10 crops of 1 clip or more, got {crops} crops '
-            f'of {clips} clips (views are CROPSxCLIPS)')
-    sample = _find(pipeline, lambda name: 'Sample' in name,
-                   'a transform that samples frames, such as SampleFrames')
+            f'Expected 1, 3 or 10 crops of 1 clip or more, got {crops} crops '
+            f'of {clips} clips. Views are written as CROPSxCLIPS.'
+        )
+    sample = _find(
+        pipeline,
+        lambda name: 'Sample' in name,
+        'a transform that samples frames, such as SampleFrames',
+    )
     if pipeline[sample].get('clip_len') == 1:
         raise ValueError(
-            'the frames of this 2D recognizer are the num_clips of its '
-            'SampleFrames, which views would change; set the test pipeline '
-            'in the config instead')
-    crop = _find(pipeline, lambda name: name in CROPS.values(),
-                 'one of ' + ', '.join(CROPS.values()))
+            'Expected a clip of several frames, but the frames of this 2D '
+            'recognizer are the num_clips of its SampleFrames. Change the '
+            'test pipeline in the config instead of the views.'
+        )
+    crop = _find(
+        pipeline,
+        lambda name: name in CROPS.values(),
+        'one of ' + ', '.join(CROPS.values()),
+    )
     if crops == 3:
         _check_short_side(pipeline[:crop], pipeline[crop].crop_size)
     pipeline[sample].num_clips = clips
     pipeline[crop].type = CROPS[crops]
 
 
-def step_names(pipeline: List[dict]) -> List[str]:
-    """The names of the transforms of a pipeline, without their scope."""
+def step_names(pipeline: Sequence[dict]) -> List[str]:
+    """Return the names of the transforms of a pipeline, without scope."""
     return [get_str_type(step['type']).split('.')[-1] for step in pipeline]
 
 
-def _find(pipeline: List[dict], is_meant: Callable[[str], bool],
-          what: str) -> int:
+def warn_if_short(results: dict) -> dict:
+    """Transform after SampleFrames that warns if frames are repeated.
+
+    Args:
+        results (dict): Results of a pipeline up to SampleFrames.
+
+    Returns:
+        dict: The same results.
+    """
+    frames = results['total_frames']
+    needed = (results['clip_len'] - 1) * results['frame_interval'] + 1
+    if frames < needed:
+        warnings.warn(
+            f'{results["filename"]} has {frames} frames, fewer than the '
+            f'{needed} of a clip (clip_len={results["clip_len"]}, '
+            f'frame_interval={results["frame_interval"]}); SampleFrames '
+            'repeats some',
+            stacklevel=2,
+        )
+    return results
+
+
+def _find(
+    pipeline: Sequence[dict], matches: Callable[[str], bool], expected: str
+) -> int:
+    """Return the index of the first transform whose name matches."""
     names = step_names(pipeline)
     for index, name in enumerate(names):
-        if is_meant(name):
+        if matches(name):
             return index
-    raise ValueError(f'expected {what} in the test pipeline to set views, got '
-                     f'{", ".join(names)}')
+    raise ValueError(
+        f'Expected {expected} in the test pipeline to set views, '
+        f'got {", ".join(names)}.'
+    )
 
 
-def _check_short_side(steps: List[dict],
-                      crop_size: Union[int, Sequence[int]]) -> None:
-    """ThreeCrop slides along the long side; the short one has to fit."""
+def _check_short_side(
+    steps: Sequence[dict], crop_size: Union[int, Sequence[int]]
+) -> None:
+    """Raise if ThreeCrop does not fit the short side of the resized frames.
+
+    ThreeCrop slides along the long side and takes the whole short side.
+    """
     scales = [
-        step.scale for step, name in zip(steps, step_names(steps))
+        step['scale']
+        for step, name in zip(steps, step_names(steps))
         if name == 'Resize'
     ]
     if not scales or not is_seq_of(scales[-1], int) or -1 not in scales[-1]:
@@ -91,6 +137,7 @@ def _check_short_side(steps: List[dict],
     side = max(scales[-1])
     if side not in to_2tuple(crop_size):
         raise ValueError(
-            f'three crops of {crop_size} pixels need a short side of as many, '
-            f'but the test pipeline resizes it to {side}; set the scale of '
-            f'its Resize to (-1, {crop_size})')
+            f'Expected a short side of as many pixels as the three crops, '
+            f'{crop_size}, but the test pipeline resizes it to {side}. Set '
+            f'the scale of its Resize to (-1, {crop_size}).'
+        )

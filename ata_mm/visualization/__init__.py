@@ -1,6 +1,11 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Pictures of what the matching and the temporal modules do."""
-from ata_mm.introspection.observation import Block, Observation, observe
+"""Drawings of routes, matchings and responses.
+
+Nothing here runs a model but `observe` and `class_activation`, both by means
+of :mod:`ata_mm.introspection`; the rest draws what these return.
+"""
+
+from ata_mm.introspection import Block, Observation, observe
 
 from .cam import class_activation
 from .matching import matching_figure
@@ -9,7 +14,15 @@ from .responses import overlay, responses_figure
 from .routes import choose_patches, draw_routes, routes_figure
 
 __all__ = [
-    'Block', 'Observation', 'choose_patches', 'class_activation',
-    'draw_routes', 'matching_figure', 'observe', 'overlay', 'responses_figure',
-    'routes_figure', 'routes_page'
+    'Block',
+    'Observation',
+    'choose_patches',
+    'class_activation',
+    'draw_routes',
+    'matching_figure',
+    'observe',
+    'overlay',
+    'responses_figure',
+    'routes_figure',
+    'routes_page',
 ]

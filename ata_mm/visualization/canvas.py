@@ -1,35 +1,40 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Pictures in the units of their patches, and figures as arrays."""
-from pathlib import Path
-from typing import Sequence, Tuple, Union
+"""Axes in units of patches, and figures as arrays."""
 
-import cv2
+from typing import List, Optional, Sequence, Tuple
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patheffects import Normal, Stroke
+from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
 
-from ata_mm.video.files import open_mp4
+from ata_mm.ops.types import Grid
 
-# Told apart on pictures of any colour, and by most of the colour-blind.
-COLOURS = ('#ffd23f', '#ff5da2', '#3fd2ff', '#7ae582', '#ff8c42', '#b79cff',
-           '#f4f4f4', '#ff4d4d')
+# Distinct on frames of any colour, and under most colour vision deficiencies.
+COLOURS = (
+    '#ffd23f',
+    '#ff5da2',
+    '#3fd2ff',
+    '#7ae582',
+    '#ff8c42',
+    '#b79cff',
+    '#f4f4f4',
+    '#ff4d4d',
+)
 DPI = 100
 
 
-def show_frame(ax: Axes,
-               frame: np.ndarray,
-               grid: Tuple[int, int],
-               shade: float = 0.) -> None:
-    """Show a frame in an axes whose units are patches: (column, row).
+def show_frame(
+    ax: Axes, frame: np.ndarray, grid: Grid, shade: float = 0.0
+) -> None:
+    """Show a frame in axes whose units are patches: (column, row).
 
     Args:
-        ax (Axes): What to draw into.
-        frame (np.ndarray): (height, width, 3), uint8, RGB.
+        ax (Axes): The axes to draw into.
+        frame (np.ndarray): (H, W, 3), uint8, RGB.
         grid (tuple[int, int]): Rows and columns of the patches.
-        shade (float): How much darker the frame is drawn, from 0 to 1.
-            Defaults to 0.
+        shade (float): Darkening of the frame, from 0 to 1. Defaults to 0.
     """
     rows, columns = grid
     height, width = frame.shape[:2]
@@ -37,53 +42,39 @@ def show_frame(ax: Axes,
     ax.imshow(frame, extent=(0, columns, rows, 0), interpolation='bilinear')
     ax.set_aspect((height / rows) / (width / columns))
     ax.set(xlim=(0, columns), ylim=(rows, 0), xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    ax.spines[:].set_visible(False)
 
 
-def picture_figure(frame: np.ndarray, width: int) -> Tuple[Figure, Axes]:
-    """A figure that a frame fills, ``width`` pixels wide.
+def frame_figure(frame: np.ndarray, width: int) -> Tuple[Figure, Axes]:
+    """Create a figure with axes that fill it, in the proportions of a frame.
 
     Args:
-        frame (np.ndarray): (height, width, 3), for its proportions.
+        frame (np.ndarray): (H, W, 3).
         width (int): Width of the figure in pixels.
 
     Returns:
         tuple[Figure, Axes]: The figure and its only axes.
     """
-    # Even numbers: video codecs take no others.
+    # Video codecs require an even number of pixels.
     height = 2 * round(width * frame.shape[0] / frame.shape[1] / 2)
     figure = Figure((width / DPI, height / DPI), dpi=DPI)
     return figure, figure.add_axes((0, 0, 1, 1))
 
 
+def frame_labels(
+    labels: Optional[Sequence[str]], num_frames: int
+) -> Sequence[str]:
+    """Return titles of frames, by default ``'t = 0'``, ``'t = 1'``, … ."""
+    return labels or [f't = {t}' for t in range(num_frames)]
+
+
 def render(figure: Figure) -> np.ndarray:
-    """A figure as an array (height, width, 3), uint8, RGB."""
+    """Render a figure to an array (H, W, 3), uint8, RGB."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def outline(width: float) -> list:
-    """A dark edge around lines of a width, seen on bright pictures too."""
+def outline(width: float) -> List[AbstractPathEffect]:
+    """Return a dark edge for lines of a width, visible on bright frames."""
     return [Stroke(linewidth=width + 2, foreground='#101418b0'), Normal()]
-
-
-def save_video(path: Union[str, Path], images: Sequence[np.ndarray],
-               fps: float) -> None:
-    """Write images as an mp4 file.
-
-    Args:
-        path (str | Path): The file.
-        images (Sequence[np.ndarray]): (height, width, 3), uint8, RGB, of one
-            size, in even numbers of pixels.
-        fps (float): Images a second.
-
-    Raises:
-        ValueError: If the file cannot be written.
-    """
-    height, width = images[0].shape[:2]
-    writer = open_mp4(str(path), fps, width, height)
-    for image in images:
-        writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    writer.release()

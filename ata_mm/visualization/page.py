@@ -1,58 +1,70 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""One page to look at routes by hand: no network, no other file."""
+"""Interactive page of routes: one HTML file, without network access."""
+
 import base64
 import json
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
+from torch import Tensor
 
-from ata_mm.introspection.observation import Block
-from ata_mm.ops import neighbour_similarity
+from ata_mm.introspection import Block
+from ata_mm.ops import Alignment, neighbour_similarity
 
+from .routes import Patch
+
+# Characters of the 64 similarity levels, the digits of base64.
 _DIGITS = np.frombuffer(
     b'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/',
-    np.uint8)
+    np.uint8,
+)
 
 
-def routes_page(frames: Sequence[np.ndarray],
-                blocks: Sequence[Block],
-                patches: Sequence[Tuple[int, int]],
-                block: int = 0,
-                numbers: Optional[Sequence[int]] = None,
-                video: str = '',
-                model: str = '',
-                quality: int = 80,
-                width: int = 640,
-                max_bytes: int = 5_000_000) -> str:
-    """A page on which a click on a patch shows its route.
+def routes_page(
+    frames: Sequence[np.ndarray],
+    blocks: Sequence[Block],
+    patches: Sequence[Patch],
+    block: int = 0,
+    numbers: Optional[Sequence[int]] = None,
+    video: str = '',
+    model: str = '',
+    quality: int = 80,
+    width: int = 640,
+    max_bytes: int = 5_000_000,
+) -> str:
+    """Return a page that shows the route of a patch on click.
 
-    It holds the frames and, of every block, the routes, the similarity of
-    each step, and the similarities of all patches of neighbouring frames, the
-    last in 64 levels and as far as ``max_bytes`` lets them: (T - 1) N^2 bytes
-    a block.
+    It contains the frames and, for every block, the routes, the similarity of
+    each step, and the similarities of all patches of neighbouring frames. The
+    latter, in 64 levels, take (T - 1) N^2 bytes per block, and are left out of
+    blocks for which they would exceed ``max_bytes``.
 
     Args:
-        frames (Sequence[np.ndarray]): T pictures (height, width, 3), uint8.
-        blocks (Sequence[Block]): Those that align; at least one.
-        patches (Sequence[tuple[int, int]]): Row and column of patches of frame
-            0, to begin with; at least one.
-        block (int): The place in ``blocks`` that the page starts with, on
-            whose grid ``patches`` are. Defaults to 0.
-        numbers (Sequence[int], optional): The frames' numbers in the video.
+        frames (Sequence[np.ndarray]): T frames (H, W, 3), uint8, RGB.
+        blocks (Sequence[Block]): At least one; all of them align.
+        patches (Sequence[tuple[int, int]]): Row and column of at least one
+            patch of frame 0 to offer first.
+        block (int): Index in ``blocks`` of the block shown first, whose grid
+            ``patches`` refer to. Defaults to 0.
+        numbers (Sequence[int], optional): Indices of the frames in the video.
             Defaults to None, 0 to T - 1.
-        video (str): Its name, for the title. Defaults to ''.
-        model (str): Its name, likewise. Defaults to ''.
+        video (str): Name of the video, for the title. Defaults to ''.
+        model (str): Name of the model, for the title. Defaults to ''.
         quality (int): JPEG quality of the frames, 1 to 100. Defaults to 80.
-        width (int): Greatest width of the frames in pixels. Defaults to 640.
-        max_bytes (int): What the page may have. Frames, routes and steps are
-            always there. Defaults to 5 000 000.
+        width (int): Maximum width of the frames in pixels. Defaults to 640.
+        max_bytes (int): Maximum size of the page. Frames, routes and steps are
+            always included. Defaults to 5 000 000.
 
     Returns:
         str: HTML, to be written as UTF-8.
+
+    Raises:
+        ValueError: If a block does not align.
     """
     frames = [_shrink(frame, width) for frame in frames]
+    packed = [_pack_block(one) for one in blocks]
     data = dict(
         video=video,
         model=model,
@@ -61,30 +73,53 @@ def routes_page(frames: Sequence[np.ndarray],
         frames=[_jpeg(frame, quality) for frame in frames],
         block=block,
         patches=[list(patch) for patch in patches],
-        blocks=[_pack_block(one) for one in blocks])
+        blocks=packed,
+    )
+    # Matrices, which are quadratic in N, get what room is left.
     template = Path(__file__).with_name('page.html').read_text('utf-8')
     room = max_bytes - len(template) - len(_dump(data))
-    for entry, one in zip(data['blocks'], blocks):
-        size = (len(frames) - 1) * (one.grid[0] * one.grid[1])**2 + 40
+    for entry, one in zip(packed, blocks):
+        # One character per similarity, and the keys of `_pack_map`.
+        size = (len(frames) - 1) * (one.grid[0] * one.grid[1]) ** 2 + 40
         if size <= room:
             entry.update(_pack_map(one))
             room -= size
     return template.replace('/*DATA*/', _dump(data))
 
 
-def _pack_block(block: Block) -> dict:
+def aligned(block: Block) -> Tuple[Alignment, Tensor]:
+    """Return the alignment of a block and the features that were matched.
+
+    Raises:
+        ValueError: If the block does not align.
+    """
+    if block.alignment is None or block.features is None:
+        raise ValueError(
+            'Expected a block that aligns, such as ATA, got '
+            f'{block.kind} ({block.name}).'
+        )
+    return block.alignment, block.features
+
+
+def _pack_block(block: Block) -> Dict[str, Any]:
+    """Return the data of a block: 16-bit routes and similarities of steps."""
+    alignment, _ = aligned(block)
     similarity = block.similarity()[0].cpu().numpy()
     return dict(
         index=block.index,
         name=block.name,
         grid=list(block.grid),
-        routes=_text(block.alignment.routes[0].cpu().numpy(), np.uint16),
-        steps=_text(np.rint(similarity * 32767), np.int16))
+        routes=_encode(alignment.routes[0].cpu().numpy(), np.uint16),
+        # Cosine similarities in -1..1 use the range of 16-bit integers.
+        steps=_encode(np.rint(similarity * 32767), np.int16),
+    )
 
 
-def _pack_map(block: Block) -> dict:
-    """All similarities, a character each: 64 levels from least to most."""
-    maps = neighbour_similarity(block.features)[0].cpu().numpy()
+def _pack_map(block: Block) -> Dict[str, Any]:
+    """Return all similarities as text, one of 64 levels per character."""
+    _, features = aligned(block)
+    maps = neighbour_similarity(features)[0].cpu().numpy()
+    # Levels span the range of this block, which is often narrow.
     low, high = float(maps.min()), float(maps.max())
     levels = np.rint((maps - low) * (63 / max(high - low, 1e-9)))
     text = _DIGITS[levels.astype(np.uint8)].tobytes().decode()
@@ -92,18 +127,20 @@ def _pack_map(block: Block) -> dict:
 
 
 def _dump(data: dict) -> str:
-    # A name with </script> in it would end the data.
+    # A name that contains </script> would end the data.
     return json.dumps(data, separators=(',', ':')).replace('<', '\\u003c')
 
 
-def _text(values: np.ndarray, dtype: type) -> str:
+def _encode(values: np.ndarray, dtype: type) -> str:
+    """Encode numbers in base64, little-endian as JavaScript reads them."""
     little = values.astype(np.dtype(dtype).newbyteorder('<'))
     return base64.b64encode(little.tobytes()).decode()
 
 
 def _jpeg(frame: np.ndarray, quality: int) -> str:
     options: List[int] = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    code = cv2.imencode('.jpg', frame[..., ::-1], options)[1]
+    bgr = frame[..., ::-1]  # as OpenCV expects
+    code = cv2.imencode('.jpg', bgr, options)[1].tobytes()
     return 'data:image/jpeg;base64,' + base64.b64encode(code).decode()
 
 

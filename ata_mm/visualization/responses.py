@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Response maps over the frames, of several models (paper, Figs. 6 and 7)."""
+"""Responses of several models as heat maps (paper, Figs. 6 and 7)."""
+
 import textwrap
 from typing import Dict, List, Optional, Sequence
 
@@ -9,72 +10,79 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from .canvas import DPI, render
+from .canvas import DPI, frame_labels, render
 
 
-def overlay(frames: Sequence[np.ndarray],
-            response: np.ndarray,
-            alpha: float = 0.55,
-            cmap: str = 'jet') -> List[np.ndarray]:
-    """Lay a response over the frames, as a heat map.
+def overlay(
+    frames: Sequence[np.ndarray],
+    response: np.ndarray,
+    alpha: float = 0.55,
+    cmap: str = 'jet',
+) -> List[np.ndarray]:
+    """Blend a response into the frames as a heat map.
 
-    The lowest and highest response of the clip have the first and the last
-    colour; between patches it is interpolated.
+    The colour map spans the range of responses in the clip; values between
+    patches are interpolated.
 
     Args:
-        frames (Sequence[np.ndarray]): T pictures (height, width, 3), uint8.
-        response (np.ndarray): (T, rows, columns), any range; of fewer frames,
-            those that are spread evenly over the T.
-        alpha (float): How opaque the heat map is. Defaults to 0.55.
-        cmap (str): Name of a colour map of matplotlib. Defaults to 'jet', the
-            paper's.
+        frames (Sequence[np.ndarray]): T frames (H, W, 3), uint8, RGB.
+        response (np.ndarray): (T, rows, columns) in any range. A response of
+            fewer frames, from a model with strides in time, is spread evenly
+            over the T frames.
+        alpha (float): Opacity of the heat map, from 0 to 1. Defaults to 0.55.
+        cmap (str): Name of a colour map of matplotlib. Defaults to 'jet', as
+            in the paper.
 
     Returns:
-        list[np.ndarray]: T images (height, width, 3), uint8, RGB.
+        list[np.ndarray]: T images (H, W, 3), uint8, RGB.
     """
     response = np.asarray(response, np.float32)
-    span = np.ptp(response)
+    span = np.ptp(response)  # 0 for a constant response
     response = (response - response.min()) / (span if span > 0 else 1)
     images = []
     for t, frame in enumerate(frames):
-        row = response[t * len(response) // len(frames)]
+        values = response[t * len(response) // len(frames)]
         size = frame.shape[1], frame.shape[0]
-        row = cv2.resize(row, size, interpolation=cv2.INTER_CUBIC).clip(0, 1)
-        heat = matplotlib.colormaps[cmap](row)[..., :3] * 255
+        values = cv2.resize(values, size, interpolation=cv2.INTER_CUBIC)
+        # Cubic interpolation overshoots.
+        heat = matplotlib.colormaps[cmap](values.clip(0, 1))[..., :3] * 255
         images.append((alpha * heat + (1 - alpha) * frame).astype(np.uint8))
     return images
 
 
-def responses_figure(frames: Sequence[np.ndarray],
-                     responses: Dict[str, np.ndarray],
-                     labels: Optional[Sequence[str]] = None,
-                     title: str = '',
-                     columns: int = 8) -> Figure:
-    """The frames in a row, and below them a row of heat maps a model.
+def responses_figure(
+    frames: Sequence[np.ndarray],
+    responses: Dict[str, np.ndarray],
+    labels: Optional[Sequence[str]] = None,
+    title: str = '',
+    columns: int = 8,
+) -> Figure:
+    """Draw a row of frames, and below it a row of heat maps for each model.
 
     Args:
-        frames (Sequence[np.ndarray]): T pictures (height, width, 3), uint8.
-        responses (dict[str, np.ndarray]): (T, rows, columns) by the name of
-            the model; each has a scale of its own.
-        labels (Sequence[str], optional): The names of the T frames. Defaults
-            to None, ``'t = 0'``, ``'t = 1'``, … .
+        frames (Sequence[np.ndarray]): T frames (H, W, 3), uint8, RGB.
+        responses (dict[str, np.ndarray]): (T, rows, columns) by name of the
+            model, each with a separate colour scale.
+        labels (Sequence[str], optional): Titles of the T frames. Defaults to
+            None, ``'t = 0'``, ``'t = 1'``, … .
         title (str): Title of the figure. Defaults to ''.
-        columns (int): Frames that are shown, at most, spread evenly. Defaults
-            to 8.
+        columns (int): Maximum number of frames, spread evenly over the clip.
+            Defaults to 8.
 
     Returns:
         Figure: To be saved as PNG, PDF or SVG.
     """
-    labels = labels or [f't = {t}' for t in range(len(frames))]
+    labels = frame_labels(labels, len(frames))
     shown = np.linspace(0, len(frames) - 1, min(columns, len(frames)))
     shown = shown.round().astype(int)
-    rows = {'frames': list(frames)}
-    rows.update((k, overlay(frames, v)) for k, v in responses.items())
+    rows = _image_rows(frames, responses)
     aspect = frames[0].shape[0] / frames[0].shape[1]
+    # Inches: panels of 1.6, with room for titles, names and colour bar.
     size = 1.6 * len(shown) + 0.9, 1.6 * aspect * len(rows) + 0.75
     figure = Figure(size, dpi=2 * DPI)
     figure.set_layout_engine(
-        'constrained', w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
+        'constrained', w_pad=0.015, h_pad=0.015, wspace=0, hspace=0
+    )
     axes = figure.subplots(len(rows), len(shown), squeeze=False)
     for (name, images), line in zip(rows.items(), axes):
         for ax, t in zip(line, shown):
@@ -85,27 +93,30 @@ def responses_figure(frames: Sequence[np.ndarray],
     for ax, t in zip(axes[0], shown):
         ax.set_title(labels[t], fontsize=8)
     bar = figure.colorbar(
-        ScalarMappable(cmap='jet'), ax=axes, ticks=[0, 1], aspect=40, pad=0.01)
-    bar.ax.set_yticklabels(['least', 'most'], fontsize=8)
+        ScalarMappable(cmap='jet'), ax=axes, ticks=[0, 1], aspect=40, pad=0.01
+    )
+    bar.ax.set_yticklabels(['lowest', 'highest'], fontsize=8)
     figure.suptitle(title, fontsize=9)
     return figure
 
 
-def responses_images(frames: Sequence[np.ndarray],
-                     responses: Dict[str, np.ndarray],
-                     height: int = 320) -> List[np.ndarray]:
-    """Each frame with the heat maps of all models beside it, for a video.
+def responses_images(
+    frames: Sequence[np.ndarray],
+    responses: Dict[str, np.ndarray],
+    height: int = 320,
+) -> List[np.ndarray]:
+    """Draw each frame beside the heat maps of all models, for a video.
 
     Args:
-        frames (Sequence[np.ndarray]): T pictures (height, width, 3), uint8.
+        frames (Sequence[np.ndarray]): T frames (H, W, 3), uint8, RGB.
         responses (dict[str, np.ndarray]): As in :func:`responses_figure`.
-        height (int): Of the pictures in pixels. Defaults to 320.
+        height (int): Height of a heat map in pixels. Defaults to 320.
 
     Returns:
-        list[np.ndarray]: T images (height, width, 3), uint8, RGB.
+        list[np.ndarray]: T images (H, W, 3), uint8, RGB.
     """
-    rows = {'frames': list(frames)}
-    rows.update((k, overlay(frames, v)) for k, v in responses.items())
+    rows = _image_rows(frames, responses)
+    # Even numbers of pixels, which video codecs require.
     width = 2 * round(height * frames[0].shape[1] / frames[0].shape[0] / 2)
     size = (width + 8) * len(rows) / DPI, (height + 50) / DPI
     images = []
@@ -120,6 +131,15 @@ def responses_images(frames: Sequence[np.ndarray],
     return images
 
 
+def _image_rows(
+    frames: Sequence[np.ndarray], responses: Dict[str, np.ndarray]
+) -> Dict[str, List]:
+    """Return the frames and the overlays of each model, by their title."""
+    rows = {'frames': list(frames)}
+    rows.update((k, overlay(frames, v)) for k, v in responses.items())
+    return rows
+
+
 def _wrap(name: str, width: int = 16) -> str:
-    """A name of a model in lines, at the side of a row of pictures."""
+    """Break the name of a model into lines."""
     return textwrap.fill(name.replace('_', ' '), width)

@@ -7,19 +7,23 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20, ignore_last=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='CheckpointHook', interval=1, save_best='auto', max_keep_ckpts=3),
+        type='CheckpointHook', interval=1, save_best='auto', max_keep_ckpts=3
+    ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    sync_buffers=dict(type='SyncBuffersHook'))
-# Lets load_from take the official TimeSformer and timm image ViTs.
+    sync_buffers=dict(type='SyncBuffersHook'),
+)
+# Makes load_from accept bare models: the official TimeSformer, ViTs of timm.
 custom_hooks = [dict(type='AdaptCheckpointHook')]
 
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'))
+    dist_cfg=dict(backend='nccl'),
+)
 log_processor = dict(type='LogProcessor', window_size=20, by_epoch=True)
 visualizer = dict(
-    type='ActionVisualizer', vis_backends=[dict(type='LocalVisBackend')])
+    type='ActionVisualizer', vis_backends=[dict(type='LocalVisBackend')]
+)
 
 log_level = 'INFO'
 load_from = None

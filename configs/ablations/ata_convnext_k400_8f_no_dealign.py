@@ -1,4 +1,4 @@
-# Table 3, ATA without de-alignment: patches stay in route order.
+# Table 3, ATA without de-alignment: features stay in route order.
 _base_ = 'ata_convnext_k400_8f.py'
 
 model = dict(backbone=dict(temporal=dict(dealign=False)))

@@ -1,4 +1,4 @@
-# Table 7, blocks 0-8: ATA there, temporal attention elsewhere.
+# Table 7, blocks 0-8: ATA in these, temporal attention in the others.
 _base_ = 'ata_vit_k400_8f.py'
 
 model = dict(backbone=dict(temporal_blocks=[0, 1, 2, 3, 4, 5, 6, 7, 8]))

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pytest
+import torch
 from mmengine.config import Config
 
 from ata_mm.apis.config import (
@@ -8,6 +9,7 @@ from ata_mm.apis.config import (
     fit_workers,
     load_config,
     set_work_dir,
+    use_device,
 )
 
 
@@ -27,13 +29,17 @@ def test_load_config_defaults_to_the_scope_of_mmaction(tmp_path):
     assert load_config(path).default_scope == 'mmaction'
 
 
-@pytest.mark.parametrize('option, own, expected', [
-    ('option', 'own', 'option'),
-    (None, 'own', 'own'),
-    (None, None, 'work_dirs/tiny'),
-])
-def test_work_dir_is_option_then_config_then_name(option, own, expected,
-                                                  tiny_config):
+@pytest.mark.parametrize(
+    'option, own, expected',
+    [
+        ('option', 'own', 'option'),
+        (None, 'own', 'own'),
+        (None, None, 'work_dirs/tiny'),
+    ],
+)
+def test_work_dir_is_option_then_config_then_name(
+    option, own, expected, tiny_config
+):
     cfg = load_config(tiny_config, {'work_dir': own})
     set_work_dir(cfg, option)
     assert cfg.work_dir == expected
@@ -67,3 +73,19 @@ def test_workers_stay_persistent():
     cfg = Config(dict(train_dataloader=loader))
     fit_workers(cfg)
     assert cfg.train_dataloader.persistent_workers
+
+
+def test_device_of_a_name():
+    assert use_device('cpu') == torch.device('cpu')
+
+
+def test_refuses_other_names_than_devices():
+    with pytest.raises(ValueError, match="such as 'cpu'.*got 'gpu'"):
+        use_device('gpu')
+
+
+@pytest.mark.parametrize('count, name', [(0, 'cuda'), (1, 'cuda:1')])
+def test_refuses_a_gpu_that_torch_does_not_find(monkeypatch, count, name):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: count)
+    with pytest.raises(ValueError, match=f'torch finds {count} GPUs'):
+        use_device(name)

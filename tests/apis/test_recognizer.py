@@ -19,7 +19,7 @@ def recognizer(tiny_config, checkpoint):
 
 @pytest.fixture
 def unnamed(tiny_config):
-    """The config without class names of its own."""
+    """The config without class names."""
     cfg = load_config(tiny_config)
     cfg.test_dataloader.dataset.pop('metainfo')
     return cfg
@@ -33,21 +33,32 @@ def test_scores_are_those_of_test_py(recognizer, dump, video_root):
             recognizer.scores(video_root / f'{i}.mp4'),
             sample['pred_score'],
             rtol=0,
-            atol=1e-6)
+            atol=1e-6,
+        )
 
 
-def test_scores_of_other_views_are_those_of_test_py(run, tiny_config,
-                                                    checkpoint, video_root,
-                                                    tmp_path):
+def test_scores_of_other_views_are_those_of_test_py(
+    run, tiny_config, checkpoint, video_root, tmp_path
+):
     step = 'test_dataloader.dataset.pipeline.'
-    done = run('test.py', tiny_config, checkpoint, '--work-dir', tmp_path,
-               '--dump', tmp_path / 'dump.pkl', '--cfg-options',
-               f'{step}1.num_clips=2', f'{step}4.type=CenterCrop')
+    done = run(
+        'test.py',
+        tiny_config,
+        checkpoint,
+        '--work-dir',
+        tmp_path,
+        '--dump',
+        tmp_path / 'dump.pkl',
+        '--cfg-options',
+        f'{step}1.num_clips=2',
+        f'{step}4.type=CenterCrop',
+    )
     assert done.returncode == 0, done.stderr
     with open(tmp_path / 'dump.pkl', 'rb') as file:
         expected = pickle.load(file)[0]['pred_score']
     recognizer = VideoRecognizer(
-        tiny_config, str(checkpoint), device='cpu', views='1x2')
+        tiny_config, str(checkpoint), device='cpu', views='1x2'
+    )
     scores = recognizer.scores(video_root / '0.mp4')
     torch.testing.assert_close(scores, expected, rtol=0, atol=1e-6)
 
@@ -147,7 +158,7 @@ def test_video_without_a_suffix(recognizer, video_root, tmp_path):
 
 def test_checkpoint_that_is_broken(tiny_config, tmp_path):
     (tmp_path / 'x.pth').write_bytes(b'text')
-    with pytest.raises(ValueError, match='x.pth cannot be read'):
+    with pytest.raises(ValueError, match='x.pth, which cannot be read'):
         VideoRecognizer(tiny_config, str(tmp_path / 'x.pth'), device='cpu')
 
 

@@ -6,8 +6,8 @@ from mmaction.apis import init_recognizer
 
 from ata_mm.apis import StreamRecognizer, VideoRecognizer, load_config
 from ata_mm.apis.stream import parse_length
-from ata_mm.models import ATA
-from ata_mm.video.sources import FrameSource
+from ata_mm.models import ATA, TemporalAttention
+from ata_mm.video import FrameSource
 
 BACKBONE = dict(
     _delete_=True,
@@ -16,7 +16,8 @@ BACKBONE = dict(
     blocks='layer2.*',
     num_frames=4,
     img_size=32,
-    temporal=dict(type='ATA', zero_init=False))
+    temporal=dict(type='ATA', zero_init=False),
+)
 
 
 @pytest.fixture(scope='module')
@@ -31,14 +32,14 @@ def build(tiny_config, checkpoint):
     large enough for routes to matter."""
 
     def _build(**options):
-        cfg = load_config(tiny_config, {
-            f'model.backbone.{key}': value
-            for key, value in options.items()
-        })
+        cfg = load_config(
+            tiny_config,
+            {f'model.backbone.{key}': value for key, value in options.items()},
+        )
         recognizer = VideoRecognizer(cfg, str(checkpoint), 'cpu')
         torch.manual_seed(0)
         for module in recognizer.model.modules():
-            if hasattr(module, 'temporal_fc'):
+            if isinstance(module, TemporalAttention):
                 torch.nn.init.xavier_uniform_(module.temporal_fc.weight)
         return recognizer
 
@@ -50,7 +51,8 @@ def image_model(tiny_config, tmp_path):
     """ATA in a ResNet, which has no time embedding."""
     cfg = load_config(tiny_config, {'model.backbone': BACKBONE})
     cfg.model.cls_head = dict(
-        type='I3DHead', num_classes=2, in_channels=512, average_clips='prob')
+        type='I3DHead', num_classes=2, in_channels=512, average_clips='prob'
+    )
     model = init_recognizer(cfg, device='cpu')
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'model.pth')
     return VideoRecognizer(cfg, str(tmp_path / 'model.pth'), 'cpu')
@@ -63,8 +65,8 @@ def scores(stream, frames):
 
 def test_windows_slide_by_the_stride(build, frames):
     stream = StreamRecognizer(build(), stride=4)
-    places = [(first, last) for first, last, _ in stream(frames)]
-    assert places == [(0, 6), (4, 10), (8, 14), (12, 18)]
+    windows = [(first, last) for first, last, _ in stream(frames)]
+    assert windows == [(0, 6), (4, 10), (8, 14), (12, 18)]
 
 
 def test_scores_are_those_of_a_video_recognizer(build, frames, video_root):
@@ -76,7 +78,7 @@ def test_scores_are_those_of_a_video_recognizer(build, frames, video_root):
 
 
 @pytest.mark.parametrize('window, last', [(4, 3), (8, 6), (16, 12), (18, 12)])
-def test_clip_is_spread_over_the_window(build, frames, window, last):
+def test_frames_are_spread_over_the_window(build, frames, window, last):
     stream = StreamRecognizer(build(), window=window)
     assert next(stream(frames)).last == last
 
@@ -118,18 +120,19 @@ def test_short_video_is_one_window(build, frames):
 
 
 @pytest.mark.parametrize('stride', [3, 4])
-def test_short_video_has_the_frames_of_the_pipeline(build, write_video,
-                                                    tmp_path, stride):
+def test_short_video_has_the_frames_of_the_pipeline(
+    build, write_video, tmp_path, stride
+):
     recognizer, video = build(), tmp_path / 'short.mp4'
     write_video(video, num_frames=5)
-    with FrameSource(str(video)) as source:
-        with pytest.warns(UserWarning, match='5 frames, fewer than the 7'):
-            window, = StreamRecognizer(recognizer, stride=stride)(source)
+    warning = pytest.warns(UserWarning, match='5 frames, fewer than the 7')
+    with FrameSource(str(video)) as source, warning:
+        (window,) = StreamRecognizer(recognizer, stride=stride)(source)
     assert window.labels == recognizer(video)
 
 
 def test_no_frames(build):
-    with pytest.raises(ValueError, match='expected frames, got none'):
+    with pytest.raises(ValueError, match='Expected frames, got none'):
         list(StreamRecognizer(build())([]))
 
 
@@ -138,10 +141,13 @@ def test_frames_must_be_rgb(build):
         StreamRecognizer(build()).push(np.zeros((48, 64)))
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(window=3), 'window of 4 frames or more'),
-    (dict(stride=0), 'stride of 1 frame or more'),
-])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(window=3), 'window of 4 frames or more'),
+        (dict(stride=0), 'stride of 1 frame or more'),
+    ],
+)
 def test_too_short(build, options, message):
     with pytest.raises(ValueError, match=message):
         StreamRecognizer(build(), **options)
@@ -150,7 +156,8 @@ def test_too_short(build, options, message):
 def test_clip_over_the_whole_video_needs_a_window(build, frames):
     recognizer = build()
     recognizer.cfg.test_dataloader.dataset.pipeline[1] = dict(
-        type='UniformSample', clip_len=4, test_mode=True)
+        type='UniformSample', clip_len=4, test_mode=True
+    )
     with pytest.raises(ValueError, match='the length of a window'):
         StreamRecognizer(recognizer)
     assert len(list(StreamRecognizer(recognizer, window=10)(frames))) == 4
@@ -161,7 +168,8 @@ def test_content_is_matched_once_within_rounding(build, frames, stride):
     recognizer = build(**{'temporal.match_on': 'content'})
     cached, plain = (
         StreamRecognizer(recognizer, stride=stride, reuse_tolerance=tolerance)
-        for tolerance in (1e-5, None))
+        for tolerance in (1e-5, None)
+    )
     assert scores(cached, frames) == scores(plain, frames)
     windows = len(range(0, 14, stride))
     assert cached.cache.reused == (windows - 1) * (3 - stride // 2)
@@ -170,16 +178,16 @@ def test_content_is_matched_once_within_rounding(build, frames, stride):
 def test_image_model_matches_once(image_model, frames):
     cached, plain = (
         StreamRecognizer(image_model, stride=2, reuse_tolerance=tolerance)
-        for tolerance in (0., None))
+        for tolerance in (0.0, None)
+    )
     assert scores(cached, frames) == scores(plain, frames)
     assert (cached.cache.solved, cached.cache.reused) == (3 + 6, 2 * 6)
 
 
 def test_blocks_that_share_routes_share_the_cache(build, frames):
-    recognizer = build(**{
-        'temporal.match_on': 'content',
-        'temporal.share_alignment': 'stage'
-    })
+    recognizer = build(
+        **{'temporal.match_on': 'content', 'temporal.share_alignment': 'stage'}
+    )
     stream = StreamRecognizer(recognizer, stride=2, reuse_tolerance=1e-5)
     plain = StreamRecognizer(recognizer, stride=2, reuse_tolerance=None)
     assert scores(stream, frames) == scores(plain, frames)
@@ -190,7 +198,8 @@ def test_time_embedding_in_the_tokens_leaves_nothing_to_reuse(build, frames):
     recognizer = build()
     cached, plain = (
         StreamRecognizer(recognizer, stride=2, reuse_tolerance=tolerance)
-        for tolerance in (1e-5, None))
+        for tolerance in (1e-5, None)
+    )
     assert scores(cached, frames) == scores(plain, frames)
     assert cached.cache.reused == 0
     assert 'by the time embedding' in cached.report()
@@ -205,16 +214,30 @@ def test_streams_share_a_model(image_model, frames):
         found.append(one.push(frame))
         other.push(reverse)
     assert [sorted(p.labels) for p in found if p] == alone
-    assert not any(m.cache
-                   for m in recognizer.model.modules() if isinstance(m, ATA))
+    assert not any(
+        m.aligner.cache
+        for m in recognizer.model.modules()
+        if isinstance(m, ATA)
+    )
 
 
-@pytest.mark.parametrize('stride, options, reason', [
-    (3, {}, 'the stride of 3 frames is no multiple of the frame interval, 2'),
-    (6, {}, 'windows share no pair of frames'),
-    (2, dict(temporal_blocks=[1]), 'TemporalAttention mixes frames before'),
-])
-def test_says_why_nothing_is_reused(build, stride, options, reason):
+@pytest.mark.parametrize(
+    'stride, options, reason',
+    [
+        (
+            3,
+            {},
+            'the stride of 3 frames is no multiple of the frame interval, 2',
+        ),
+        (6, {}, 'windows share no frame pair'),
+        (
+            2,
+            dict(temporal_blocks=[1]),
+            'TemporalAttention mixes frames before',
+        ),
+    ],
+)
+def test_describes_why_nothing_is_reused(build, stride, options, reason):
     stream = StreamRecognizer(build(**options), stride=stride)
     assert f'no matching is reused: {reason}' in stream.describe()
 
@@ -226,13 +249,14 @@ def test_model_without_ata_reuses_nothing(build):
     assert StreamRecognizer(recognizer).no_reuse == 'the model has no ATA'
 
 
-@pytest.mark.parametrize('text, frames', [('64', 64), ('2s', 50),
-                                          ('0.5s', 12)])
+@pytest.mark.parametrize(
+    'text, frames', [('64', 64), ('2s', 50), ('0.5s', 12)]
+)
 def test_length_in_frames_or_seconds(text, frames):
-    assert parse_length(text, fps=25.) == frames
+    assert parse_length(text, fps=25.0) == frames
 
 
 @pytest.mark.parametrize('text', ['2m', 's', '1.5', ''])
 def test_refuses_other_lengths(text):
     with pytest.raises(ValueError, match='such as 64, or of seconds'):
-        parse_length(text, fps=25.)
+        parse_length(text, fps=25.0)

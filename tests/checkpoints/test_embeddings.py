@@ -22,7 +22,7 @@ def test_the_class_token_keeps_its_embedding():
 
 
 def test_rows_and_columns_are_not_swapped():
-    rows = torch.arange(4.)[:, None].expand(4, 4).reshape(1, 16, 1)
+    rows = torch.arange(4.0)[:, None].expand(4, 4).reshape(1, 16, 1)
     embed = torch.cat([torch.zeros(1, 1, 1), rows], 1)
     plane = resize_pos_embed(embed, (8, 6))[0, 1:, 0].view(8, 6)
     assert (plane.diff(dim=0) > 0).all()
@@ -39,8 +39,9 @@ def test_tokens_that_are_no_patches_are_found(prefix):
     embed = torch.randn(1, prefix + 16, 8)
     resized = resize_square_pos_embed(embed, prefix + 36)
     assert torch.equal(resized[:, :prefix], embed[:, :prefix])
-    torch.testing.assert_close(resized,
-                               resize_pos_embed(embed, (6, 6), prefix))
+    torch.testing.assert_close(
+        resized, resize_pos_embed(embed, (6, 6), prefix)
+    )
 
 
 def test_a_grid_that_cannot_be_told_is_left_alone():
@@ -49,9 +50,9 @@ def test_a_grid_that_cannot_be_told_is_left_alone():
 
 
 def test_time_is_interpolated_linearly():
-    embed = torch.arange(4.).view(1, 4, 1)
+    embed = torch.arange(4.0).view(1, 4, 1)
     resized = resize_time_embed(embed, 8)[0, :, 0]
-    torch.testing.assert_close(resized[1:-1].diff(), torch.full((5, ), 0.5))
+    torch.testing.assert_close(resized[1:-1].diff(), torch.full((5,), 0.5))
 
 
 def test_a_time_embedding_that_fits_is_kept():

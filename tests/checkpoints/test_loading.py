@@ -1,238 +1,122 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import argparse
+import sys
+from urllib.error import URLError
+
 import pytest
 import torch
-from mmaction.models import TimeSformer
-from mmaction.registry import MODELS
+from mmaction.models import ResNet, TimeSformer
 from mmengine.runner import load_checkpoint
+from torch import nn
 
-from ata_mm.checkpoints import load_pretrained
-from ata_mm.models import ATATimeSformer
+from ata_mm.checkpoints import (
+    convert_checkpoint,
+    load_pretrained,
+    loading,
+    read_checkpoint,
+    read_state_dict,
+)
+from ata_mm.checkpoints.loading import as_recognizer
+from ata_mm.models.backbones.convnext import ConvNeXt
+from tests.checkpoints import toys
+from tests.checkpoints.toys import (
+    ARCH,
+    SIZES,
+    Video,
+    assert_equal,
+    convnext,
+    image_vit,
+    mmpretrain_vit,
+    official,
+    randomized,
+    recognizer,
+    timesformer,
+)
 
-SIZES = dict(
-    num_frames=4, img_size=32, patch_size=8, embed_dims=24, num_heads=3)
-
-
-def build(temporal='ATA', **options):
-    options = {**SIZES, 'num_layers': 2, **options}
-    return ATATimeSformer(temporal=dict(type=temporal), **options)
-
-
-def recognizer(num_classes=5, **options):
-    backbone = dict(type='ATATimeSformer', num_layers=2, **SIZES)
-    return MODELS.build(
-        dict(
-            type='Recognizer3D',
-            backbone={
-                **backbone,
-                **options
-            },
-            cls_head=dict(
-                type='TimeSformerHead',
-                num_classes=num_classes,
-                in_channels=24)))
-
-
-def randomized(state_dict):
-    return {
-        k: torch.randn_like(v) if v.is_floating_point() else v
-        for k, v in state_dict.items()
-    }
+WEIGHTS = dict(weight=torch.arange(3.0))
 
 
-def official(num_classes=5):
-    """A checkpoint with the keys of facebookresearch/TimeSformer."""
-    names = {
-        '.temporal.norm.': '.temporal_norm1.',
-        '.temporal.attn.': '.temporal_attn.',
-        '.temporal.temporal_fc.': '.temporal_fc.'
-    }
-    keys = {}
-    for key, value in randomized(build().state_dict()).items():
-        for ours, theirs in names.items():
-            key = key.replace(ours, theirs)
-        keys['model.' + key] = value
-    keys['model.head.weight'] = torch.randn(num_classes, 24)
-    keys['model.head.bias'] = torch.randn(num_classes)
-    return keys
+@pytest.mark.parametrize('name', [None, 'state_dict', 'model_state', 'model'])
+def test_state_dict_is_found(tmp_path, name):
+    torch.save({name: WEIGHTS} if name else WEIGHTS, tmp_path / 'a.pth')
+    read = read_state_dict(tmp_path / 'a.pth')
+    assert torch.equal(read['weight'], WEIGHTS['weight'])
 
 
-def image_vit():
-    """A checkpoint with timm's keys."""
-    state = randomized(build('TemporalAveraging', num_frames=1).state_dict())
-    return {
-        **state, 'pre_logits.fc.weight': torch.randn(24, 24),
-        'head.weight': torch.randn(10, 24),
-        'head.bias': torch.randn(10)
-    }
+def test_a_checkpoint_without_tensors_is_an_error():
+    with pytest.raises(ValueError, match="'epoch'"):
+        read_state_dict({'epoch': 3})
 
 
-def mmpretrain_vit():
-    """The same with mmpretrain's keys."""
-    names = {
-        'norm1': 'ln1',
-        'norm2': 'ln2',
-        'mlp.fc1': 'ffn.layers.0.0',
-        'mlp.fc2': 'ffn.layers.1',
-        'blocks.': 'layers.',
-        'patch_embed.proj.': 'patch_embed.projection.'
-    }
-    keys = {}
-    for key, value in randomized(
-            build('TemporalAveraging', num_frames=1).state_dict()).items():
-        if key.startswith('norm.'):
-            key = key.replace('norm.', 'ln1.')
-        for ours, theirs in names.items():
-            key = key.replace(ours, theirs)
-        keys['backbone.' + key] = value
-    return keys
+def test_other_objects_are_refused(tmp_path):
+    path = str(tmp_path / 'a.pth')
+    torch.save(dict(model=WEIGHTS, args=argparse.Namespace(lr=1.0)), path)
+    with pytest.raises(ValueError, match='refuses: argparse.Namespace.'):
+        read_state_dict(path)
 
 
-def test_official_weights_land_where_they_belong():
-    model, source = build(), official()
-    report = load_pretrained(model, {'model_state': source})
-    assert report.layout == 'TimeSformer (official)'
-    loaded = model.state_dict()
-    assert torch.equal(loaded['blocks.1.temporal.attn.qkv.weight'],
-                       source['model.blocks.1.temporal_attn.qkv.weight'])
-    assert torch.equal(loaded['blocks.1.temporal.norm.bias'],
-                       source['model.blocks.1.temporal_norm1.bias'])
-    assert torch.equal(loaded['blocks.0.attn.qkv.weight'],
-                       source['model.blocks.0.attn.qkv.weight'])
+def test_safetensors(tmp_path):
+    safetensors = pytest.importorskip('safetensors.torch')
+    path = str(tmp_path / 'model.safetensors')
+    safetensors.save_file(WEIGHTS, path)
+    assert torch.equal(read_state_dict(path)['weight'], WEIGHTS['weight'])
+
+
+def test_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'safetensors.torch', None)
+    with pytest.raises(ValueError, match='pip install safetensors'):
+        read_state_dict('model.safetensors')
+
+
+@pytest.mark.parametrize('suffix', ['pth', 'safetensors'])
+def test_missing_file(suffix):
+    if suffix == 'safetensors':
+        pytest.importorskip('safetensors')
+    with pytest.raises(FileNotFoundError, match=f'nowhere.{suffix}'):
+        read_state_dict(f'nowhere.{suffix}')
+
+
+@pytest.mark.parametrize('content', [b'', b'text', b'PK\x03\x04'])
+def test_a_damaged_file_is_named(tmp_path, content):
+    (tmp_path / 'x.pth').write_bytes(content)
+    with pytest.raises(ValueError, match='x.pth, which cannot be read'):
+        read_checkpoint(str(tmp_path / 'x.pth'))
+
+
+def test_a_server_that_does_not_respond_is_not_a_damaged_file(monkeypatch):
+
+    def refuse(*args, **kwargs):
+        raise URLError('refused')
+
+    monkeypatch.setattr(loading, '_load_checkpoint', refuse)
+    with pytest.raises(URLError):
+        read_checkpoint('https://nowhere.invalid/x.pth')
 
 
 @pytest.mark.parametrize('prefix', ['', 'module.', 'module.backbone.'])
-def test_names_of_wrappers_do_not_matter(prefix):
-    source = {
-        prefix + k: v
-        for k, v in randomized(build().state_dict()).items()
-    }
-    model = build()
-    load_pretrained(model, source)
-    assert torch.equal(model.norm.weight, source[prefix + 'norm.weight'])
+def test_prefixes_of_wrappers_do_not_matter(prefix):
+    state, model = randomized(timesformer().state_dict()), timesformer()
+    load_pretrained(model, {prefix + k: v for k, v in state.items()})
+    assert_equal(model, state)
 
 
-@pytest.mark.parametrize('source', [image_vit, mmpretrain_vit])
-def test_image_weights_start_the_temporal_attention(source):
-    model = build()
-    report = load_pretrained(model, source())
-    block = model.blocks[1]
-    assert torch.equal(block.temporal.attn.qkv.weight, block.attn.qkv.weight)
-    assert torch.equal(block.temporal.norm.bias, block.norm1.bias)
-    assert not block.temporal.temporal_fc.weight.any()
-    assert not model.time_embed.any()
-    assert 'blocks.1.temporal.attn.qkv.weight' in report.copied
-
-
-def test_image_of_another_shape_is_interpolated_at_the_same_size():
-    model = build(img_size=(16, 64))  # 2 x 8 patches for 4 x 4
-    assert load_pretrained(model, image_vit()).interpolated == ['pos_embed']
-
-
-def test_image_weights_in_keys_of_mmaction2():
-    peer = TimeSformer(
-        **SIZES, num_transformer_layers=2, attention_type='space_only')
-    model = build()
-    report = load_pretrained(model, peer.state_dict())
-    assert report.layout == 'image ViT (mmaction2)'
-    assert torch.equal(
-        model.blocks[1].temporal.attn.qkv.weight,
-        peer.transformer_layers.layers[1].attentions[0].attn.in_proj_weight)
-
-
-def test_trained_temporal_weights_are_not_overwritten():
-    model = build()
-    load_pretrained(model, official())
-    block = model.blocks[0]
-    assert not torch.equal(block.temporal.attn.qkv.weight,
-                           block.attn.qkv.weight)
-
-
-def test_every_parameter_is_in_the_report():
-    model = build(img_size=40, num_frames=6)
-    report = load_pretrained(model, image_vit())
-    listed = (
-        report.loaded + report.interpolated + report.copied + report.zeroed)
-    assert sorted(listed) == sorted(model.state_dict())
-    assert report.interpolated == ['pos_embed']
-
-
-def test_embeddings_are_fitted_to_clip_and_image():
-    model = build(img_size=48, num_frames=8)
-    report = load_pretrained(model, official())
-    assert sorted(report.interpolated) == ['pos_embed', 'time_embed']
+def test_model_in_a_wrapper():
+    model, source = timesformer(), official()
+    load_pretrained(nn.DataParallel(model), source)
+    assert torch.equal(model.norm.weight, source['model.norm.weight'])
 
 
 def test_classifier_of_as_many_classes_is_loaded():
     model, source = recognizer(), official()
     load_pretrained(model, source)
-    assert torch.equal(model.cls_head.fc_cls.weight,
-                       source['model.head.weight'])
+    assert torch.equal(
+        model.cls_head.fc_cls.weight, source['model.head.weight']
+    )
 
 
 def test_classifier_of_other_classes_is_reported():
     report = load_pretrained(recognizer(7), official())
     assert '7 classes here, 5 in the checkpoint' in report.head
-
-
-def test_a_key_without_a_place_is_an_error():
-    with pytest.raises(ValueError, match='adapter.weight'):
-        load_pretrained(build(), {
-            **official(), 'adapter.weight': torch.ones(1)
-        })
-
-
-def test_layers_that_the_model_lacks_are_an_error():
-    with pytest.raises(ValueError, match='blocks.1.*fewer layers'):
-        load_pretrained(build(num_layers=1), official())
-
-
-def test_a_missing_key_is_an_error_and_changes_nothing():
-    model, source = build(), official()
-    before = model.norm.weight.clone()
-    del source['model.blocks.0.attn.proj.bias']
-    with pytest.raises(ValueError, match='blocks.0.attn.proj.bias'):
-        load_pretrained(model, source)
-    assert torch.equal(model.norm.weight, before)
-
-
-def test_another_width_is_an_error():
-    with pytest.raises(
-            ValueError, match=r'shape \(1, 1, 48\), got \(1, 1, 24'):
-        load_pretrained(build(embed_dims=48), official())
-
-
-def test_keys_of_no_known_layout_are_an_error():
-    with pytest.raises(ValueError, match='conv1.weight'):
-        load_pretrained(build(), {'conv1.weight': torch.ones(1)})
-
-
-def test_what_is_no_state_dict_is_an_error():
-    with pytest.raises(ValueError, match="'epoch'"):
-        load_pretrained(build(), {'epoch': 3})
-
-
-def test_a_missing_key_is_an_error_wherever_it_is_loaded():
-    state = build().state_dict()
-    del state['blocks.1.mlp.fc1.bias']
-    with pytest.raises(ValueError, match='blocks.1.mlp.fc1.bias'):
-        build().load_state_dict(state, strict=False)
-
-
-def test_joint_attention_is_for_joint_attention():
-    source = {**image_vit(), 'time_embed': torch.randn(1, 4, 24)}
-    model = build('JointAttention')
-    load_pretrained(model, source)
-    assert torch.equal(model.time_embed, source['time_embed'])
-    with pytest.raises(ValueError, match="type='JointAttention'"):
-        load_pretrained(build(), source)
-
-
-def test_weights_without_a_time_bias_start_it_at_zero():
-    model = ATATimeSformer(
-        num_layers=2, temporal=dict(type='ATA', time_bias_std=1.), **SIZES)
-    report = load_pretrained(model, official())
-    assert not model.blocks[1].temporal.time_bias.any()
-    assert 'blocks.1.temporal.time_bias' in report.zeroed
 
 
 def test_head_without_a_bias_is_left_out():
@@ -241,15 +125,58 @@ def test_head_without_a_bias_is_left_out():
     assert load_pretrained(model, source).head == 'none in the checkpoint'
 
 
-def test_model_in_a_wrapper():
-    model, source = build(), official()
-    load_pretrained(torch.nn.DataParallel(model), source)
-    assert torch.equal(model.norm.weight, source['model.norm.weight'])
+@pytest.mark.parametrize('code', toys.CONVNEXT)
+def test_image_model_by_itself(code, tmp_path):
+    source, state = convnext(code)
+    torch.save(dict(model=source), tmp_path / 'image.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'image.pth'))
+    model = ConvNeXt(ARCH, init_cfg=init_cfg)
+    model.init_weights()
+    assert all(
+        torch.equal(value, state[key])
+        for key, value in model.state_dict().items()
+    )
 
 
-def test_missing_file():
+def test_a_missing_file_is_named():
     with pytest.raises(FileNotFoundError, match='nowhere.pth'):
-        load_pretrained(build(), 'nowhere.pth')
+        load_pretrained(timesformer(), 'nowhere.pth')
+
+
+def test_a_key_that_the_model_lacks_is_an_error():
+    with pytest.raises(ValueError, match='adapter.weight'):
+        load_pretrained(
+            timesformer(), {**official(), 'adapter.weight': torch.ones(1)}
+        )
+
+
+@pytest.mark.parametrize('key', ['aux.weight', 'norm.weight'])
+def test_an_unknown_key_changes_nothing(key):
+    model = Video(ResNet(18))
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    source = {**randomized(ResNet(18).state_dict()), key: torch.ones(1)}
+    with pytest.raises(ValueError, match=f'image.{key}'):
+        load_pretrained(model, source)
+    assert_equal(model, before)
+
+
+def test_a_missing_key_is_an_error_and_changes_nothing():
+    model, source = timesformer(), official()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    del source['model.blocks.0.attn.proj.bias']
+    with pytest.raises(ValueError, match='blocks.0.attn.proj.bias'):
+        load_pretrained(model, source)
+    assert_equal(model, before)
+
+
+def test_keys_of_no_known_layout_are_an_error():
+    with pytest.raises(ValueError, match='conv1.weight'):
+        load_pretrained(timesformer(), {'conv1.weight': torch.ones(1)})
+
+
+def test_a_backbone_of_another_package_is_an_error():
+    with pytest.raises(ValueError, match='got ResNet'):
+        load_pretrained(ResNet(18), ResNet(18).state_dict())
 
 
 @pytest.mark.parametrize('how', ['pretrained', 'init_cfg'])
@@ -266,15 +193,22 @@ def test_init_weights_loads_a_file(tmp_path, how):
 def test_mmengine_loads_a_recognizer_of_mmaction2(tmp_path):
     peer = TimeSformer(**SIZES, num_transformer_layers=2)
     state = {
-        f'backbone.{k}': v
-        for k, v in randomized(peer.state_dict()).items()
+        f'backbone.{k}': v for k, v in randomized(peer.state_dict()).items()
     }
     torch.save(dict(state_dict=state), tmp_path / 'zoo.pth')
     model = recognizer()
     load_checkpoint(model, str(tmp_path / 'zoo.pth'), strict=False)
     assert torch.equal(
         model.backbone.blocks[1].norm2.weight,
-        state['backbone.transformer_layers.layers.1.ffns.0.norm.weight'])
+        state['backbone.transformer_layers.layers.1.ffns.0.norm.weight'],
+    )
+
+
+def test_a_missing_key_is_an_error_in_load_state_dict():
+    state = timesformer().state_dict()
+    del state['blocks.1.mlp.fc1.bias']
+    with pytest.raises(ValueError, match='blocks.1.mlp.fc1.bias'):
+        timesformer().load_state_dict(state, strict=False)
 
 
 def test_a_checkpoint_without_the_backbone_is_an_error():
@@ -282,9 +216,79 @@ def test_a_checkpoint_without_the_backbone_is_an_error():
         recognizer().load_state_dict(official(), strict=False)
 
 
-def test_a_state_dict_of_ours_is_loaded_as_it_is():
-    model, twin = build(), build()
-    twin.load_state_dict(model.state_dict())
-    assert all(
-        torch.equal(a, b) for a, b in zip(model.state_dict().values(),
-                                          twin.state_dict().values()))
+def test_a_state_dict_of_ours_is_loaded_unchanged():
+    model, state = timesformer(), randomized(timesformer().state_dict())
+    model.load_state_dict(state)
+    assert_equal(model, state)
+
+
+@pytest.mark.parametrize('source', [official, image_vit, mmpretrain_vit])
+@pytest.mark.parametrize('known', [False, True], ids=['alone', 'for a model'])
+def test_a_converted_checkpoint_loads_as_its_source(source, known):
+    source, ours, peer = source(), recognizer(), recognizer()
+    converted, _ = convert_checkpoint(source, recognizer() if known else None)
+    load_pretrained(ours, converted)
+    load_pretrained(peer, source)
+    assert_equal(ours.backbone, peer.backbone.state_dict())
+
+
+def test_converted_keys_are_those_of_a_recognizer():
+    model = recognizer()
+    converted, report = convert_checkpoint(official(), model)
+    assert converted.keys() == model.state_dict().keys()
+    assert report.head == 'loaded, 5 classes'
+
+
+def test_shapes_are_kept_without_a_model():
+    converted, report = convert_checkpoint(official(num_classes=9))
+    assert converted['cls_head.fc_cls.weight'].shape == (9, 24)
+    assert report.head == 'kept, 9 classes'
+
+
+def test_embeddings_are_fitted_to_a_model():
+    model = recognizer(img_size=48, num_frames=8)
+    converted, report = convert_checkpoint(official(), model)
+    assert converted['backbone.time_embed'].shape[1] == 8
+    assert sorted(report.interpolated) == ['pos_embed', 'time_embed']
+
+
+def test_a_classifier_that_does_not_fit_is_not_converted():
+    converted, report = convert_checkpoint(official(), recognizer(7))
+    assert not any(key.startswith('cls_head.') for key in converted)
+    assert report.head.startswith('left as initialised (7 classes here')
+
+
+def test_a_head_other_than_the_classifier_is_reported():
+    _, report = convert_checkpoint(image_vit())
+    assert report.dropped == ['pre_logits.fc.weight']
+
+
+def test_conversion_of_an_unknown_image_model_needs_a_config():
+    with pytest.raises(ValueError, match='config of its ATABackbone'):
+        convert_checkpoint({'layer1.0.conv1.weight': torch.ones(1)})
+
+
+def test_conversion_of_a_known_image_model_needs_no_model():
+    source, state = convnext('timm')
+    converted, report = convert_checkpoint(source)
+    assert report.layout == 'ConvNeXt (timm)'
+    model = Video(ConvNeXt(ARCH))
+    load_pretrained(model, converted)
+    assert torch.equal(
+        model.image.stages[1][0].gamma, state['stages.1.0.gamma']
+    )
+
+
+def test_conversion_leaves_initial_values_out():
+    model = nn.Module()
+    model.backbone = Video(ConvNeXt(ARCH))
+    converted, report = convert_checkpoint(convnext()[0], model)
+    assert report.left[0].startswith('temporal.0.')
+    assert all(key.startswith('backbone.image.') for key in converted)
+
+
+def test_a_recognizer_has_prefixes_for_backbone_and_classifier():
+    assert as_recognizer({'norm.bias': 1}, {'bias': 2}) == {
+        'backbone.norm.bias': 1,
+        'cls_head.fc_cls.bias': 2,
+    }

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Weights of real models of other packages compute the same in ours."""
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +8,7 @@ from torch import nn
 from ata_mm.checkpoints import load_pretrained
 from ata_mm.models import ATATimeSformer
 from ata_mm.models.backbones.convnext import ConvNeXt
-from tests.checkpoints.test_image_layouts import Video
+from tests.checkpoints.toys import Video, recognizer
 
 ARCH = dict(depths=[2, 2, 6, 2], channels=[40, 80, 160, 320])  # atto
 
@@ -28,7 +29,8 @@ def image_vit(embed_dims):
         embed_dims=embed_dims,
         num_heads=3,
         num_layers=2,
-        temporal=dict(type='TemporalAveraging')).eval()
+        temporal=dict(type='TemporalAveraging'),
+    ).eval()
 
 
 @torch.no_grad()
@@ -47,20 +49,29 @@ def test_vit_of_timm():
             img_size=32,
             patch_size=8,
             embed_dim=24,
-            depth=2))
+            depth=2,
+        )
+    )
     model = image_vit(24)
-    assert_same(lambda x: model(x[:, :, None]),
-                lambda x: peer.forward_features(x)[:, 0], model, peer, 32)
+    assert_same(
+        lambda x: model(x[:, :, None]),
+        lambda x: peer.forward_features(x)[:, 0],
+        model,
+        peer,
+        32,
+    )
 
 
 def test_vit_of_mmpretrain():
     models = pytest.importorskip('mmpretrain.models')
     arch = dict(
-        embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=96)
+        embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=96
+    )
     peer = randomize(models.VisionTransformer(arch, img_size=32, patch_size=8))
     model = image_vit(24)
-    assert_same(lambda x: model(x[:, :, None]), lambda x: peer(x)[0], model,
-                peer, 32)
+    assert_same(
+        lambda x: model(x[:, :, None]), lambda x: peer(x)[0], model, peer, 32
+    )
 
 
 @pytest.mark.parametrize('conv_mlp', [False, True])
@@ -76,14 +87,24 @@ def test_convnext_of_mmpretrain(linear_pw_conv):
     models = pytest.importorskip('mmpretrain.models')
     peer = models.ConvNeXt('atto', linear_pw_conv=linear_pw_conv)
     model = Video(ConvNeXt(ARCH, final_norm=True)).eval()
-    assert_same(lambda x: model.image(x).flatten(1), lambda x: peer(x)[0],
-                model, randomize(peer), 64)
+    assert_same(
+        lambda x: model.image(x).flatten(1),
+        lambda x: peer(x)[0],
+        model,
+        randomize(peer),
+        64,
+    )
 
 
-@pytest.mark.parametrize('name', [
-    'convnext_atto', 'swin_tiny_patch4_window7_224', 'mixer_s32_224',
-    'resnet18'
-])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'convnext_atto',
+        'swin_tiny_patch4_window7_224',
+        'mixer_s32_224',
+        'resnet18',
+    ],
+)
 def test_models_of_timm_take_their_own_checkpoints(name):
     timm = pytest.importorskip('timm')
     source = timm.create_model(name).state_dict()
@@ -97,7 +118,8 @@ def test_vit_of_timm_at_another_size():
     timm = pytest.importorskip('timm')
     source = timm.create_model('vit_tiny_patch16_224').state_dict()
     model = Video(
-        timm.create_model('vit_tiny_patch16_224', img_size=384, num_classes=0))
+        timm.create_model('vit_tiny_patch16_224', img_size=384, num_classes=0)
+    )
     assert load_pretrained(model, source).interpolated == ['image.pos_embed']
 
 
@@ -107,5 +129,30 @@ def test_model_of_torchvision_takes_its_own_checkpoint():
     image.fc = nn.Identity()
     report = load_pretrained(Video(image), peer.state_dict())
     assert report.dropped == ['fc.weight', 'fc.bias']
-    assert torch.equal(image.layer4[1].conv2.weight,
-                       peer.layer4[1].conv2.weight)
+    assert torch.equal(
+        image.layer4[1].conv2.weight, peer.layer4[1].conv2.weight
+    )
+
+
+def test_timesformer_of_transformers():
+    transformers = pytest.importorskip('transformers')
+    peer = randomize(
+        transformers.TimesformerForVideoClassification(
+            transformers.TimesformerConfig(
+                image_size=32,
+                patch_size=8,
+                num_frames=4,
+                hidden_size=24,
+                num_hidden_layers=2,
+                num_attention_heads=3,
+                intermediate_size=96,
+                num_labels=5,
+            )
+        )
+    )
+    model = recognizer(temporal=dict(type='TemporalAttention')).eval()
+    load_pretrained(model, peer.state_dict())
+    x = torch.randn(2, 3, 4, 32, 32)
+    ours = model.cls_head(model.backbone(x))
+    theirs = peer(pixel_values=x.transpose(1, 2)).logits
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)

@@ -7,18 +7,19 @@ REPORT = LoadReport(
     interpolated=['image.layer2.3.bn1.running_mean'],
     left=['temporal.3.attn.qkv.weight'],
     dropped=['head.weight', 'head.bias'],
-    head='left as initialised (5 classes here, 400 in the checkpoint)')
+    head='left as initialised (5 classes here, 400 in the checkpoint)',
+)
 
 
 def test_every_kind_is_counted_and_named():
     assert str(REPORT).splitlines() == [
         'Checkpoint layout: some layout. Parameters:',
-        '     3 loaded as they are: blocks.*.mlp.fc1, pos_embed',
+        '     3 loaded unchanged: blocks.*.mlp.fc1, pos_embed',
         '     1 interpolated: image.layer*.*.bn1',
         '     1 left as initialised: temporal.*.attn.qkv',
-        '     2 of the checkpoint dropped: head',
+        '     2 dropped from the checkpoint: head',
         '  classifier: left as initialised (5 classes here, 400 in the '
-        'checkpoint)'
+        'checkpoint)',
     ]
 
 

@@ -25,13 +25,19 @@ def test_window_lasts_to_the_end_of_its_last_frame():
 def test_lines_of_json(files):
     entry = json.loads((files / 'predictions.jsonl').read_text('utf-8'))
     assert entry == dict(
-        start=0.5, end=1.5, labels=['pan, left', 'Größe'], scores=[0.75, 0.25])
+        start=0.5, end=1.5, labels=['pan, left', 'Größe'], scores=[0.75, 0.25]
+    )
 
 
 def test_table(files):
     with open(files / 'predictions.csv', encoding='utf-8', newline='') as file:
-        (row, ) = csv.DictReader(file)
+        (row,) = csv.DictReader(file)
     assert list(row) == [
-        'start', 'end', 'label_1', 'score_1', 'label_2', 'score_2'
+        'start',
+        'end',
+        'label_1',
+        'score_1',
+        'label_2',
+        'score_2',
     ]
     assert row['label_1'] == 'pan, left' and float(row['score_2']) == 0.25

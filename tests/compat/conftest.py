@@ -11,12 +11,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def python():
-    """Run a piece of code in a fresh interpreter that sees the checkout.
+    """Run code in a fresh interpreter with the checkout on its path.
 
-    What a shim does depends on what has been imported before it.
+    The effect of a shim depends on the modules imported before it.
     """
 
-    def run(code, *paths, command=('-c', ), **env):
+    def run(code, *paths, command=('-c',), **env):
         path = os.pathsep.join(str(p) for p in (*paths, ROOT))
         env = dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS='1', **env)
         return subprocess.run(
@@ -24,7 +24,8 @@ def python():
             env=env,
             capture_output=True,
             text=True,
-            timeout=300)
+            timeout=300,
+        )
 
     return run
 

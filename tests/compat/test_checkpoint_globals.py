@@ -14,13 +14,12 @@ from mmengine.runner import Runner
 from ata_mm.compat import checkpoint_globals
 
 refuses = pytest.mark.skipif(
-    tuple(map(int,
-              torch.__version__.split('.')[:2])) < (2, 6),
-    reason='this torch reads any pickle')
+    tuple(map(int, torch.__version__.split('.')[:2])) < (2, 6),
+    reason='this torch reads every pickle',
+)
 
 
 class Line(BaseModel):
-
     def __init__(self):
         super().__init__()
         self.line = torch.nn.Linear(2, 1)
@@ -44,7 +43,8 @@ def build_runner(work_dir, max_epochs, **kwargs):
     data = dict(
         dataset=[dict(x=torch.ones(2))] * 4,
         batch_size=2,
-        sampler=dict(type='DefaultSampler', shuffle=False))
+        sampler=dict(type='DefaultSampler', shuffle=False),
+    )
     return Runner(
         Line(),
         str(work_dir),
@@ -56,14 +56,16 @@ def build_runner(work_dir, max_epochs, **kwargs):
         optim_wrapper=dict(optimizer=dict(type='AdamW')),
         param_scheduler=dict(type='MultiStepLR', milestones=[1]),
         default_hooks=dict(
-            checkpoint=dict(type='CheckpointHook', save_best='acc')),
+            checkpoint=dict(type='CheckpointHook', save_best='acc')
+        ),
         experiment_name=f'line{max_epochs}',
-        **kwargs)
+        **kwargs,
+    )
 
 
 @pytest.fixture(scope='module')
 def work_dir(tmp_path_factory):
-    """Where a run of one epoch left its checkpoint."""
+    """The work directory of a run of one epoch."""
     path = tmp_path_factory.mktemp('line')
     build_runner(path, 1).train()
     return path
@@ -71,17 +73,17 @@ def work_dir(tmp_path_factory):
 
 @pytest.fixture
 def saved(tmp_path):
-    """Save an object as torch does, and return the file."""
+    """Save an object with torch, and return the file."""
 
-    def save(thing):
-        torch.save(thing, tmp_path / 'thing.pth')
-        return tmp_path / 'thing.pth'
+    def save(value):
+        torch.save(value, tmp_path / 'value.pth')
+        return tmp_path / 'value.pth'
 
     return save
 
 
 class Call:
-    """Pickled as a call of any function."""
+    """An object that is pickled as a function call."""
 
     def __init__(self, *call):
         self.call = call
@@ -90,7 +92,7 @@ class Call:
         return self.call[0], self.call[1:]
 
 
-def test_resume_goes_on_with_the_logs(work_dir):
+def test_resume_continues_the_logs(work_dir):
     runner = build_runner(work_dir, 2, resume=True)
     runner.train()
     losses, _ = runner.message_hub.get_scalar('train/loss').data
@@ -103,9 +105,9 @@ def test_statistics_work_after_loading(work_dir):
     assert loss.statistics('max') == max(loss.data[0])
 
 
-def test_reads_what_numpy_1_wrote(tmp_path):
+def test_files_of_numpy_1_are_read(tmp_path):
     path = tmp_path / 'old.pth'
-    log = HistoryBuffer([1., 2.], [1, 1])
+    log = HistoryBuffer([1.0, 2.0], [1, 1])
     torch.save(log, path, _use_new_zipfile_serialization=False)
     old = path.read_bytes().replace(b'numpy._core.', b'numpy.core.')
     path.write_bytes(old)
@@ -113,15 +115,18 @@ def test_reads_what_numpy_1_wrote(tmp_path):
 
 
 @refuses
-@pytest.mark.parametrize('thing', [
-    Line(),
-    Call(eval, '1'),
-    Call(getattr, HistoryBuffer, 'update'),
-    Call(getattr, np.ndarray, 'max'),
-])
-def test_still_refuses_what_is_foreign(saved, thing):
+@pytest.mark.parametrize(
+    'value',
+    [
+        Line(),
+        Call(eval, '1'),
+        Call(getattr, HistoryBuffer, 'update'),
+        Call(getattr, np.ndarray, 'max'),
+    ],
+)
+def test_other_objects_are_still_refused(saved, value):
     with pytest.raises(UnpicklingError):
-        torch.load(saved(thing))
+        torch.load(saved(value))
 
 
 @refuses

@@ -13,13 +13,12 @@ from ata_mm.compat import checkpoint_urls
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
-
     def log_message(self, *args):
         pass
 
 
 class Foreign:
-    """What an attacker would pickle."""
+    """An object that runs code when it is unpickled."""
 
     def __reduce__(self):
         return os.getcwd, ()
@@ -27,10 +26,11 @@ class Foreign:
 
 @pytest.fixture
 def url(tmp_path, monkeypatch):
-    """The address of tmp_path."""
+    """The URL of tmp_path on a local server."""
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
-    server = HTTPServer(('127.0.0.1', 0),
-                        partial(QuietHandler, directory=str(tmp_path)))
+    server = HTTPServer(
+        ('127.0.0.1', 0), partial(QuietHandler, directory=str(tmp_path))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f'http://127.0.0.1:{server.server_port}'
     server.shutdown()

@@ -14,7 +14,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 @pytest.fixture
 def inherit(tmp_path, monkeypatch):
-    """Read a config elsewhere that only names its base."""
+    """Read a config in another folder that only names its base."""
     monkeypatch.chdir(tmp_path)
 
     def read(base):
@@ -25,8 +25,10 @@ def inherit(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    'base', [path.relative_to(CONFIGS) for path in CONFIGS.rglob('*.py')],
-    ids=str)
+    'base',
+    [path.relative_to(CONFIGS) for path in CONFIGS.rglob('*.py')],
+    ids=str,
+)
 def test_every_config_can_be_inherited(inherit, base):
     expected = Config.fromfile(CONFIGS / base)
     assert inherit(f'ata_mm::{base.as_posix()}').keys() == expected.keys()

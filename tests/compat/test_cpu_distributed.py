@@ -4,13 +4,13 @@ from mmengine.config import Config
 
 from ata_mm.compat import cpu_distributed
 
-TRAIN = '''
+TRAIN = """
 import os, sys
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
-from ata_mm.cli.launch import leave
+from ata_mm.cli.launch import destroy_process_group
 from ata_mm.compat import cpu_distributed
 
 
@@ -44,21 +44,26 @@ def train():
 weight = train()
 with open(os.path.join(sys.argv[1], 'rank' + os.environ['RANK']), 'w') as file:
     file.write(str(weight))
-leave()
-'''
+destroy_process_group()
+"""
 
 
 @pytest.fixture
 def cpu(monkeypatch):
-    """Hide an accelerator that this machine may have."""
+    """Hide the accelerator of this machine, if any."""
     monkeypatch.setattr(cpu_distributed, 'get_device', lambda: 'cpu')
 
 
 def test_two_processes_train_one_model(python, tmp_path):
     script = tmp_path / 'train.py'
     script.write_text(TRAIN)
-    torchrun = ('-m', 'torch.distributed.run', '--standalone',
-                '--nproc_per_node=2', str(script))
+    torchrun = (
+        '-m',
+        'torch.distributed.run',
+        '--standalone',
+        '--nproc_per_node=2',
+        str(script),
+    )
     done = python(tmp_path, command=torchrun, CUDA_VISIBLE_DEVICES='')
     assert done.returncode == 0, done.stderr
     weights = [path.read_text() for path in tmp_path.glob('rank*')]
@@ -66,18 +71,18 @@ def test_two_processes_train_one_model(python, tmp_path):
 
 
 @pytest.mark.usefixtures('cpu')
-def test_one_process_is_left_alone():
+def test_a_run_of_one_process_is_not_changed():
     cfg = Config(dict(launcher='none'))
     cpu_distributed.apply(cfg)
     assert cfg.to_dict() == dict(launcher='none')
 
 
-def test_accelerator_is_left_alone(monkeypatch):
+def test_a_run_with_an_accelerator_is_not_changed(monkeypatch):
     monkeypatch.setattr(cpu_distributed, 'get_device', lambda: 'cuda')
     assert not cpu_distributed.needed(Config(dict(launcher='pytorch')))
 
 
 @pytest.mark.usefixtures('cpu')
-def test_other_launcher_is_refused():
+def test_other_launchers_are_an_error():
     with pytest.raises(ValueError, match='torchrun'):
         cpu_distributed.apply(Config(dict(launcher='slurm')))

@@ -13,14 +13,16 @@ def test_mmaction_models_can_be_imported(python):
     assert done.returncode == 0, done.stderr
 
 
-def test_repairs_a_failed_import(python):
-    done = python('try:\n    import mmaction.models\n'
-                  'except ModuleNotFoundError:\n    pass\n'
-                  'import ata_mm, mmaction.models')
+def test_import_works_after_a_failed_one(python):
+    done = python(
+        'try:\n    import mmaction.models\n'
+        'except ModuleNotFoundError:\n    pass\n'
+        'import ata_mm, mmaction.models'
+    )
     assert done.returncode == 0, done.stderr
 
 
-def test_building_the_stand_in_says_why_not():
+def test_building_the_placeholder_is_an_error():
     with pytest.raises(ImportError, match='mmaction2#2714'):
         localizers_drn.DRN()
 
@@ -32,7 +34,7 @@ def test_second_call_changes_nothing():
     assert sys.modules == before
 
 
-def test_not_needed_where_the_module_is_there(python, shims, tmp_path):
+def test_not_needed_if_the_module_exists(python, shims, tmp_path):
     drn = tmp_path / 'mmaction' / 'models' / 'localizers' / 'drn' / 'drn.py'
     drn.parent.mkdir(parents=True)
     drn.touch()

@@ -12,7 +12,7 @@ from ata_mm.compat import testing_views
 
 
 class Backbone(nn.Conv3d):
-    """Notes how many views it gets at a time."""
+    """A backbone that records the number of views of each call."""
 
     def __init__(self, stages=1):
         super().__init__(3, 8, 3)
@@ -22,7 +22,7 @@ class Backbone(nn.Conv3d):
     def forward(self, x):
         self.views.append(len(x))
         x = super().forward(x)
-        return x if self.stages == 1 else (x, ) * self.stages
+        return x if self.stages == 1 else (x,) * self.stages
 
 
 def build(max_testing_views=None, **backbone):
@@ -35,8 +35,11 @@ def build(max_testing_views=None, **backbone):
                 type='I3DHead',
                 num_classes=5,
                 in_channels=8,
-                average_clips='prob'),
-            test_cfg=dict(max_testing_views=max_testing_views)))
+                average_clips='prob',
+            ),
+            test_cfg=dict(max_testing_views=max_testing_views),
+        )
+    )
     return model.eval()
 
 
@@ -49,7 +52,7 @@ def scores(model, inputs):
 
 @pytest.fixture
 def inputs():
-    """Two videos, each seen from three sides."""
+    """Two videos of three views."""
     torch.manual_seed(1)
     return torch.randn(2, 3, 3, 4, 8, 8)
 
@@ -57,7 +60,8 @@ def inputs():
 @pytest.mark.parametrize('at_once', [1, 2, 3, 4, 7])
 def test_scores_are_those_of_all_views_at_once(at_once, inputs):
     torch.testing.assert_close(
-        scores(build(at_once), inputs), scores(build(), inputs))
+        scores(build(at_once), inputs), scores(build(), inputs)
+    )
 
 
 @pytest.mark.parametrize('stages', [1, 2])
@@ -67,13 +71,13 @@ def test_backbone_gets_no_more_views_than_allowed(stages, inputs):
     assert model.backbone.views == [4, 2]
 
 
-def test_training_is_left_alone(inputs):
+def test_training_is_not_affected(inputs):
     model = build(4)
     model.extract_feat(inputs)
     assert model.backbone.views == [6]
 
 
-def test_stock_method_wants_one_video(inputs):
+def test_stock_method_accepts_one_video_only(inputs):
     with pytest.raises(AssertionError, match='only compatible'):
         Recognizer3D.extract_feat.__wrapped__(build(4), inputs, test_mode=True)
 

@@ -1,149 +1,116 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pytest
-from mmengine.config import Config
 
-from ata_mm.datasets.annotation_file import AnnotationFile
-from ata_mm.datasets.annotations import check_annotations, check_config
+from ata_mm.datasets.annotations import (
+    AnnotationFile,
+    label_faults,
+    missing_files,
+    read_samples,
+)
 
 
 @pytest.fixture
-def write(tmp_path):
+def listed(tmp_path):
     """Write an annotation file beside two videos, a.mp4 and b.mp4."""
     for name in ('a.mp4', 'b.mp4'):
         (tmp_path / name).touch()
 
-    def write(*lines):
+    def listed(*lines, **options):
         path = tmp_path / 'list.txt'
         path.write_text('\n'.join(lines) + '\n')
-        return dict(ann_file=str(path), data_prefix=str(tmp_path))
+        return AnnotationFile(str(path), str(tmp_path), **options)
 
-    return write
-
-
-def config(ann_file, data_prefix, loader='train', num_classes=2, **kwargs):
-    dataset = dict(
-        type='VideoDataset',
-        ann_file=ann_file,
-        data_prefix=dict(video=data_prefix))
-    dataset.update(kwargs)
-    return Config({
-        'model': dict(cls_head=dict(num_classes=num_classes)),
-        f'{loader}_dataloader': dict(dataset=dataset)
-    })
+    return listed
 
 
-def test_a_good_file_passes(write):
-    check_annotations(AnnotationFile(**write('a.mp4 0', 'b.mp4 1')), 2)
+def test_valid_lines_have_paths_and_labels(listed, tmp_path):
+    samples, faults = read_samples(listed('a.mp4 0', 'sub/b.mp4 1'))
+    assert faults == []
+    assert [sample.label for sample in samples] == [0, 1]
+    assert samples[1].path == str(tmp_path / 'sub' / 'b.mp4')
 
 
-@pytest.mark.parametrize('line, complaint', [
-    ('my video.mp4 1', r'line 2.*2 fields.*there are 3.*delimiter'),
-    ('b.mp4,1', r"line 2.*there are 1.*delimiter=','"),
-    ('', 'line 2.*2 fields'),
-    ('b.mp4 dog', "line 2.*label must be an integer, but got 'dog'"),
-    ('b.mp4 1.0', 'line 2.*label must be an integer'),
-    ('b.mp4 -1', 'line 2.*0..1, but got -1'),
-    ('b.mp4 7', 'line 2.*0..1, but got 7.*num_classes in cls_head above 7'),
-])
-def test_a_bad_line_is_named(write, line, complaint):
-    with pytest.raises(ValueError, match=complaint):
-        check_annotations(
-            AnnotationFile(**write('a.mp4 0', line, 'a.mp4 1')), 2)
+@pytest.mark.parametrize(
+    'line, complaint',
+    [
+        ('my video.mp4 1', r'2 fields (path, label) separated by'),
+        ('my video.mp4 1', 'got 3. For paths with spaces'),
+        ('b.mp4,1', 'got 1. For paths with spaces'),
+        ('', 'Expected 2 fields'),
+        ('b.mp4 dog', "Expected label to be an integer, got 'dog'"),
+        ('b.mp4 1.0', "Expected label to be an integer, got '1.0'"),
+    ],
+)
+def test_an_invalid_line_is_named(listed, line, complaint):
+    samples, faults = read_samples(listed('a.mp4 0', line, 'a.mp4 1'))
+    assert [sample.line for sample in samples] == [1, 3]
+    assert 'list.txt, line 2: ' in str(faults[0])
+    assert complaint in str(faults[0])
 
 
-def test_labels_from_one_are_recognised(write):
-    with pytest.raises(ValueError, match='line 2.*count from 1'):
-        check_annotations(AnnotationFile(**write('a.mp4 1', 'b.mp4 2')), 2)
-
-
-def test_an_empty_file_is_an_error(write):
+def test_an_empty_file_is_an_error(listed):
     with pytest.raises(ValueError, match='is empty'):
-        check_annotations(AnnotationFile(**write()), 2)
+        read_samples(listed())
 
 
 def test_another_encoding_is_named(tmp_path):
     path = tmp_path / 'list.txt'
     path.write_bytes('café.mp4 0'.encode('latin-1'))
     with pytest.raises(ValueError, match='list.txt is not UTF-8.*byte 0xe9'):
-        check_annotations(AnnotationFile(str(path)), 2)
+        read_samples(AnnotationFile(str(path)))
 
 
 def test_a_missing_annotation_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='none.txt.*ann_file'):
-        check_annotations(AnnotationFile(str(tmp_path / 'none.txt')), 2)
+        read_samples(AnnotationFile(str(tmp_path / 'none.txt')))
 
 
-def test_missing_videos_are_counted_and_named(write):
-    lines = ['a.mp4 0', 'lost.mp4 0', 'sub/lost.mp4 1']
-    with pytest.raises(
-            FileNotFoundError, match='2 of the 3.*lost.mp4.*data_prefix'):
-        check_annotations(AnnotationFile(**write(*lines)), 2)
+def test_another_delimiter_allows_spaces_in_paths(listed, tmp_path):
+    samples, _ = read_samples(listed('my video.mp4,1', delimiter=','))
+    assert samples[0].path == str(tmp_path / 'my video.mp4')
 
 
-def test_a_video_without_suffix_is_an_mp4_file(write, tmp_path):
-    file = AnnotationFile(**write('clip 0'))
+def test_labels_are_optional_in_unlabelled_files(listed):
+    samples, faults = read_samples(listed('a.mp4', 'b.mp4 1', labelled=False))
+    assert [sample.label for sample in samples] == [None, 1] and not faults
+
+
+@pytest.mark.parametrize(
+    'label, hint',
+    [
+        (-1, 'remove the line'),
+        (7, 'set num_classes in cls_head above 7'),
+    ],
+)
+def test_a_label_out_of_range_is_named(listed, label, hint):
+    samples, _ = read_samples(listed('a.mp4 0', f'b.mp4 {label}'))
+    (fault,) = label_faults(samples, 2)
+    assert f'a label in 0..1, got {label}' in str(fault)
+    assert 'list.txt, line 2: ' in str(fault) and hint in str(fault)
+
+
+def test_labels_that_count_from_one_are_recognised(listed):
+    samples, _ = read_samples(listed('a.mp4 1', 'b.mp4 2'))
+    (fault,) = label_faults(samples, 2)
+    assert 'line 2' in str(fault) and 'they count from 1' in str(fault)
+
+
+def test_missing_videos_are_found(listed):
+    samples, _ = read_samples(
+        listed('a.mp4 0', 'lost.mp4 0', 'sub/lost.mp4 1')
+    )
+    assert [sample.line for sample in missing_files(samples)] == [2, 3]
+
+
+def test_remote_videos_are_not_looked_up(listed):
+    samples, _ = read_samples(listed('s3://bucket/lost.mp4 0'))
+    assert samples[0].path.endswith('s3://bucket/lost.mp4')
+    assert missing_files(samples) == []
+
+
+def test_a_video_without_suffix_is_an_mp4_file(listed, tmp_path):
+    samples, _ = read_samples(listed('clip 0'))
     (tmp_path / 'clip').touch()
-    with pytest.raises(FileNotFoundError, match='1 of the 1'):
-        check_annotations(file, 2)
+    assert missing_files(samples) == samples
     (tmp_path / 'clip.mp4').touch()
-    check_annotations(file, 2)
-
-
-def test_another_delimiter_allows_spaces_in_paths(write, tmp_path):
-    (tmp_path / 'my video.mp4').touch()
-    check_annotations(
-        AnnotationFile(**write('my video.mp4,1'), delimiter=','), 2)
-
-
-def test_config_checks_against_the_head(write):
-    cfg = config(**write('a.mp4 0', 'b.mp4 5'), num_classes=5)
-    with pytest.raises(ValueError, match='0..4, but got 5'):
-        check_config(cfg)
-
-
-def test_config_joins_data_root(write, tmp_path):
-    write('a.mp4 0', 'b.mp4 1')
-    check_config(config('list.txt', '', data_root=str(tmp_path)))
-
-
-def test_config_looks_into_wrappers(write):
-    inner = config(**write('a.mp4 9')).train_dataloader.dataset
-    cfg = config('', '')
-    cfg.train_dataloader.dataset = dict(
-        type='RepeatDataset',
-        times=2,
-        dataset=dict(type='ConcatDataset', datasets=[inner]))
-    with pytest.raises(ValueError, match='got 9'):
-        check_config(cfg)
-
-
-def test_config_reads_frame_folders(write, tmp_path):
-    (tmp_path / 'frames').mkdir()
-    where = write('frames 30 0', 'frames many 1')
-    prefix = dict(img=where['data_prefix'])
-    cfg = config(where['ann_file'], '', type='RawframeDataset')
-    cfg.train_dataloader.dataset.data_prefix = prefix
-    with pytest.raises(ValueError, match='total_frames must be an integer'):
-        check_config(cfg)
-
-
-@pytest.mark.parametrize('loader, good', [('test', True), ('val', False)])
-def test_only_test_files_may_lack_labels(write, loader, good):
-    cfg = config(**write('a.mp4', 'b.mp4'), loader=loader)
-    if good:
-        check_config(cfg)
-    else:
-        with pytest.raises(ValueError, match='there are 1'):
-            check_config(cfg)
-
-
-def test_config_looks_only_at_the_loaders_asked_for(write):
-    cfg = config(**write('a.mp4 9'), loader='test')
-    check_config(cfg, loaders=('train', 'val'))
-
-
-def test_config_leaves_alone_what_makes_itself():
-    cfg = config('', '')
-    cfg.train_dataloader.dataset = dict(
-        type='CameraMotionDataset', data_root='nowhere', split='train')
-    check_config(cfg)
+    assert missing_files(samples) == []

@@ -1,25 +1,30 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import os
+from pathlib import Path
 
 import decord
 import numpy as np
 import pytest
 from mmaction.datasets import VideoDataset
+from mmaction.registry import DATASETS
 
 from ata_mm.datasets import (
     CLASSES,
+    CameraMotionDataset,
     camera_motion,
     make_camera_motion,
     render_clip,
 )
 
 SMALL = dict(num_videos=dict(train=8), num_frames=6, size=(32, 16))
+SPLIT = dict(num_videos=8, num_frames=4, size=(32, 16), pipeline=[])
 
 
 def contents(root):
     return {
         str(path.relative_to(root)): path.read_bytes()
-        for path in root.rglob('*') if path.is_file()
+        for path in root.rglob('*')
+        if path.is_file()
     }
 
 
@@ -31,8 +36,11 @@ def data(tmp_path):
 
 def test_files_of_a_split(data):
     videos = {f'train/{i:05d}.mp4' for i in range(8)}
-    assert set(
-        contents(data)) == videos | {'train.txt', 'train.json', 'classes.txt'}
+    assert set(contents(data)) == videos | {
+        'train.txt',
+        'train.json',
+        'classes.txt',
+    }
 
 
 def test_classes_are_balanced_and_named(data):
@@ -50,20 +58,21 @@ def test_mmaction_reads_it_with_its_own_pipeline(data):
             dict(type='mmaction.SampleFrames', clip_len=4, num_clips=1),
             dict(type='mmaction.DecordDecode'),
             dict(type='mmaction.FormatShape', input_format='NCTHW'),
-            dict(type='mmaction.PackActionInputs')
-        ])
+            dict(type='mmaction.PackActionInputs'),
+        ],
+    )
     assert len(dataset) == 8
     assert dataset[0]['inputs'].shape == (1, 3, 4, 16, 32)
 
 
 def test_every_frame_survives_the_video(tmp_path):
-    parameters = dict(num_frames=16, size=(64, 48), speed=(4., 8.), seed=0)
+    parameters = dict(num_frames=16, size=(64, 48), speed=(4.0, 8.0), seed=0)
     path = str(tmp_path / 'a.mp4')
     camera_motion._write_video(path, 'val', 3, 1, parameters)
     decoded = decord.VideoReader(path)
     rendered = render_clip(camera_motion._rng(0, 'val', 4), 1)
     decoded = decoded.get_batch(range(len(decoded))).asnumpy()
-    errors = (decoded.astype(float) - rendered)**2
+    errors = (decoded.astype(float) - rendered) ** 2
     assert (10 * np.log10(255**2 / errors.mean((1, 2, 3))) > 28).all()
 
 
@@ -78,26 +87,29 @@ def test_the_same_seed_makes_the_same_files(data, tmp_path_factory):
     assert contents(other) == contents(data)
 
 
-def test_what_is_whole_is_left_alone(data):
+def test_complete_files_are_not_written_again(data):
     before = {p: p.stat().st_mtime_ns for p in data.rglob('*')}
     make_camera_motion(str(data), **SMALL)
     assert {p: p.stat().st_mtime_ns for p in data.rglob('*')} == before
 
 
-@pytest.mark.parametrize('damage', [
-    lambda root: (root / 'train/00003.mp4').unlink(),
-    lambda root: os.truncate(root / 'train/00003.mp4', 99),
-    lambda root: (root / 'train.txt').unlink(),
-    lambda root: (root / 'train.json').unlink(),
-])
-def test_what_is_damaged_is_made_again(data, damage):
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda root: (root / 'train/00003.mp4').unlink(),
+        lambda root: os.truncate(root / 'train/00003.mp4', 99),
+        lambda root: (root / 'train.txt').unlink(),
+        lambda root: (root / 'train.json').unlink(),
+    ],
+)
+def test_damaged_files_are_restored(data, damage):
     before = contents(data)
     damage(data)
     make_camera_motion(str(data), **SMALL)
     assert contents(data) == before
 
 
-def test_only_the_damaged_video_is_made_again(data):
+def test_only_the_damaged_video_is_restored(data):
     other = data / 'train/00002.mp4'
     before = other.stat().st_mtime_ns
     (data / 'train/00003.mp4').unlink()
@@ -106,21 +118,47 @@ def test_only_the_damaged_video_is_made_again(data):
 
 
 def test_other_parameters_in_the_same_folder_are_an_error(data):
-    with pytest.raises(ValueError, match=r'seed is 0 there, 1 was.*Delete'):
+    with pytest.raises(ValueError, match='got seed=0 instead of 1.*Delete'):
         make_camera_motion(str(data), **SMALL, seed=1)
 
 
-@pytest.mark.parametrize('wrong', [
-    dict(speed=(5., 4.)),
-    dict(size=(33, 16)),
-    dict(num_frames=1),
-    dict(num_videos=dict(train=0)),
-])
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        dict(speed=(5.0, 4.0)),
+        dict(size=(33, 16)),
+        dict(num_frames=1),
+        dict(num_videos=dict(train=0)),
+    ],
+)
 def test_parameters_out_of_range_are_an_error(tmp_path, wrong):
-    with pytest.raises(ValueError, match=f'{list(wrong)[0]} must'):
+    with pytest.raises(ValueError, match=f'Expected {list(wrong)[0]}'):
         make_camera_motion(str(tmp_path), **{**SMALL, **wrong})
 
 
-def test_nothing_is_said_on_stderr(tmp_path, capfd):
+def test_nothing_is_printed_on_stderr(tmp_path, capfd):
     make_camera_motion(str(tmp_path), **SMALL)
     assert 'OpenCV' not in capfd.readouterr().err
+
+
+def test_a_config_makes_the_videos(tmp_path):
+    cfg = dict(
+        type='CameraMotionDataset', data_root=str(tmp_path), split='val'
+    )
+    dataset = DATASETS.build(dict(**cfg, **SPLIT))
+    assert len(dataset) == 8 and dataset.metainfo['classes'] == CLASSES
+    assert dataset[0]['filename'].endswith('val/00000.mp4')
+
+
+def test_splits_share_a_folder(tmp_path):
+    train, val = (
+        CameraMotionDataset(str(tmp_path), split, **SPLIT)
+        for split in ('train', 'val')
+    )
+    first, other = (Path(data[0]['filename']) for data in (train, val))
+    assert first.read_bytes() != other.read_bytes()
+
+
+def test_an_unknown_split_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="train.*val.*got 'test'"):
+        CameraMotionDataset(str(tmp_path), 'test', **SPLIT)

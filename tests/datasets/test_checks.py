@@ -2,44 +2,175 @@
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 
-from ata_mm.datasets.annotation_file import AnnotationFile, read_samples
+from ata_mm.datasets.annotations import AnnotationFile, read_samples
 from ata_mm.datasets.checks import (
+    annotation_files,
+    check_annotations,
+    check_config,
     check_lines,
     count_classes,
     decode_fault,
+    num_classes,
     same_frames,
 )
 
 
 @pytest.fixture
 def listed(tmp_path):
-    """An annotation file of these lines, in the folder of its samples."""
+    """Write an annotation file in the folder of its samples."""
 
-    def listed(*lines, **kwargs):
+    def listed(*lines, **options):
         path = tmp_path / 'list.txt'
         path.write_text('\n'.join(lines) + '\n')
-        return AnnotationFile(str(path), str(tmp_path), **kwargs)
+        return AnnotationFile(str(path), str(tmp_path), **options)
 
     return listed
 
 
 @pytest.fixture
+def videos(tmp_path):
+    """Two empty files, a.mp4 and b.mp4."""
+    for name in ('a.mp4', 'b.mp4'):
+        (tmp_path / name).touch()
+
+
+@pytest.fixture
 def frames(tmp_path, listed):
-    """A folder of five images, img_00001.jpg on; returns what decode_fault
-    says to this line about it."""
+    """Decode a line about a folder of five images, img_00001.jpg to 5."""
     folder = tmp_path / 'frames'
     folder.mkdir()
     for index in range(1, 6):
         cv2.imwrite(
-            str(folder / f'img_{index:05}.jpg'), np.zeros((8, 8), np.uint8))
+            str(folder / f'img_{index:05}.jpg'), np.zeros((8, 8), np.uint8)
+        )
 
     def frames(line, fields=('path', 'total_frames', 'label')):
         file = listed(
-            line, delimiter=None, fields=fields, filename_tmpl='img_{:05}.jpg')
+            line, delimiter=None, fields=fields, filename_tmpl='img_{:05}.jpg'
+        )
         return decode_fault(read_samples(file)[0][0])
 
     return frames
+
+
+def config(file, loader='train', num_classes=2, **options):
+    """A config with the file in one loader."""
+    dataset = dict(
+        type='VideoDataset',
+        ann_file=file.ann_file,
+        data_prefix=dict(video=file.data_prefix),
+    )
+    dataset.update(options)
+    return Config(
+        {
+            'model': dict(cls_head=dict(num_classes=num_classes)),
+            f'{loader}_dataloader': dict(dataset=dataset),
+        }
+    )
+
+
+@pytest.mark.usefixtures('videos')
+def test_a_valid_file_passes(listed):
+    check_annotations(listed('a.mp4 0', 'b.mp4 1'), 2)
+
+
+@pytest.mark.usefixtures('videos')
+@pytest.mark.parametrize(
+    'line, complaint',
+    [
+        ('my video.mp4 1', 'line 2.*2 fields.*got 3.*delimiter'),
+        ('b.mp4 dog', "line 2.*label to be an integer, got 'dog'"),
+        ('b.mp4 7', 'line 2.*0..1, got 7'),
+    ],
+)
+def test_an_invalid_line_is_an_error(listed, line, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        check_annotations(listed('a.mp4 0', line, 'a.mp4 1'), 2)
+
+
+@pytest.mark.usefixtures('videos')
+def test_missing_videos_are_counted_and_named(listed):
+    file = listed('a.mp4 0', 'lost.mp4 0', 'sub/lost.mp4 1')
+    with pytest.raises(
+        FileNotFoundError, match='2 of the 3.*lost.mp4.*data_prefix'
+    ):
+        check_annotations(file, 2)
+
+
+@pytest.mark.usefixtures('videos')
+def test_config_checks_against_the_head(listed):
+    cfg = config(listed('a.mp4 0', 'b.mp4 5'), num_classes=5)
+    with pytest.raises(ValueError, match='0..4, got 5'):
+        check_config(cfg)
+
+
+@pytest.mark.usefixtures('videos')
+def test_config_joins_data_root(listed, tmp_path):
+    file = listed('a.mp4 0', 'b.mp4 1')
+    relative = file._replace(ann_file='list.txt', data_prefix='')
+    cfg = config(relative, data_root=str(tmp_path))
+    check_config(cfg)
+    ((_, _, found),) = annotation_files(cfg)
+    assert found.ann_file == file.ann_file
+
+
+@pytest.mark.usefixtures('videos')
+def test_config_looks_into_wrappers(listed):
+    cfg = config(listed('a.mp4 9'))
+    inner = cfg.train_dataloader.dataset
+    cfg.train_dataloader.dataset = dict(
+        type='RepeatDataset',
+        times=2,
+        dataset=dict(type='ConcatDataset', datasets=[inner]),
+    )
+    with pytest.raises(ValueError, match='got 9'):
+        check_config(cfg)
+
+
+def test_config_reads_frame_folders(listed, tmp_path):
+    (tmp_path / 'frames').mkdir()
+    cfg = config(
+        listed('frames 30 0', 'frames many 1'),
+        type='RawframeDataset',
+        data_prefix=dict(img=str(tmp_path)),
+    )
+    with pytest.raises(ValueError, match='total_frames to be an integer'):
+        check_config(cfg)
+
+
+@pytest.mark.usefixtures('videos')
+def test_test_files_may_lack_labels(listed):
+    check_config(config(listed('a.mp4', 'b.mp4'), loader='test'))
+
+
+@pytest.mark.usefixtures('videos')
+def test_validation_files_may_not_lack_labels(listed):
+    with pytest.raises(ValueError, match='got 1. For'):
+        check_config(config(listed('a.mp4', 'b.mp4'), loader='val'))
+
+
+def test_config_reads_only_the_given_loaders(listed):
+    cfg = config(listed('lost.mp4 9'), loader='test')
+    check_config(cfg, loaders=('train', 'val'))
+
+
+def test_config_skips_data_sets_that_make_their_files():
+    dataset = dict(
+        type='CameraMotionDataset', data_root='nowhere', split='train'
+    )
+    cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
+    check_config(cfg)
+    ((_, name, file),) = annotation_files(cfg)
+    assert (name, file) == ('CameraMotionDataset', None)
+
+
+def test_number_of_classes_is_that_of_the_head():
+    head = dict(cls_head=dict(num_classes=7))
+    assert num_classes(Config(dict(model=head))) == 7
+    assert num_classes(Config(dict(model=dict(cls_head=None)))) is None
+    assert num_classes(Config()) is None
 
 
 def test_all_faults_are_found(listed, tmp_path):
@@ -51,32 +182,46 @@ def test_all_faults_are_found(listed, tmp_path):
         assert sum(f'list.txt, line {line}:' in str(f) for f in faults) == 1
 
 
+def test_labels_are_not_checked_without_a_number_of_classes(listed, tmp_path):
+    (tmp_path / 'a.mp4').touch()
+    good, faults = check_lines(listed('a.mp4 9'), None)
+    assert len(good) == 1 and not faults
+
+
 def test_an_unreadable_file_is_a_fault(tmp_path):
     good, faults = check_lines(AnnotationFile(str(tmp_path / 'no.txt')), 2)
-    assert not good and 'no annotation file' in str(faults[0])
+    assert not good and 'an annotation file, but' in str(faults[0])
 
 
-def test_a_good_video_has_no_fault(listed, tmp_path, write_video):
+def test_a_valid_video_has_no_fault(listed, tmp_path, write_video):
     write_video(tmp_path / 'a.mp4')
     assert decode_fault(read_samples(listed('a.mp4 0'))[0][0]) is None
 
 
-@pytest.mark.parametrize('content, complaint', [
-    (b'', 'is empty'),
-    (b'no video', 'cannot be decoded'),
-])
-def test_a_bad_video_is_named(listed, tmp_path, content, complaint):
+@pytest.mark.parametrize(
+    'content, complaint',
+    [
+        (b'', 'is empty'),
+        (b'no video', 'cannot be decoded'),
+    ],
+)
+def test_an_invalid_video_is_named(listed, tmp_path, content, complaint):
     (tmp_path / 'a.mp4').write_bytes(content)
     fault = decode_fault(read_samples(listed('a.mp4 0'))[0][0])
     assert f'a.mp4 {complaint}' in str(fault)
 
 
-def test_a_video_cut_off_is_found(listed, tmp_path, write_video):
+def test_a_truncated_video_is_found(listed, tmp_path, write_video):
     path = tmp_path / 'a.mp4'
     write_video(path)
     path.write_bytes(path.read_bytes()[:-2000])  # the index is at the end
     fault = decode_fault(read_samples(listed('a.mp4 0'))[0][0])
     assert 'cannot be decoded' in str(fault)
+
+
+def test_remote_videos_are_not_decoded(listed):
+    file = listed('s3://bucket/a.mp4 0')._replace(data_prefix='')
+    assert decode_fault(read_samples(file)[0][0]) is None
 
 
 def test_a_folder_of_frames_has_no_fault(frames):
@@ -86,10 +231,23 @@ def test_a_folder_of_frames_has_no_fault(frames):
 
 
 def test_a_file_is_no_folder_of_frames(frames):
-    assert 'expected a folder' in str(frames('frames/img_00001.jpg 5 0'))
+    assert 'Expected a folder' in str(frames('frames/img_00001.jpg 5 0'))
 
 
-def test_the_same_frames_are_put_together(listed):
+def test_missing_frames_are_counted(frames):
+    assert 'got 5 of the 7 frames' in str(frames('frames 7 0'))
+
+
+def test_a_folder_without_frames_is_a_fault(frames):
+    assert 'at least one' in str(frames('frames 0 0'))
+
+
+def test_a_damaged_image_is_named(frames, tmp_path):
+    (tmp_path / 'frames' / 'img_00003.jpg').write_bytes(b'no image')
+    assert 'img_00003.jpg cannot be decoded' in str(frames('frames 5 0'))
+
+
+def test_the_same_frames_are_grouped(listed):
     samples, _ = read_samples(listed('a 1', 'b 1', 'a 0'))
     again, _ = read_samples(listed('a', labelled=False))
     groups = same_frames(samples + again)
@@ -99,19 +257,12 @@ def test_the_same_frames_are_put_together(listed):
 def test_other_frames_of_a_folder_are_kept_apart(listed):
     fields = ('path', 'offset', 'total_frames', 'label')
     file = listed('a 0 5 0', 'a 5 5 0', fields=fields, filename_tmpl='{}.jpg')
-    others = file._replace(filename_tmpl='{}.png'), file._replace(
-        start_index=0)
+    others = (
+        file._replace(filename_tmpl='{}.png'),
+        file._replace(start_index=0),
+    )
     samples = [s for one in (file, *others) for s in read_samples(one)[0]]
     assert len(same_frames(samples)) == 6
-
-
-def test_missing_frames_are_counted(frames):
-    assert 'has 5 of the 7 frames' in str(frames('frames 7 0'))
-
-
-def test_a_broken_image_is_named(frames, tmp_path):
-    (tmp_path / 'frames' / 'img_00003.jpg').write_bytes(b'no image')
-    assert 'img_00003.jpg cannot be decoded' in str(frames('frames 5 0'))
 
 
 def test_classes_are_counted(listed):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mmaction.registry import TRANSFORMS
 
-OFF = dict(brightness=(1., 1.), contrast=(1., 1.), saturation=(1., 1.))
+OFF = dict(brightness=(1.0, 1.0), contrast=(1.0, 1.0), saturation=(1.0, 1.0))
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_random_calls_keep_type_and_shape(frames):
 
 
 def test_same_as_mmaction_where_hue_stays(frames):
-    args = dict(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.)
+    args = dict(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.0)
     np.random.seed(0)
     ours = jitter(frames, **args)
     np.random.seed(0)

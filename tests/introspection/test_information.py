@@ -3,20 +3,25 @@ import pytest
 import torch
 from mmaction.structures import ActionDataSample
 
-from ata_mm.introspection.information import InformationProbe, measure
+from ata_mm.introspection import InformationProbe
+from ata_mm.introspection.information import measure
 from tests.visualization import models
 
 KINDS = ('ATA', 'TemporalAttention', 'TemporalAveraging')
-FAMILIES = [(models.vit, [16] * 3), (models.convnext, [64, 16, 16]),
-            (models.cyclemlp, [64, 16])]
+FAMILIES = [
+    (models.vit, [16] * 3),
+    (models.convnext, [64, 16, 16]),
+    (models.cyclemlp, [64, 16]),
+]
 
 
 def probed(model, *videos, blocks='all', **options):
-    """What the probe takes of each video, and the probe."""
+    """Return the values of each video, and the probe."""
     for key, value in options.items():
         model.test_cfg = {key: value}
     batch = dict(
-        inputs=list(videos), data_samples=[ActionDataSample() for _ in videos])
+        inputs=list(videos), data_samples=[ActionDataSample() for _ in videos]
+    )
     with InformationProbe(model, blocks) as probe, torch.no_grad():
         model.test_step(batch)
     return probe.take(len(videos)), probe
@@ -26,25 +31,27 @@ def probed(model, *videos, blocks='all', **options):
 @pytest.mark.parametrize('family, patches', FAMILIES)
 def test_every_block_is_measured(family, patches, kind):
     model = family(dict(type=kind))
-    (values, ), probe = probed(model, models.clip())
+    (values,), probe = probed(model, models.clip())
     expected = [num for num in patches for _ in ('before', 'after')]
     assert list(probe.num_patches.values()) == expected
     assert len(values) == 3 * len(expected)
 
 
 def test_joint_attention_and_necks_are_measured():
-    for model, inputs, patches in ((models.vit(dict(type='JointAttention')),
-                                    models.clip(), [16] * 6),
-                                   (models.tsn(), models.images(), [4] * 2)):
+    for model, inputs, patches in (
+        (models.vit(dict(type='JointAttention')), models.clip(), [16] * 6),
+        (models.tsn(), models.images(), [4] * 2),
+    ):
         _, probe = probed(model, inputs)
         assert list(probe.num_patches.values()) == patches
 
 
-def test_the_features_are_those_that_pass_the_module():
+def test_the_features_are_those_around_the_module():
     model, seen = models.vit(), []
     model.backbone.blocks[1].temporal.register_forward_hook(
-        lambda _, args, output: seen.extend([args[0], output]))
-    (values, ), _ = probed(model, models.clip(), blocks=[1])
+        lambda _, args, output: seen.extend([args[0], output])
+    )
+    (values,), _ = probed(model, models.clip(), blocks=[1])
     for when, x in zip(('before', 'after'), seen):
         for name, value in measure(x, 0.1, (4, 4)).items():
             found = values[f'block1/{when}/{name}']
@@ -53,10 +60,11 @@ def test_the_features_are_those_that_pass_the_module():
 
 def test_averaging_changes_nothing():
     model = models.convnext(dict(type='TemporalAveraging'))
-    (values, ), _ = probed(model, models.clip(), blocks=[2])
+    (values,), _ = probed(model, models.clip(), blocks=[2])
     for name in ('all_pairs', 'in_place', 'aligned'):
-        assert values[f'block2/before/{name}'] == values[
-            f'block2/after/{name}']
+        assert (
+            values[f'block2/before/{name}'] == values[f'block2/after/{name}']
+        )
 
 
 def test_a_video_has_the_mean_of_its_views():
@@ -66,27 +74,39 @@ def test_a_video_has_the_mean_of_its_views():
         model,
         torch.cat([one, other]),
         torch.cat([third, other]),
-        max_testing_views=3)
+        max_testing_views=3,
+    )
     (c, d), _ = probed(model, one, other)
     for name in a:
         assert a[name] == pytest.approx((c[name] + d[name]) / 2, rel=1e-4)
         assert a[name] != b[name]
 
 
-def test_values_are_handed_out_once():
+def test_values_are_returned_once():
     _, probe = probed(models.vit(), models.clip())
     assert probe.take(1) == [{}]
 
 
-def test_the_model_is_left_as_it_was():
+def test_nothing_is_measured_afterwards():
     model = models.vit()
     _, probe = probed(model, models.clip())
     model.test_step(
-        dict(inputs=[models.clip()], data_samples=[ActionDataSample()]))
+        dict(inputs=[models.clip()], data_samples=[ActionDataSample()])
+    )
     assert probe.take(1) == [{}]
 
 
-def test_alignment_has_more_than_its_place():
+def test_without_dealignment_positions_are_those_of_the_frames():
+    """Attention that adds nothing: the stream is only reordered."""
+    model, clip = models.vit(dict(type='ATA', dealign=False)), models.clip()
+    (values,), _ = probed(model, clip)
+    for index in range(3):
+        assert values[f'block{index}/after/in_place'] == pytest.approx(
+            values[f'block{index}/before/in_place'], rel=1e-4
+        )
+
+
+def test_routes_have_more_information_than_patches_in_place():
     values = measure(torch.randn(2, 4, 16, 32), 0.1, (4, 4))
     assert (values['aligned'] > values['in_place']).all()
 

@@ -2,24 +2,27 @@
 import pytest
 import torch
 
+from ata_mm.introspection import observe
 from ata_mm.models import ATA
-from ata_mm.visualization import observe
 from tests.visualization import models
 
-FAMILIES = [(models.vit, models.clip, [(4, 4)] * 3, (4, 4)),
-            (models.convnext, models.clip, [(8, 8), (4, 4), (4, 4)], (4, 4)),
-            (models.cyclemlp, models.clip, [(8, 8), (4, 4)], (4, 4)),
-            (models.tsn, models.images, [(2, 2)], (2, 2))]
+FAMILIES = [
+    (models.vit, models.clip, [(4, 4)] * 3, (4, 4)),
+    (models.convnext, models.clip, [(8, 8), (4, 4), (4, 4)], (4, 4)),
+    (models.cyclemlp, models.clip, [(8, 8), (4, 4)], (4, 4)),
+    (models.tsn, models.images, [(2, 2)], (2, 2)),
+]
 families = pytest.mark.parametrize('model, inputs, grids, final', FAMILIES)
 
 
-def taken(model):
-    """Notes the alignments that the modules of a model are handed."""
+def followed(model):
+    """Collect the alignments passed to the modules of a model."""
     routes = []
     for module in model.modules():
         if isinstance(module, ATA):
             module.register_forward_pre_hook(
-                lambda _, args: routes.append(args[3].routes[:1]))
+                lambda _, args: routes.append(args[3].routes[:1])
+            )
     return routes
 
 
@@ -32,22 +35,24 @@ def test_every_block_has_its_grid(model, inputs, grids, final):
 
 
 @families
-def test_routes_are_those_that_the_model_took(model, inputs, grids, final):
+def test_routes_are_those_that_the_model_follows(model, inputs, grids, final):
     model = model()
-    routes = taken(model)
+    routes = followed(model)
     seen = observe(model, inputs())
     assert len(routes) == len(grids)
     for block, expected in zip(seen.blocks, routes):
         assert torch.equal(block.alignment.routes, expected)
 
 
-def test_similarity_is_what_the_matching_maximises():
+def test_routes_are_more_similar_than_patches_in_place():
     seen = observe(
-        models.vit(dict(models.ATA, match_on='content')), models.clip())
+        models.vit(dict(models.ATA, match_on='content')), models.clip()
+    )
     for block in seen.blocks:
         own = block.similarity().sum()
         stay = torch.nn.functional.cosine_similarity(
-            block.features[:, :-1], block.features[:, 1:], dim=-1).sum()
+            block.features[:, :-1], block.features[:, 1:], dim=-1
+        ).sum()
         assert own > stay
 
 
@@ -55,7 +60,8 @@ def test_response_is_the_mean_of_the_channels():
     model, outputs = models.convnext(), []
     for module in model.backbone.temporal:
         module.register_forward_hook(
-            lambda _, args, output: outputs.append(output[0].mean(-1)))
+            lambda _, args, output: outputs.append(output[0].mean(-1))
+        )
     seen = observe(model, models.clip())
     for block, output in zip(seen.blocks, outputs):
         torch.testing.assert_close(block.response.flatten(1), output)
@@ -64,7 +70,8 @@ def test_response_is_the_mean_of_the_channels():
 def test_final_response_is_that_of_the_map_the_head_gets():
     model, maps = models.convnext(), []
     model.cls_head.register_forward_pre_hook(
-        lambda _, args: maps.append(args[0]))
+        lambda _, args: maps.append(args[0])
+    )
     seen = observe(model, models.clip())
     torch.testing.assert_close(seen.final.response, maps[0][0].mean(0))
 
@@ -75,14 +82,24 @@ def test_blocks_that_do_not_align(model, kind):
     seen = observe(model(dict(type=kind)), models.clip())
     assert [block.kind for block in seen.blocks] == [kind] * 3
     assert all(block.alignment is None for block in seen.blocks)
+    with pytest.raises(ValueError, match=f'that aligns.*got {kind}'):
+        seen.blocks[0].similarity()
+
+
+def test_blocks_that_share_an_alignment_follow_the_same_routes():
+    model = models.vit(dict(models.ATA, share_alignment='stage'))
+    first, *others = observe(model, models.clip()).blocks
+    for block in others:
+        assert torch.equal(block.alignment.routes, first.alignment.routes)
+        assert not torch.equal(block.features, first.features)
 
 
 def test_averaging_in_a_map_shows_the_input_of_the_block():
     model, inputs = models.convnext(dict(type='TemporalAveraging')), []
     backbone = model.backbone
     backbone.image.get_submodule(
-        backbone.block_names[1]).register_forward_pre_hook(
-            lambda _, args: inputs.append(args[0].mean(1)))
+        backbone.block_names[1]
+    ).register_forward_pre_hook(lambda _, args: inputs.append(args[0].mean(1)))
     seen = observe(model, models.clip())
     torch.testing.assert_close(seen.blocks[1].response, inputs[0])
 
@@ -92,33 +109,42 @@ def test_joint_attention_shows_its_blocks():
     assert torch.equal(seen.blocks[-1].response, seen.final.response)
 
 
-def test_without_dealignment_patches_are_where_the_picture_has_them():
-    """Attention that adds nothing: the stream is only put into order."""
+def test_without_dealignment_patches_are_at_their_positions():
+    """Attention that adds nothing: the stream is only reordered."""
     model = models.vit(dict(type='ATA', dealign=False))
     plain = models.vit(dict(type='TemporalAttention'))
     plain.load_state_dict(model.state_dict())
     clip = models.clip()
     seen, expected = observe(model, clip), observe(plain, clip)
-    for one, other in zip((*seen.blocks, seen.final),
-                          (*expected.blocks, expected.final)):
+    for one, other in zip(
+        (*seen.blocks, seen.final), (*expected.blocks, expected.final)
+    ):
         torch.testing.assert_close(one.response, other.response)
 
 
-def test_without_dealignment_routes_are_in_the_picture():
+def test_without_dealignment_routes_have_the_order_of_the_frames():
     model, clip = models.vit(dict(type='ATA', dealign=False)), models.clip()
     plain = models.vit(dict(type='ATA'))
     plain.load_state_dict(model.state_dict())
     for one, other in zip(
-            observe(model, clip).blocks,
-            observe(plain, clip).blocks):
+        observe(model, clip).blocks, observe(plain, clip).blocks
+    ):
         assert torch.equal(one.alignment.routes, other.alignment.routes)
 
 
-def test_model_is_left_as_it_was():
+def test_no_hook_is_left():
     model = models.vit()
     observe(model, models.clip())
     hooks = [(m._forward_hooks, m._forward_pre_hooks) for m in model.modules()]
     assert not any(after or before for after, before in hooks)
+
+
+def test_scores_are_those_of_the_model():
+    model, clip = models.vit(), models.clip()
+    (sample,) = model.test_step(
+        dict(inputs=[clip], data_samples=[models.sample()])
+    )
+    assert torch.equal(observe(model, clip).scores, sample.pred_score)
 
 
 def test_vectors_have_no_map():
@@ -131,6 +157,9 @@ def test_vectors_have_no_map():
             pretrained=None,
             embed_dims=32,
             num_heads=2,
-            num_transformer_layers=1), 'TimeSformerHead')
+            num_transformer_layers=1,
+        ),
+        'TimeSformerHead',
+    )
     with pytest.raises(ValueError, match='returns feature maps, got an out'):
         observe(model, models.clip())

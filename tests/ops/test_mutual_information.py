@@ -15,13 +15,13 @@ BOTH = (mutual_information, positionwise_mutual_information)
 
 @pytest.fixture
 def clips():
-    """Features (2, 4, 12, 16) without order in them."""
+    """Return unrelated features (2, 4, 12, 16)."""
     return torch.randn(2, 4, 12, 16, generator=torch.manual_seed(0))
 
 
 @pytest.fixture
 def shifted():
-    """A texture that moves by one patch a frame, (1, 5, 36, 32)."""
+    """Return a texture that moves by a patch a frame, (1, 5, 36, 32)."""
     rows = torch.randn(6, 6, 32, generator=torch.manual_seed(0))
     frames = [rows.roll(shift, 1).flatten(0, 1) for shift in range(5)]
     return torch.stack(frames)[None]
@@ -29,17 +29,17 @@ def shifted():
 
 @pytest.fixture
 def shuffled(clips):
-    """The clips, each frame in another order of its patches."""
+    """Return the clips with the patches of each frame in another order."""
     order = torch.rand(clips.shape[:3]).argsort(-1)
     return clips.gather(2, order[..., None].expand_as(clips))
 
 
 def literal(x, temperature):
-    """Eqs. 8-12 for one clip (T, N, C), patch by patch."""
-    num, total = x.shape[1], 0.
+    """Compute Eqs. 8-12 for one clip (T, N, C), patch by patch."""
+    num, total = x.shape[1], 0.0
     for last, frame in zip(x[:-1], x[1:]):
         entropy = -sum(1 / num * math.log(1 / num) for _ in range(num))
-        conditional = 0.
+        conditional = 0.0
         for one in last:
             scores = torch.cosine_similarity(one[None], frame) / temperature
             p = scores.exp() / scores.exp().sum()
@@ -48,7 +48,7 @@ def literal(x, temperature):
     return total / (len(x) - 1)
 
 
-def test_is_what_the_equations_say(clips):
+def test_equals_the_equations(clips):
     expected = [literal(clip, 0.3) for clip in clips.double()]
     assert mutual_information(clips, 0.3).tolist() == pytest.approx(expected)
 
@@ -56,43 +56,45 @@ def test_is_what_the_equations_say(clips):
 @pytest.mark.parametrize('information', BOTH)
 def test_identical_distinct_patches_tend_to_log_n(clips, information):
     x = clips[:, :1].expand_as(clips)
-    found = [information(x, t)[0].item() for t in (1., 0.1, 0.01, 0.001)]
+    found = [information(x, t)[0].item() for t in (1.0, 0.1, 0.01, 0.001)]
     assert found == sorted(found)
     assert found[-1] == pytest.approx(math.log(12), abs=1e-5)
 
 
 @pytest.mark.parametrize('information', BOTH)
-def test_patches_that_are_all_alike_tell_nothing(information):
+def test_equal_patches_have_no_information(information):
     x = torch.ones(2, 3, 9, 8)
     torch.testing.assert_close(information(x, 0.01), torch.zeros(2))
 
 
 @pytest.mark.parametrize('channels', [2000, 20000])
-def test_unrelated_features_tell_what_their_channels_leave(channels):
+def test_unrelated_features_have_the_bias_of_their_channels(channels):
     x = torch.randn(1, 3, 99, channels, generator=torch.manual_seed(0))
     expected = 1 / (2 * channels * 0.1**2)
     found = mutual_information(x, 0.1).item()
     assert found == pytest.approx(expected, rel=0.05)
 
 
-def test_the_order_of_patches_does_not_matter_over_all_pairs(clips, shuffled):
+def test_all_pairs_do_not_depend_on_the_order_of_patches(clips, shuffled):
     torch.testing.assert_close(
-        mutual_information(shuffled), mutual_information(clips))
+        mutual_information(shuffled), mutual_information(clips)
+    )
 
 
-def test_alignment_leaves_all_pairs_as_they_are(shifted):
+def test_alignment_does_not_change_all_pairs(shifted):
     aligned = align_frames(shifted).align(shifted)
     torch.testing.assert_close(
-        mutual_information(aligned), mutual_information(shifted))
+        mutual_information(aligned), mutual_information(shifted)
+    )
 
 
-def test_alignment_raises_it_at_the_same_place(shifted):
+def test_alignment_raises_it_at_the_same_position(shifted):
     aligned = align_frames(shifted).align(shifted)
     before, after = map(positionwise_mutual_information, (shifted, aligned))
     assert before < 0.5 and after > 3  # log 36 = 3.58
 
 
-def test_no_order_has_more_than_the_exact_matching(clips, shuffled):
+def test_the_exact_matching_has_the_most(clips, shuffled):
     best = positionwise_mutual_information(align_frames(clips).align(clips))
     again = align_frames(shuffled).align(shuffled)
     torch.testing.assert_close(positionwise_mutual_information(again), best)
@@ -106,11 +108,11 @@ def test_large_maps_are_measured_in_parts(clips, monkeypatch):
         torch.testing.assert_close(information(clips), expected)
 
 
-def test_a_lone_frame_has_no_pair(clips):
+def test_refuses_a_single_frame(clips):
     with pytest.raises(ValueError, match='two frames or more.*1, 12'):
         mutual_information(clips[:, :1])
 
 
-def test_the_temperature_is_positive(clips):
+def test_refuses_a_temperature_of_zero(clips):
     with pytest.raises(ValueError, match='temperature above 0, got 0'):
         positionwise_mutual_information(clips, 0)

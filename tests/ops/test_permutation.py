@@ -35,6 +35,6 @@ def test_chain_starts_with_the_identity():
 
 
 @pytest.mark.parametrize('bad', [[0, 0, 1], [0, 1, 3], [-1, 0, 1]])
-def test_invert_refuses_what_is_no_permutation(bad):
+def test_invert_refuses_what_is_not_a_permutation(bad):
     with pytest.raises(ValueError, match='permutations of 0..2'):
         invert(torch.tensor(bad))

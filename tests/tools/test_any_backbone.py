@@ -4,7 +4,7 @@ import re
 import pytest
 import torch
 
-CONFIG = '''
+CONFIG = """
 _base_ = {base!r}
 model = dict(
     backbone=dict(
@@ -18,7 +18,7 @@ model = dict(
         _delete_=True, type='I3DHead', num_classes=2, in_channels=256,
         average_clips='prob'))
 train_dataloader = dict(batch_size=1)
-'''
+"""
 
 
 @pytest.fixture
@@ -29,14 +29,16 @@ def config(tiny_config, tmp_path):
 
 
 def test_distributed_training_and_testing_in_three_views(
-        run, config, tmp_path):
+    run, config, tmp_path
+):
     # Two steps a process: DistributedDataParallel stops at the second if a
     # parameter, as those of the unused layer4, waits for a gradient.
     done = run('dist_train.sh', config, 2, '--work-dir', tmp_path)
     assert done.returncode == 0, done.stderr
     checkpoint = torch.load(tmp_path / 'epoch_1.pth')
     assert checkpoint['meta']['iter'] == 2
-    done = run('test.py', config, tmp_path / 'epoch_1.pth', '--work-dir',
-               tmp_path)
+    done = run(
+        'test.py', config, tmp_path / 'epoch_1.pth', '--work-dir', tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert re.search(r'acc/top1: \d', done.stdout + done.stderr)

@@ -14,8 +14,8 @@ def test_prints_a_table_for_each_stage(run):
     assert done.stdout.count('| CycleFC |') == 4
 
 
-@pytest.mark.skipif(HAS_TORCHVISION, reason='torchvision is there')
-def test_says_that_it_needs_torchvision(run):
+@pytest.mark.skipif(HAS_TORCHVISION, reason='torchvision is installed')
+def test_names_the_missing_torchvision(run):
     done = run('benchmark_cyclefc.py')
     assert done.returncode == 1
     assert 'pip install torchvision' in done.stderr

@@ -13,12 +13,20 @@ def faulty(run, tiny_config, video_root, tmp_path_factory):
     folder = tmp_path_factory.mktemp('faulty')
     (folder / 'corrupt.mp4').write_bytes(b'no video')
     path = folder / 'list.txt'
-    path.write_text(f'{video_root}/0.mp4 0\n'
-                    f'{video_root}/1.mp4 2\n'
-                    f'{folder}/corrupt.mp4 0\n'
-                    f'{folder}/corrupt.mp4 0\n')
-    return run('check_dataset.py', tiny_config, '--workers', 2,
-               '--cfg-options', f'train_dataloader.dataset.ann_file={path}')
+    path.write_text(
+        f'{video_root}/0.mp4 0\n'
+        f'{video_root}/1.mp4 2\n'
+        f'{folder}/corrupt.mp4 0\n'
+        f'{folder}/corrupt.mp4 0\n'
+    )
+    return run(
+        'check_dataset.py',
+        tiny_config,
+        '--workers',
+        2,
+        '--cfg-options',
+        f'train_dataloader.dataset.ann_file={path}',
+    )
 
 
 def test_a_good_data_set_has_status_0(run, tiny_config):
@@ -46,33 +54,55 @@ def test_no_decode_leaves_the_videos_closed(run, tiny_config, tmp_path):
     (tmp_path / 'list.txt').write_text('corrupt.mp4 0\ncorrupt.mp4 1\n')
     root = f'data_prefix.video={tmp_path}', f'ann_file={tmp_path}/list.txt'
     done = run(
-        'check_dataset.py', tiny_config, '--no-decode', '--cfg-options',
-        *(f'{loader}_dataloader.dataset.{option}' for option in root
-          for loader in ('train', 'val', 'test')))
+        'check_dataset.py',
+        tiny_config,
+        '--no-decode',
+        '--cfg-options',
+        *(
+            f'{loader}_dataloader.dataset.{option}'
+            for option in root
+            for loader in ('train', 'val', 'test')
+        ),
+    )
     assert done.returncode == 0, done.stderr
 
 
-def test_a_fault_that_two_loaders_share_counts_once(run, tiny_config,
-                                                    tmp_path):
+def test_a_fault_that_two_loaders_share_counts_once(
+    run, tiny_config, tmp_path
+):
     path = tmp_path / 'list.txt'
     path.write_text('0.mp4 0\n1.mp4 2\n')
-    done = run('check_dataset.py', tiny_config, '--no-decode', '--cfg-options',
-               f'val_dataloader.dataset.ann_file={path}',
-               f'test_dataloader.dataset.ann_file={path}')
+    done = run(
+        'check_dataset.py',
+        tiny_config,
+        '--no-decode',
+        '--cfg-options',
+        f'val_dataloader.dataset.ann_file={path}',
+        f'test_dataloader.dataset.ann_file={path}',
+    )
     assert done.stderr.count('line 2:') == 1
 
 
 def test_names_of_other_classes_are_a_fault(run, tiny_config):
-    done = run('check_dataset.py', tiny_config, '--no-decode', '--cfg-options',
-               'model.cls_head.num_classes=3')
+    done = run(
+        'check_dataset.py',
+        tiny_config,
+        '--no-decode',
+        '--cfg-options',
+        'model.cls_head.num_classes=3',
+    )
     assert done.returncode == 1
     assert 'has 3 classes, but the data set names 2' in done.stderr
 
 
-def test_what_is_not_checked_is_said(run):
+def test_parts_that_are_not_checked_are_named(run):
     config = ROOT / 'configs' / 'ata_vit_camera_motion.py'
-    done = run('check_dataset.py', config, '--cfg-options',
-               'model.cls_head.num_classes=None')
+    done = run(
+        'check_dataset.py',
+        config,
+        '--cfg-options',
+        'model.cls_head.num_classes=None',
+    )
     assert done.stdout.count('not checked: CameraMotionDataset') == 3
     assert 'not checked: labels; cls_head' in done.stdout
 
@@ -80,8 +110,15 @@ def test_what_is_not_checked_is_said(run):
 def test_faults_beyond_the_limit_are_counted(run, tiny_config, tmp_path):
     path = tmp_path / 'list.txt'
     path.write_text('lost.mp4 0\n' * 7)
-    done = run('check_dataset.py', tiny_config, '--no-decode', '--limit', 2,
-               '--cfg-options', f'train_dataloader.dataset.ann_file={path}')
+    done = run(
+        'check_dataset.py',
+        tiny_config,
+        '--no-decode',
+        '--limit',
+        2,
+        '--cfg-options',
+        f'train_dataloader.dataset.ann_file={path}',
+    )
     assert done.stderr.count('fault: ') == 2
     assert '… and 5 more' in done.stderr
     assert done.stdout.endswith('faults: 7\n')

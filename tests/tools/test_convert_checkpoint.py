@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ata_mm.checkpoints import load_pretrained
-from tests.checkpoints.test_loading import official, recognizer
+from tests.checkpoints.toys import official, recognizer
 
 
 @pytest.fixture(scope='module')
@@ -22,16 +22,23 @@ def test_converted_file_loads_as_the_source(run, source, tmp_path):
     model.load_state_dict(torch.load(tmp_path / 'ours.pth')['state_dict'])
     load_pretrained(peer, str(source))
     assert all(
-        torch.equal(value,
-                    peer.state_dict()[key])
-        for key, value in model.state_dict().items())
+        torch.equal(value, peer.state_dict()[key])
+        for key, value in model.state_dict().items()
+    )
 
 
 def test_config_fits_it_to_its_model(run, source, tiny_config, tmp_path):
-    done = run('convert_checkpoint.py', source, tmp_path / 'ours.pth',
-               '--config', tiny_config, '--cfg-options',
-               'model.backbone.num_frames=8', 'model.backbone.patch_size=8',
-               'model.backbone.num_heads=3')
+    done = run(
+        'convert_checkpoint.py',
+        source,
+        tmp_path / 'ours.pth',
+        '--config',
+        tiny_config,
+        '--cfg-options',
+        'model.backbone.num_frames=8',
+        'model.backbone.patch_size=8',
+        'model.backbone.num_heads=3',
+    )
     assert done.returncode == 0, done.stderr
     assert '1 interpolated: time_embed' in done.stdout
     assert 'left as initialised (2 classes here' in done.stdout
@@ -43,14 +50,17 @@ def test_config_fits_it_to_its_model(run, source, tiny_config, tmp_path):
 def test_file_is_not_overwritten(run, source):
     done = run('convert_checkpoint.py', source, source)
     assert done.returncode == 1
-    assert done.stderr.startswith(
-        f'convert_checkpoint.py: error: {source} exists')
+    assert done.stderr.startswith('convert_checkpoint.py: error: ')
+    assert f'{source} exists' in done.stderr
 
 
-@pytest.mark.parametrize('target, message', [
-    ('nowhere/ours.pth', 'nowhere/ours.pth does not exist'),
-    ('ours.pth', 'layer.weight'),
-])
+@pytest.mark.parametrize(
+    'target, message',
+    [
+        ('nowhere/ours.pth', 'nowhere/ours.pth does not exist'),
+        ('ours.pth', 'layer.weight'),
+    ],
+)
 def test_errors_are_one_line_and_write_nothing(run, tmp_path, target, message):
     torch.save({'layer.weight': torch.ones(1)}, tmp_path / 'other.pth')
     target = tmp_path / target

@@ -8,10 +8,19 @@ def test_prints_a_row_for_each_config(run, tiny_config):
 
 
 def test_takes_another_view_and_other_options(run, tiny_config):
-    done = run('get_flops.py', tiny_config, '--shape', 2, 64, 64,
-               '--cfg-options', 'model.backbone.num_frames=2',
-               'model.backbone.img_size=64', 'model.backbone.embed_dims=768',
-               'model.cls_head.in_channels=768')
+    done = run(
+        'get_flops.py',
+        tiny_config,
+        '--shape',
+        2,
+        64,
+        64,
+        '--cfg-options',
+        'model.backbone.num_frames=2',
+        'model.backbone.img_size=64',
+        'model.backbone.embed_dims=768',
+        'model.cls_head.in_channels=768',
+    )
     assert done.returncode == 0, done.stderr
     row = done.stdout.splitlines()[-1]
     assert row.startswith('| tiny | 3x2x64x64 | 20.7 | 0.7 | 2 x 16 |')

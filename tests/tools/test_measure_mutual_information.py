@@ -6,11 +6,21 @@ import pytest
 
 @pytest.fixture(scope='module')
 def done(run, tiny_config, checkpoint, tmp_path_factory):
-    """A run on three of the four test videos, and its JSON."""
+    """Run the tool on three of the four test videos, and read its JSON."""
     path = tmp_path_factory.mktemp('information') / 'out.json'
-    done = run('measure_mutual_information.py', tiny_config, checkpoint,
-               '--max-videos', 3, '--blocks', 1, '--temperature', 0.2, '--out',
-               path)
+    done = run(
+        'measure_mutual_information.py',
+        tiny_config,
+        checkpoint,
+        '--max-videos',
+        3,
+        '--blocks',
+        1,
+        '--temperature',
+        0.2,
+        '--out',
+        path,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(path.read_text())
 
@@ -25,20 +35,21 @@ def test_table_and_json_agree(done):
     assert table.splitlines()[-1] == f'| block1, after | 4 | {cells} |'
 
 
-def test_it_says_what_was_measured(done):
+def test_number_of_videos_and_temperature_are_printed(done):
     table, result = done
     assert table.startswith('3 videos, temperature 0.2, nats\n')
     assert (result['videos'], result['temperature']) == (3, 0.2)
 
 
-def test_alignment_is_above_the_same_place(done):
+def test_routes_have_more_information_than_patches_in_place(done):
     means = done[1]['means']
     assert means['block1/before/aligned'] > means['block1/before/in_place']
 
 
 def test_an_unknown_block_is_one_line(run, tiny_config, checkpoint):
-    done = run('measure_mutual_information.py', tiny_config, checkpoint,
-               '--blocks', 7)
+    done = run(
+        'measure_mutual_information.py', tiny_config, checkpoint, '--blocks', 7
+    )
     assert done.returncode == 1
     assert 'indices from 0 to 1, got [7]' in done.stderr
     assert 'Traceback' not in done.stderr

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """The recipe of ATANeck on a handful of videos."""
+
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,15 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 
 CONFIG = (
-    Path(__file__).resolve().parents[2] / 'configs/ata_neck_tsn_r50_k400.py')
-SMALL = ('backbone.depth=18', 'backbone.pretrained=None',
-         'neck.embed_dims=512', 'cls_head.in_channels=512',
-         'cls_head.num_classes=2')
+    Path(__file__).resolve().parents[2] / 'configs/ata_neck_tsn_r50_k400.py'
+)
+SMALL = (
+    'backbone.depth=18',
+    'backbone.pretrained=None',
+    'neck.embed_dims=512',
+    'cls_head.in_channels=512',
+    'cls_head.num_classes=2',
+)
 TEST = 'test_dataloader.dataset.pipeline'
 
 pytestmark = pytest.mark.filterwarnings('ignore:pkg_resources')
@@ -27,13 +33,14 @@ def options(video_root):
             f'{loader}.dataset.ann_file={video_root}/list.txt',
             f'{loader}.dataset.data_prefix.video={video_root}',
             f'{loader}.dataset.pipeline.3.scale=(-1,64)',
-            f'{loader}.batch_size=2', f'{loader}.num_workers=0'
+            f'{loader}.batch_size=2',
+            f'{loader}.num_workers=0',
         ]
     words += [
         'train_dataloader.dataset.pipeline.4.input_size=64',
         'train_dataloader.dataset.pipeline.5.scale=(64,64)',
         'val_dataloader.dataset.pipeline.4.crop_size=64',
-        f'{TEST}.4.crop_size=64'
+        f'{TEST}.4.crop_size=64',
     ]
     return ['--cfg-options', *words]
 
@@ -67,10 +74,13 @@ def test_all_loaders_deliver_the_clips_of_the_neck():
 
 
 @pytest.mark.parametrize(
-    'views', [(), (f'{TEST}.1.twice_sample=True', f'{TEST}.4.type=ThreeCrop')],
-    ids=['ten crops', 'three crops of two samples'])
+    'views',
+    [(), (f'{TEST}.1.twice_sample=True', f'{TEST}.4.type=ThreeCrop')],
+    ids=['ten crops', 'three crops of two samples'],
+)
 def test_tests_many_views(run, options, trained, tmp_path, views):
-    done = run('test.py', CONFIG, trained, '--work-dir', tmp_path, *options,
-               *views)
+    done = run(
+        'test.py', CONFIG, trained, '--work-dir', tmp_path, *options, *views
+    )
     assert done.returncode == 0, done.stderr
     assert 'acc/top1' in done.stdout + done.stderr

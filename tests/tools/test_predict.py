@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope='module')
 def folder(video_root, write_video, tmp_path_factory):
-    """Videos, and what people take for videos."""
+    """Videos, and other files that users may pass."""
     root = tmp_path_factory.mktemp('inputs')
     (root / 'good' / 'deep').mkdir(parents=True)
     shutil.copy(video_root / '0.mp4', root / 'good')
@@ -25,12 +25,27 @@ def folder(video_root, write_video, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def done(run, tiny_config, checkpoint, folder):
-    """One run on all of them, and on what is not there."""
-    names = ('good', 'short.mp4', 'missing.mp4', 'corrupt.mp4', 'zero.mp4',
-             'image.png', 'none', '*.webm')
-    return run('predict.py', *(folder / name for name in names), '--config',
-               tiny_config, '--checkpoint', checkpoint, '--out-dir',
-               folder / 'out')
+    """One run on all of them, and on missing files."""
+    names = (
+        'good',
+        'short.mp4',
+        'missing.mp4',
+        'corrupt.mp4',
+        'zero.mp4',
+        'image.png',
+        'none',
+        '*.webm',
+    )
+    return run(
+        'predict.py',
+        *(folder / name for name in names),
+        '--config',
+        tiny_config,
+        '--checkpoint',
+        checkpoint,
+        '--out-dir',
+        folder / 'out',
+    )
 
 
 @pytest.fixture(scope='module')
@@ -55,25 +70,30 @@ def test_failure_shows_in_the_exit_status(done):
     assert done.returncode == 1
 
 
-@pytest.mark.parametrize('name, complaint', [
-    ('missing.mp4', ' does not exist; expected a video file'),
-    ('image.png', ' is an image; expected a video file'),
-    ('corrupt.mp4', ' cannot be decoded; '),
-    ('zero.mp4', ' cannot be decoded; '),
-])
+@pytest.mark.parametrize(
+    'name, complaint',
+    [
+        ('missing.mp4', 'does not exist.'),
+        ('image.png', 'is an image.'),
+        ('corrupt.mp4', 'cannot be decoded. '),
+        ('zero.mp4', 'cannot be decoded. '),
+    ],
+)
 def test_error_is_one_line(done, folder, name, complaint):
     lines = [i for i in done.stderr.splitlines() if i.startswith('error')]
     own = [line for line in lines if name in line]
     assert len(own) == 1
-    assert own[0].startswith(f'error: {folder}/{name}{complaint}')
+    assert own[0].startswith(
+        f'error: Expected a video file, but {folder}/{name} {complaint}'
+    )
 
 
 def test_folder_without_videos(done, folder):
-    assert f'error: folder {folder}/none has no video file' in done.stderr
+    assert f'folder {folder}/none has no video file.' in done.stderr
 
 
 def test_pattern_without_matches(done, folder):
-    assert f'error: no file matches {folder}/*.webm' in done.stderr
+    assert f'but no file matches {folder}/*.webm.' in done.stderr
 
 
 def test_short_video_is_warned_of(done, folder):
@@ -85,11 +105,18 @@ def test_short_video_is_warned_of(done, folder):
 
 
 def test_summary_names_the_failed(done, folder):
-    failed = ('none', '*.webm', 'missing.mp4', 'corrupt.mp4', 'zero.mp4',
-              'image.png')
+    failed = (
+        'none',
+        '*.webm',
+        'missing.mp4',
+        'corrupt.mp4',
+        'zero.mp4',
+        'image.png',
+    )
     lines = [f'  failed: {folder}/{name}' for name in failed]
     assert done.stderr.endswith(
-        '\n'.join(['3 of 9 videos recognised', *lines]) + '\n')
+        '\n'.join(['3 of 9 videos recognised', *lines]) + '\n'
+    )
 
 
 def test_annotated_copies(entries, folder):
@@ -101,16 +128,31 @@ def test_annotated_copies(entries, folder):
 
 
 def test_never_writes_over_a_video(run, tiny_config, checkpoint, folder):
-    done = run('predict.py', folder / 'good' / '0.mp4', '--config',
-               tiny_config, '--checkpoint', checkpoint, '--out-dir',
-               folder / 'good')
+    done = run(
+        'predict.py',
+        folder / 'good' / '0.mp4',
+        '--config',
+        tiny_config,
+        '--checkpoint',
+        checkpoint,
+        '--out-dir',
+        folder / 'good',
+    )
     assert done.returncode == 1
     assert f'would overwrite {folder}/good/0.mp4' in done.stderr
 
 
 def test_folder_of_copies_that_is_a_file(run, tiny_config, checkpoint, folder):
-    done = run('predict.py', folder / 'good', '--config', tiny_config,
-               '--checkpoint', checkpoint, '--out-dir', folder / 'short.mp4')
+    done = run(
+        'predict.py',
+        folder / 'good',
+        '--config',
+        tiny_config,
+        '--checkpoint',
+        checkpoint,
+        '--out-dir',
+        folder / 'short.mp4',
+    )
     assert done.returncode == 1
     assert 'short.mp4 cannot be a folder: File exists' in done.stderr
     assert 'Traceback' not in done.stderr

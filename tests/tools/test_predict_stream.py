@@ -10,7 +10,7 @@ import cv2
 import pytest
 
 from ata_mm.apis import StreamRecognizer, VideoRecognizer
-from ata_mm.video.sources import FrameSource
+from ata_mm.video import FrameSource
 
 
 def windows_of(folder):
@@ -19,8 +19,9 @@ def windows_of(folder):
         entries = [json.loads(line) for line in file]
     with open(folder / 'predictions.csv', newline='') as file:
         rows = list(csv.DictReader(file))
-    assert [float(row['start'])
-            for row in rows] == [entry['start'] for entry in entries]
+    assert [float(row['start']) for row in rows] == [
+        entry['start'] for entry in entries
+    ]
     return entries
 
 
@@ -31,10 +32,24 @@ def out(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def done(run, tiny_config, checkpoint, video_root, out):
-    return run('predict_stream.py', video_root / '0.mp4', '--config',
-               tiny_config, '--checkpoint', checkpoint, '--stride', '0.4s',
-               '--crops', 1, '--reuse-tolerance', 1e-5, '--out-dir', out,
-               '--cfg-options', 'model.backbone.temporal.match_on=content')
+    return run(
+        'predict_stream.py',
+        video_root / '0.mp4',
+        '--config',
+        tiny_config,
+        '--checkpoint',
+        checkpoint,
+        '--stride',
+        '0.4s',
+        '--crops',
+        1,
+        '--reuse-tolerance',
+        1e-5,
+        '--out-dir',
+        out,
+        '--cfg-options',
+        'model.backbone.temporal.match_on=content',
+    )
 
 
 def test_runs(done):
@@ -51,10 +66,12 @@ def test_stdout_has_the_lines_of_the_file(done, out):
     assert done.stdout == (out / 'predictions.jsonl').read_text()
 
 
-def test_predictions_are_those_of_the_class(done, out, tiny_config, checkpoint,
-                                            video_root):
+def test_predictions_are_those_of_the_class(
+    done, out, tiny_config, checkpoint, video_root
+):
     recognizer = VideoRecognizer(
-        tiny_config, str(checkpoint), 'cpu', views='1x1')
+        tiny_config, str(checkpoint), 'cpu', views='1x1'
+    )
     for block in recognizer.model.backbone.blocks:
         block.temporal.match_on = 'content'
     with FrameSource(str(video_root / '0.mp4')) as source:
@@ -70,35 +87,49 @@ def test_overlay_has_every_frame(done, out):
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 20
 
 
-def test_says_what_was_reused(done):
-    assert 'the next one shares 1 of 3 pairs of frames' in done.stderr
+def test_prints_the_number_of_reused_matchings(done):
+    assert 'the next one shares 1 of 3 frame pairs' in done.stderr
     assert '9 solved, 3 reused' in done.stderr
 
 
 def test_source_that_is_no_video(run, tiny_config, checkpoint, video_root):
-    done = run('predict_stream.py', video_root / 'list.txt', '--config',
-               tiny_config, '--checkpoint', checkpoint)
+    done = run(
+        'predict_stream.py',
+        video_root / 'list.txt',
+        '--config',
+        tiny_config,
+        '--checkpoint',
+        checkpoint,
+    )
     assert done.returncode == 1
     assert done.stderr.startswith('predict_stream.py: error: ')
     assert 'list.txt cannot be decoded' in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_interrupt_leaves_complete_files(tiny_config, checkpoint, write_video,
-                                         tmp_path):
+def test_interrupt_leaves_complete_files(
+    tiny_config, checkpoint, write_video, tmp_path
+):
     write_video(tmp_path / 'long.mp4', num_frames=3000)
     command = [
-        sys.executable, 'tools/predict_stream.py', tmp_path / 'long.mp4',
-        '--config', tiny_config, '--checkpoint', checkpoint, '--out-dir',
-        tmp_path / 'out'
+        sys.executable,
+        'tools/predict_stream.py',
+        tmp_path / 'long.mp4',
+        '--config',
+        tiny_config,
+        '--checkpoint',
+        checkpoint,
+        '--out-dir',
+        tmp_path / 'out',
     ]
     env = dict(os.environ, PYTHONPATH='.', OMP_NUM_THREADS='1')
     with subprocess.Popen(
-            list(map(str, command)),
-            env=env,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE) as process:
+        list(map(str, command)),
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=60)

@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope='module')
 def metrics(dump):
-    """What test.py has written about its run."""
+    """The metrics that test.py has written."""
     path = next((dump.parent / 'tested').glob('*/*.json'))
     return json.loads(path.read_text())
 
@@ -19,9 +19,17 @@ def test_accuracy_is_that_of_the_dump(metrics, dump):
     assert metrics['acc/top1'] == pytest.approx(sum(right).item() / 4)
 
 
-def test_every_weight_must_be_in_the_checkpoint(run, tiny_config, checkpoint,
-                                                tmp_path):
-    done = run('test.py', tiny_config, checkpoint, '--work-dir', tmp_path,
-               '--cfg-options', 'model.backbone.num_layers=3')
+def test_every_weight_must_be_in_the_checkpoint(
+    run, tiny_config, checkpoint, tmp_path
+):
+    done = run(
+        'test.py',
+        tiny_config,
+        checkpoint,
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        'model.backbone.num_layers=3',
+    )
     assert done.returncode == 1
-    assert 'Expected a checkpoint with every parameter' in done.stderr
+    assert 'Expected every parameter of the backbone' in done.stderr

@@ -27,7 +27,7 @@ def options(tiny_config, monkeypatch):
 
 @pytest.fixture
 def error(monkeypatch, capsys):
-    """What train.py prints to stderr, as a user error, for these options."""
+    """The user error that train.py prints for these options."""
 
     def _error(*args) -> str:
         monkeypatch.setattr(sys, 'argv', ['train.py', *map(str, args)])
@@ -44,8 +44,15 @@ def test_training_saves_a_checkpoint(checkpoint):
 
 
 def test_training_resumes(run, tiny_config, work_dir):
-    done = run('train.py', tiny_config, '--work-dir', work_dir, '--resume',
-               '--cfg-options', 'train_cfg.max_epochs=2')
+    done = run(
+        'train.py',
+        tiny_config,
+        '--work-dir',
+        work_dir,
+        '--resume',
+        '--cfg-options',
+        'train_cfg.max_epochs=2',
+    )
     assert done.returncode == 0, done.stderr
     assert torch.load(work_dir / 'epoch_2.pth')['meta']['iter'] == 4
 
@@ -61,14 +68,20 @@ def test_no_validate(options):
 
 
 def test_seed_wins_over_the_config(options):
-    cfg = options('--seed', '7', '--cfg-options', 'randomness.seed=1',
-                  'randomness.deterministic=True')
+    cfg = options(
+        '--seed',
+        '7',
+        '--cfg-options',
+        'randomness.seed=1',
+        'randomness.deterministic=True',
+    )
     assert cfg.randomness == dict(seed=7, deterministic=True)
 
 
 def test_auto_scale_lr(options):
-    cfg = options('--auto-scale-lr', '--cfg-options',
-                  'auto_scale_lr.base_batch_size=64')
+    cfg = options(
+        '--auto-scale-lr', '--cfg-options', 'auto_scale_lr.base_batch_size=64'
+    )
     assert cfg.auto_scale_lr == dict(base_batch_size=64, enable=True)
 
 
@@ -80,8 +93,9 @@ def test_amp(options, monkeypatch):
 
 
 def test_missing_config_is_one_line(error):
-    assert error('nowhere.py').startswith(
-        'train.py: error: config nowhere.py is not a file')
+    message = error('nowhere.py')
+    assert message.startswith('train.py: error: ')
+    assert 'config nowhere.py is not a file' in message.splitlines()[0]
 
 
 def test_missing_checkpoint(error, tiny_config):
@@ -97,12 +111,17 @@ def test_option_without_a_value(error, tiny_config):
     assert "expected KEY=VALUE, got 'train_cfg.max_epochs'" in message
 
 
-def test_wrong_annotation_is_found_before_training(error, tiny_config,
-                                                   tmp_path):
+def test_wrong_annotation_is_found_before_training(
+    error, tiny_config, tmp_path
+):
     path = tmp_path / 'list.txt'
     path.write_text('0.mp4 0\n1.mp4 2\n')
-    message = error(tiny_config, '--work-dir', tmp_path / 'work',
-                    '--cfg-options',
-                    f'train_dataloader.dataset.ann_file={path}')
+    message = error(
+        tiny_config,
+        '--work-dir',
+        tmp_path / 'work',
+        '--cfg-options',
+        f'train_dataloader.dataset.ann_file={path}',
+    )
     assert message.startswith('train.py: error:') and str(path) in message
     assert not (tmp_path / 'work').exists()

@@ -14,7 +14,8 @@ ROUTES = ['matching.png', 'routes.html', 'routes.mp4', 'routes.png']
 def visualize():
     """Call the tool in this process: its exit status."""
     spec = importlib.util.spec_from_file_location(
-        'visualize', ROOT / 'tools' / 'visualize.py')
+        'visualize', ROOT / 'tools' / 'visualize.py'
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
@@ -50,9 +51,24 @@ def test_video_alone(run, video_root, tmp_path):
 
 
 def test_model(visualize, tiny_config, checkpoint, video_root, tmp_path):
-    assert visualize(video_root / '0.mp4', '--config', tiny_config,
-                     '--checkpoint', checkpoint, '--cam', '--block', 1,
-                     '--patches', '0,1', '1,1', '--out-dir', tmp_path) == 0
+    assert (
+        visualize(
+            video_root / '0.mp4',
+            '--config',
+            tiny_config,
+            '--checkpoint',
+            checkpoint,
+            '--cam',
+            '--block',
+            1,
+            '--patches',
+            '0,1',
+            '1,1',
+            '--out-dir',
+            tmp_path,
+        )
+        == 0
+    )
     maps = ['class_activation', 'responses_block1', 'responses_final']
     files = [f'{name}.{suffix}' for name in maps for suffix in ('mp4', 'png')]
     assert names(tmp_path / '0') == sorted(ROUTES + files)
@@ -61,79 +77,138 @@ def test_model(visualize, tiny_config, checkpoint, video_root, tmp_path):
     assert '"patches":[[0,1],[1,1]]' in page and '"block":1' in page
 
 
-def test_several_models(visualize, tiny_config, checkpoint, video_root,
-                        tmp_path):
+def test_several_models(
+    visualize, tiny_config, checkpoint, video_root, tmp_path
+):
     other = tiny_config.with_name('averaging.py')
-    other.write_text(f"_base_ = '{tiny_config.name}'\nmodel = dict(backbone="
-                     "dict(temporal=dict(type='TemporalAveraging')))")
-    assert visualize(video_root / '0.mp4', '--config', tiny_config, other,
-                     '--out-dir', tmp_path) == 0
+    other.write_text(
+        f"_base_ = '{tiny_config.name}'\nmodel = dict(backbone="
+        "dict(temporal=dict(type='TemporalAveraging')))"
+    )
+    assert (
+        visualize(
+            video_root / '0.mp4',
+            '--config',
+            tiny_config,
+            other,
+            '--out-dir',
+            tmp_path,
+        )
+        == 0
+    )
     files = [f'tiny_untrained/{name}' for name in ROUTES]
     assert names(tmp_path / '0') == [
-        'responses_final.mp4', 'responses_final.png', *files
+        'responses_final.mp4',
+        'responses_final.png',
+        *files,
     ]
 
 
 def test_configs_of_one_name(visualize, tiny_config, video_root, tmp_path):
     other = tmp_path / tiny_config.name
     other.write_text(f"_base_ = '{tiny_config}'")
-    assert visualize(video_root / '0.mp4', '--config', tiny_config, other,
-                     '--out-dir', tmp_path) == 0
+    assert (
+        visualize(
+            video_root / '0.mp4',
+            '--config',
+            tiny_config,
+            other,
+            '--out-dir',
+            tmp_path,
+        )
+        == 0
+    )
     folders = {name.split('/')[0] for name in names(tmp_path / '0')}
     assert {'tiny_0_untrained', 'tiny_1_untrained'} < folders
 
 
-def test_batch_goes_on_and_says_what_failed(visualize, video_root, tmp_path,
-                                            capfd):
+def test_batch_goes_on_and_says_what_failed(
+    visualize, video_root, tmp_path, capfd
+):
     (tmp_path / 'broken.mp4').write_bytes(
-        (video_root / '0.mp4').read_bytes()[:2000])
-    assert visualize(tmp_path / 'x.mp4', tmp_path / 'broken.mp4',
-                     video_root / '1.mp4', '--out-dir', tmp_path) == 1
+        (video_root / '0.mp4').read_bytes()[:2000]
+    )
+    assert (
+        visualize(
+            tmp_path / 'x.mp4',
+            tmp_path / 'broken.mp4',
+            video_root / '1.mp4',
+            '--out-dir',
+            tmp_path,
+        )
+        == 1
+    )
     errors = capfd.readouterr().err
-    assert f'error: {tmp_path}/x.mp4 does not exist' in errors
-    assert f'error: {tmp_path}/broken.mp4 cannot be decoded' in errors
+    assert f'{tmp_path}/x.mp4 does not exist' in errors
+    assert f'{tmp_path}/broken.mp4 cannot be decoded' in errors
     assert '1 of 3 videos visualized' in errors
     assert names(tmp_path / '1') == ROUTES
 
 
-@pytest.mark.parametrize('options, message', [
-    (['--patches', '0,99'], 'columns from 0 to 17, got (0, 99)'),
-    (['--pair', '7'], 'from 0 to 6, of 8 frames, got 7'),
-])
-def test_what_the_video_has_not(options, message, visualize, video_root,
-                                tmp_path, capfd):
-    assert visualize(video_root / '0.mp4', *options, '--out-dir',
-                     tmp_path) == 1
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (['--patches', '0,99'], 'columns from 0 to 17, got (0, 99)'),
+        (['--pair', '7'], 'from 0 to 6, of 8 frames, got 7'),
+    ],
+)
+def test_patch_or_pair_outside_the_video(
+    options, message, visualize, video_root, tmp_path, capfd
+):
+    assert (
+        visualize(video_root / '0.mp4', *options, '--out-dir', tmp_path) == 1
+    )
     assert message in capfd.readouterr().err
     assert not (tmp_path / '0').exists()
 
 
-def test_block_that_there_is_not(visualize, tiny_config, video_root, tmp_path,
-                                 capfd):
-    assert visualize(video_root / '0.mp4', '--config', tiny_config, '--block',
-                     2, '--out-dir', tmp_path) == 1
+def test_block_out_of_range(
+    visualize, tiny_config, video_root, tmp_path, capfd
+):
+    assert (
+        visualize(
+            video_root / '0.mp4',
+            '--config',
+            tiny_config,
+            '--block',
+            2,
+            '--out-dir',
+            tmp_path,
+        )
+        == 1
+    )
     assert 'one of those that align, 0, 1, got 2' in capfd.readouterr().err
 
 
-@pytest.mark.parametrize('options, message', [
-    (['--block', '1'], 'need a model'),
-    (['--quality', '0'], '--quality expects 1 to 100, got 0'),
-    (['--num-frames', '1'], '--num-frames expects at least 2, got 1'),
-    (['--config', 'x.py'], 'config x.py is not a file'),
-    (['--config', 'x.py', '--checkpoint', 'a', 'b'], 'each of the 1 configs'),
-])
-def test_options_that_do_not_go(options, message, visualize, video_root):
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (['--block', '1'], 'need a model'),
+        (['--quality', '0'], '--quality from 1 to 100, got 0'),
+        (['--num-frames', '1'], '--num-frames of at least 2, got 1'),
+        (['--config', 'x.py'], 'config x.py is not a file'),
+        (
+            ['--config', 'x.py', '--checkpoint', 'a', 'b'],
+            'each of the 1 configs',
+        ),
+    ],
+)
+def test_invalid_options(options, message, visualize, video_root):
     error = visualize(video_root / '0.mp4', *options)
     assert message in error and '\n' not in error
 
 
 def test_model_without_ata(visualize, tiny_config, video_root):
-    error = visualize(video_root / '0.mp4', '--config', tiny_config,
-                      '--cfg-options',
-                      'model.backbone.temporal.type=TemporalAttention')
+    error = visualize(
+        video_root / '0.mp4',
+        '--config',
+        tiny_config,
+        '--cfg-options',
+        'model.backbone.temporal.type=TemporalAttention',
+    )
     assert 'no temporal module of type ATA' in error and '\n' not in error
 
 
-def test_patch_that_is_none(visualize, capfd):
+def test_patch_of_one_number(visualize, capfd):
     assert visualize('a.mp4', '--patches', '3') == 2
     assert "expected ROW,COLUMN such as 3,5, got '3'" in capfd.readouterr().err

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ata_mm.apis import load_config
-from ata_mm.video.clips import match_pixels, read_pictures, read_view
+from ata_mm.video import patchify, read_pictures, read_view
 
 
 @pytest.fixture(scope='module')
@@ -44,14 +44,16 @@ def test_frames_of_a_2d_recognizer(tiny_config, video_root):
     sample.update(clip_len=1, num_clips=4)
     rest[-2].input_format = 'NCHW'
     cfg.test_dataloader.dataset.pipeline = [
-        cfg.test_pipeline[0], sample, *rest
+        cfg.test_pipeline[0],
+        sample,
+        *rest,
     ]
     clip = read_view(str(video_root / '0.mp4'), cfg, 2)
     assert clip.inputs.shape == (4, 3, 32, 32)
     assert len(clip.frames) == len(clip.numbers) == 4
 
 
-def test_view_that_there_is_not(cfg, video_root):
+def test_view_out_of_range(cfg, video_root):
     with pytest.raises(ValueError, match='a view from 0 to 2, .* got 3'):
         read_view(str(video_root / '0.mp4'), cfg, 3)
 
@@ -70,20 +72,20 @@ def test_short_video_is_not_overrun(write_video, tmp_path):
     assert clip.numbers == list(range(8))
 
 
-def test_pixels_follow_a_texture(video_root):
-    """It moves by 3 pixels a frame, patches of 8 by one column in 16/6."""
-    clip, grid = read_pictures(str(video_root / '0.mp4'), 2, 8, rows=6)
-    block = match_pixels(clip, grid)
-    routes = block.alignment.routes[0].view(2, *grid)
-    right = (routes[1] - routes[0])[:, :4]  # 24 pixels: three columns
-    assert (right == 3).float().mean() > 0.8
+@pytest.mark.parametrize('lead', [(), (2, 3)])
+def test_patches_are_squares_of_the_frame(lead):
+    frames = torch.rand(*lead, 6, 8, 3)
+    patches = patchify(frames, 2)
+    assert patches.shape == (*lead, 12, 12)
+    row, column = 1, 3
+    expected = frames[..., 2:4, 6:8, :]
+    assert torch.equal(patches[..., row * 4 + column, :], expected.flatten(-3))
 
 
-def test_pixels_that_do_not_move_stay(video_root):
-    clip, grid = read_pictures(str(video_root / '0.mp4'), 3, 1, rows=6)
-    still = clip._replace(frames=[clip.frames[0]] * 3)
-    routes = match_pixels(still, grid).alignment.routes[0]
-    assert torch.equal(routes, torch.arange(48).expand(3, 48))
+@pytest.mark.parametrize('size', [(6, 9), (9, 6)])
+def test_side_that_does_not_divide_the_frame(size):
+    with pytest.raises(ValueError, match=r'divides .*, \d x \d, got 2'):
+        patchify(torch.zeros(1, *size, 3), 2)
 
 
 @pytest.mark.parametrize('kept', [100, 2000])

@@ -1,7 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import cv2
+import numpy as np
 import pytest
 
-from ata_mm.video.files import check_video_file, find_videos, open_mp4
+from ata_mm.video import check_video_file, find_videos
 
 
 @pytest.fixture
@@ -22,11 +24,14 @@ def test_folder_stands_for_its_videos(folder):
     assert found(folder, '') == ['a.AVI', 'b.mp4', 'deep/c.webm']
 
 
-@pytest.mark.parametrize('pattern, files', [
-    ('*.mp4', ['b.mp4']),
-    ('**/*.webm', ['deep/c.webm']),
-    ('*e*', ['notes.txt']),
-])
+@pytest.mark.parametrize(
+    'pattern, files',
+    [
+        ('*.mp4', ['b.mp4']),
+        ('**/*.webm', ['deep/c.webm']),
+        ('*e*', ['notes.txt']),
+    ],
+)
 def test_pattern_stands_for_files(folder, pattern, files):
     assert found(folder, pattern) == files
 
@@ -67,6 +72,19 @@ def test_avi_that_is_whole_or_was_streamed(tmp_path, length):
     check_video_file(str(tmp_path / 'a.avi'))
 
 
-def test_rate_that_mp4_cannot_have(tmp_path):
-    with pytest.raises(ValueError, match='at 90000 frames a second'):
-        open_mp4(str(tmp_path / 'a.mp4'), 90000., 64, 48)
+@pytest.mark.parametrize(
+    'name, error, reason',
+    [
+        ('lost.mp4', FileNotFoundError, 'does not exist'),
+        ('', ValueError, 'is a directory'),
+        ('empty.mp4', ValueError, 'is empty'),
+        ('frame.png', ValueError, 'is an image'),
+        ('clip', ValueError, 'has no suffix'),
+    ],
+)
+def test_file_that_is_not_a_video(tmp_path, name, error, reason):
+    (tmp_path / 'empty.mp4').touch()
+    (tmp_path / 'clip').write_bytes(b'content')
+    cv2.imwrite(str(tmp_path / 'frame.png'), np.zeros((8, 8), np.uint8))
+    with pytest.raises(error, match=f'{tmp_path / name} {reason}'):
+        check_video_file(str(tmp_path / name))

@@ -2,7 +2,12 @@
 import pytest
 
 from ata_mm.apis import load_config
-from ata_mm.video.pipeline import parse_views, set_views
+from ata_mm.video.pipeline import (
+    parse_views,
+    set_views,
+    step_names,
+    warn_if_short,
+)
 
 
 @pytest.fixture
@@ -16,7 +21,7 @@ def test_crops_come_before_clips(text):
 
 
 @pytest.mark.parametrize('text', ['3', '3x', 'x', '3x1x1', '-3x1'])
-def test_refuses_what_is_no_number_of_views(text):
+def test_refuses_other_texts_than_numbers_of_views(text):
     with pytest.raises(ValueError, match='CROPSxCLIPS, such as 3x1'):
         parse_views(text)
 
@@ -30,13 +35,13 @@ def test_pipeline_takes_the_views(cfg):
 
 @pytest.mark.parametrize('crops, clips', [(2, 1), (3, 0)])
 def test_refuses_other_numbers(cfg, crops, clips):
-    with pytest.raises(ValueError, match='expected 1, 3 or 10 crops of 1'):
+    with pytest.raises(ValueError, match='Expected 1, 3 or 10 crops of 1'):
         set_views(cfg, crops, clips)
 
 
 def test_refuses_a_pipeline_without_a_crop(cfg):
     del cfg.test_dataloader.dataset.pipeline[4]
-    with pytest.raises(ValueError, match='expected one of CenterCrop'):
+    with pytest.raises(ValueError, match='Expected one of CenterCrop'):
         set_views(cfg, 1, 1)
 
 
@@ -50,3 +55,17 @@ def test_refuses_to_change_the_frames_of_a_2d_recognizer(cfg):
     cfg.test_dataloader.dataset.pipeline[1].update(clip_len=1, num_clips=8)
     with pytest.raises(ValueError, match='frames of this 2D recognizer'):
         set_views(cfg, 1, 1)
+
+
+def test_step_names_have_no_scope():
+    steps = [dict(type='mmaction.Flip'), dict(type='CenterCrop')]
+    assert step_names(steps) == ['Flip', 'CenterCrop']
+
+
+@pytest.mark.parametrize('frames', [6, 7])
+def test_warns_of_fewer_frames_than_a_clip(frames, recwarn):
+    results = dict(
+        filename='a.mp4', total_frames=frames, clip_len=4, frame_interval=2
+    )
+    assert warn_if_short(results) is results
+    assert len(recwarn) == (frames < 7)

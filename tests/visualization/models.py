@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Tiny recognizers of each family, and clips for them."""
+
 import torch
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
@@ -8,7 +9,7 @@ ATA = dict(type='ATA', zero_init=False)
 
 
 def build(backbone, head='I3DHead', in_channels=32, **options):
-    """A recognizer of 3 classes."""
+    """Build a recognizer of 3 classes."""
     cfg = dict(
         type='Recognizer3D',
         backbone=backbone,
@@ -16,19 +17,22 @@ def build(backbone, head='I3DHead', in_channels=32, **options):
             type=head,
             num_classes=3,
             in_channels=in_channels,
-            average_clips='prob'),
+            average_clips='prob',
+        ),
         data_preprocessor=dict(
             type='ActionDataPreprocessor',
             mean=[127.5] * 3,
-            std=[60.] * 3,
-            format_shape='NCTHW'))
+            std=[60.0] * 3,
+            format_shape='NCTHW',
+        ),
+    )
     cfg.update(options)
     torch.manual_seed(0)
     return MODELS.build(cfg).eval()
 
 
 def vit(temporal=ATA, **options):
-    """A ViT of 3 blocks on 4x4 patches of 8 pixels."""
+    """Build a ViT of 3 blocks on 4 x 4 patches of 8 pixels."""
     backbone = dict(
         type='ATATimeSformer',
         num_frames=4,
@@ -38,12 +42,13 @@ def vit(temporal=ATA, **options):
         num_heads=2,
         num_layers=3,
         temporal=temporal,
-        **options)
+        **options,
+    )
     return build(backbone, 'TimeSformerHead')
 
 
 def convnext(temporal=ATA, **options):
-    """A ConvNeXt of 3 blocks on 8x8 and 4x4 patches."""
+    """Build a ConvNeXt of 3 blocks on 8 x 8 and 4 x 4 patches."""
     backbone = dict(
         type='ATAConvNeXt',
         arch=dict(depths=[1, 2], channels=[16, 32]),
@@ -51,48 +56,53 @@ def convnext(temporal=ATA, **options):
         img_size=32,
         head_dims=16,
         temporal=temporal,
-        **options)
+        **options,
+    )
     return build(backbone)
 
 
 def cyclemlp(temporal=ATA):
-    """A CycleMLP of 2 blocks."""
+    """Build a CycleMLP of 2 blocks."""
     backbone = dict(
         type='ATACycleMLP',
         arch=dict(depths=[1, 1], channels=[16, 32], mlp_ratios=[2, 2]),
         num_frames=4,
         img_size=32,
         head_dims=16,
-        temporal=temporal)
+        temporal=temporal,
+    )
     return build(backbone)
 
 
 def tsn(temporal=ATA):
-    """TSN on a ResNet-18, with a neck on 2x2 patches."""
+    """Build TSN on a ResNet-18, with a neck on 2 x 2 patches."""
     return build(
         dict(type='ResNet', depth=18),
         'TSNHead',
         512,
         type='Recognizer2D',
         neck=dict(
-            type='ATANeck', embed_dims=512, num_segments=4, temporal=temporal),
+            type='ATANeck', embed_dims=512, num_segments=4, temporal=temporal
+        ),
         data_preprocessor=dict(
             type='ActionDataPreprocessor',
             mean=[127.5] * 3,
-            std=[60.] * 3,
-            format_shape='NCHW'))
+            std=[60.0] * 3,
+            format_shape='NCHW',
+        ),
+    )
 
 
 def clip(size=32):
-    """One view of a Recognizer3D."""
+    """Return one view of a Recognizer3D."""
     return torch.randint(0, 255, (1, 3, 4, size, size), dtype=torch.uint8)
 
 
 def images(size=64):
-    """One view of a Recognizer2D."""
+    """Return one view of a Recognizer2D."""
     return torch.randint(0, 255, (4, 3, size, size), dtype=torch.uint8)
 
 
 def sample():
-    """What goes with a view."""
+    """Return the data sample of a view."""
     return ActionDataSample()

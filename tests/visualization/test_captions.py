@@ -21,11 +21,14 @@ def test_every_frame_is_written(tmp_path):
     assert video.get(cv2.CAP_PROP_FPS) == 10
 
 
-@pytest.mark.parametrize('size, written', [
-    ((48, 64), (336, 448)),
-    ((480, 640), (480, 640)),
-    ((481, 641), (480, 640)),
-])
+@pytest.mark.parametrize(
+    'size, written',
+    [
+        ((48, 64), (336, 448)),
+        ((480, 640), (480, 640)),
+        ((481, 641), (480, 640)),
+    ],
+)
 def test_small_videos_are_enlarged_to_even_sides(tmp_path, size, written):
     write(tmp_path / 'out.mp4', 1, size)
     _, frame = cv2.VideoCapture(str(tmp_path / 'out.mp4')).read()
@@ -33,10 +36,11 @@ def test_small_videos_are_enlarged_to_even_sides(tmp_path, size, written):
 
 
 def test_file_is_complete_after_an_error(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        with OverlayWriter(str(tmp_path / 'out.mp4'), fps=10) as out:
-            out.write(np.zeros((48, 64, 3), np.uint8), PREDICTIONS)
-            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), OverlayWriter(
+        str(tmp_path / 'out.mp4'), fps=10
+    ) as out:
+        out.write(np.zeros((48, 64, 3), np.uint8), PREDICTIONS)
+        raise KeyboardInterrupt
     there, _ = cv2.VideoCapture(str(tmp_path / 'out.mp4')).read()
     assert there
 
@@ -49,7 +53,7 @@ def test_frame_given_is_left_as_it_was(tmp_path):
 
 
 def test_path_that_cannot_be_written(tmp_path):
-    with pytest.raises(ValueError, match='cannot be written as an mp4'):
+    with pytest.raises(ValueError, match='cannot be written'):
         write(tmp_path, frames=1)  # a directory
 
 

@@ -14,14 +14,14 @@ GRIDS = ((4, 6), (2, 3))
 
 @pytest.fixture(scope='module')
 def frames():
-    """Four pictures of 96x144 pixels."""
+    """Four frames of 96 x 144 pixels."""
     noise = np.random.RandomState(0)
     return list(noise.randint(0, 255, (4, 96, 144, 3), np.uint8))
 
 
 @pytest.fixture(scope='module')
 def blocks():
-    """Random features on two grids: routes all over the picture."""
+    """Two blocks on different grids, with random routes."""
     torch.manual_seed(0)
     features = [torch.randn(1, 4, h * w, 16) for h, w in GRIDS]
     return [
@@ -35,32 +35,35 @@ def data_of(page):
     return json.loads(text)
 
 
-def test_page_needs_nothing_else(frames, blocks):
+def test_page_loads_no_other_resource(frames, blocks):
     page = routes_page(frames, blocks, [(0, 0)])
     assert not re.search(r'(src|href)="(?!data:)|url\(|@import|fetch\(', page)
-    assert set(re.findall(r'https?://[^\s\'"]+',
-                          page)) == {'http://www.w3.org/2000/svg'}
+    assert set(re.findall(r'https?://[^\s\'"]+', page)) == {
+        'http://www.w3.org/2000/svg'
+    }
 
 
-def test_similarities_of_all_patches_in_64_levels(frames, blocks):
+def test_similarities_are_packed_in_64_levels(frames, blocks):
     packed = data_of(routes_page(frames, blocks, [(0, 0)]))['blocks'][0]
-    digits = ('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
-              '0123456789+/')
+    digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
     low, high = packed['range']
     levels = torch.tensor([digits.index(c) for c in packed['map']])
     torch.testing.assert_close(
         low + levels / 63 * (high - low),
         neighbour_similarity(blocks[0].features).flatten(),
         rtol=0,
-        atol=(high - low) / 120)
+        atol=(high - low) / 120,
+    )
 
 
-def test_page_is_no_larger_than_asked(frames, blocks):
+def test_page_is_not_larger_than_max_bytes(frames, blocks):
     whole = len(routes_page(frames, blocks, [(0, 0)]))
     page = routes_page(frames, blocks, [(0, 0)], max_bytes=whole - 1)
     assert len(page) < whole
-    assert ['map' in block
-            for block in data_of(page)['blocks']] == [True, False]
+    assert ['map' in block for block in data_of(page)['blocks']] == [
+        True,
+        False,
+    ]
 
 
 def test_large_frames_are_shrunk(frames, blocks):
@@ -68,14 +71,20 @@ def test_large_frames_are_shrunk(frames, blocks):
     assert data['size'] == [72, 48]
 
 
-def test_quality(frames, blocks):
+def test_quality_changes_the_size(frames, blocks):
     good, poor = (
-        len(routes_page(frames, blocks, [(0, 0)], quality=q))
-        for q in (95, 20))
+        len(routes_page(frames, blocks, [(0, 0)], quality=q)) for q in (95, 20)
+    )
     assert poor < good
 
 
-def test_name_cannot_end_the_data(frames, blocks):
+def test_name_with_a_tag_does_not_end_the_data(frames, blocks):
     name = 'a</script><b>.mp4'
     page = routes_page(frames, blocks, [(0, 0)], video=name)
     assert data_of(page)['video'] == name
+
+
+def test_refuses_a_block_that_does_not_align(frames):
+    block = Block(0, 'block', 'TemporalAttention', (4, 6))
+    with pytest.raises(ValueError, match='that aligns.*TemporalAttention'):
+        routes_page(frames, [block], [(0, 0)])

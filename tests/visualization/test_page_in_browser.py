@@ -1,6 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""The page in headless Chromium, opened from disk; pip's extra 'browser' and,
-on Debian, the packages chromium and chromium-driver are what it takes."""
+"""The page in headless Chromium, opened from disk.
+
+Needs pip's extra 'browser' and, on Debian, the packages chromium and
+chromium-driver.
+"""
+
 import shutil
 
 import numpy as np
@@ -11,7 +15,8 @@ from ata_mm.ops import align_frames
 from ata_mm.visualization import Block, routes_page
 
 webdriver = pytest.importorskip(
-    'selenium.webdriver', reason="the extra 'browser' is not installed")
+    'selenium.webdriver', reason="the extra 'browser' is not installed"
+)
 GRIDS = ((4, 6), (2, 3))
 SIZE = 96, 144
 
@@ -29,10 +34,12 @@ def blocks():
 @pytest.fixture(scope='module')
 def url(blocks, tmp_path_factory):
     frames = list(
-        np.random.RandomState(0).randint(0, 255, (4, *SIZE, 3), np.uint8))
+        np.random.RandomState(0).randint(0, 255, (4, *SIZE, 3), np.uint8)
+    )
     path = tmp_path_factory.mktemp('page') / 'routes.html'
     path.write_text(
-        routes_page(frames, blocks, [(1, 2)], video='a.mp4'), 'utf-8')
+        routes_page(frames, blocks, [(1, 2)], video='a.mp4'), 'utf-8'
+    )
     return path.as_uri()
 
 
@@ -41,13 +48,20 @@ def chromium():
     browser = shutil.which('chromium') or shutil.which('google-chrome')
     driver = shutil.which('chromedriver')
     if not (browser and driver):
-        pytest.skip('no chromium or no chromedriver on this machine')
+        pytest.skip('chromium or chromedriver is not installed')
     options = webdriver.ChromeOptions()
     options.binary_location = browser
-    # As root and without a network, as in a container.
-    for option in ('headless', 'no-sandbox', 'disable-gpu', 'disable-sync',
-                   'disable-dev-shm-usage', 'disable-background-networking',
-                   'disable-component-update', 'no-first-run'):
+    # For root in a container without network.
+    for option in (
+        'headless',
+        'no-sandbox',
+        'disable-gpu',
+        'disable-sync',
+        'disable-dev-shm-usage',
+        'disable-background-networking',
+        'disable-component-update',
+        'no-first-run',
+    ):
         options.add_argument(f'--{option}')
     options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
     service = webdriver.ChromeService(driver)
@@ -57,7 +71,7 @@ def chromium():
 
 @pytest.fixture
 def page(chromium, url):
-    """The page, opened anew; JavaScript must have had nothing to say."""
+    """The page, newly opened, without messages of JavaScript."""
     resize(chromium, 1300)
     chromium.get(url)
     yield chromium
@@ -67,7 +81,8 @@ def page(chromium, url):
 def resize(window, width):
     window.execute_cdp_cmd(
         'Emulation.setDeviceMetricsOverride',
-        dict(width=width, height=1600, deviceScaleFactor=1, mobile=False))
+        dict(width=width, height=1600, deviceScaleFactor=1, mobile=False),
+    )
 
 
 def find(window, selector):
@@ -75,19 +90,22 @@ def find(window, selector):
 
 
 def click_patch(window, picture, row, column, grid=GRIDS[0]):
-    """Click into the middle of a patch, as a hand would."""
+    """Click the centre of a patch."""
     box = picture.rect
     webdriver.ActionChains(window).move_to_element_with_offset(
-        picture, ((column + .5) / grid[1] - .5) * box['width'],
-        ((row + .5) / grid[0] - .5) * box['height']).click().perform()
+        picture,
+        ((column + 0.5) / grid[1] - 0.5) * box['width'],
+        ((row + 0.5) / grid[0] - 0.5) * box['height'],
+    ).click().perform()
 
 
 def route_on(window, selector='#stage'):
-    """Row and column that the drawn route has in each frame."""
+    """Return row and column of the drawn route in each frame."""
     grid = GRIDS[int(find(window, '#block')[0].get_property('value'))]
     points = [
         float(dot.get_attribute(axis))
-        for dot in find(window, f'{selector} circle') for axis in ('cy', 'cx')
+        for dot in find(window, f'{selector} circle')
+        for axis in ('cy', 'cx')
     ]
     points = np.array(points).reshape(-1, 2)
     return (points / SIZE * grid).astype(int).tolist()
@@ -106,7 +124,7 @@ def test_click_on_a_patch_shows_its_route(frame, page, blocks):
     assert find(page, '#stage img')[0].get_attribute('alt') == f'frame {frame}'
 
 
-def test_click_on_the_large_frame(page, blocks):
+def test_click_on_the_large_frame_shows_the_route(page, blocks):
     click_patch(page, find(page, '#stage')[0], 0, 5)
     assert route_on(page) == expected_route(blocks[0], 0, 0, 5)[0]
 
@@ -118,7 +136,7 @@ def test_every_frame_shows_the_route(page, blocks):
         assert shown == expected_route(blocks[0], 0, 0, 5)[0]
 
 
-def test_similarities_of_its_steps(page, blocks):
+def test_table_has_the_similarities_of_the_steps(page, blocks):
     click_patch(page, find(page, '#film .picture')[1], 2, 2)
     _, index = expected_route(blocks[0], 1, 2, 2)
     shown = [
@@ -129,24 +147,24 @@ def test_similarities_of_its_steps(page, blocks):
     assert shown == pytest.approx(expected, abs=6e-4)
 
 
-def test_another_block_is_asked_at_the_same_place(page, blocks):
+def test_other_block_shows_the_route_at_the_same_position(page, blocks):
     click_patch(page, find(page, '#film .picture')[1], 3, 4)
     find(page, '#block-on')[0].click()
     assert find(page, '#block option')[1].text == '2, 2 × 3 patches'
     assert route_on(page) == expected_route(blocks[1], 1, 1, 2)[0]
 
 
-def test_all_blocks_are_in_the_matrix(page):
+def test_matrix_has_all_blocks_and_steps(page):
     assert len(find(page, '#cells rect:not(.mark)')) == 3 * len(GRIDS)
 
 
-def test_cell_of_the_matrix_leads_to_its_block_and_frame(page):
+def test_cell_of_the_matrix_selects_its_block_and_frame(page):
     find(page, '#cells rect:not(.mark)')[-1].click()
     assert find(page, '#block')[0].get_property('value') == '1'
     assert find(page, '#frame')[0].get_property('value') == '2'
 
 
-def test_keys_move_the_patch_the_frame_and_the_block(page, blocks):
+def test_keys_change_patch_frame_and_block(page, blocks):
     click_patch(page, find(page, '#stage')[0], 1, 1)
     arrow = webdriver.Keys.ARROW_RIGHT
     find(page, '#stage')[0].send_keys('.', arrow)
@@ -157,20 +175,21 @@ def test_keys_move_the_patch_the_frame_and_the_block(page, blocks):
     assert find(page, '#block')[0].get_property('value') == '1'
 
 
-def test_displacement_has_an_arrow_or_a_dot_for_each_patch(page):
+def test_displacement_has_an_arrow_or_dot_for_each_patch(page):
     find(page, '[data-mode=displacement]')[0].click()
     marks = find(page, '#stage polygon') + find(page, '#stage circle')
     assert len(marks) == GRIDS[0][0] * GRIDS[0][1]
 
 
-def test_similarity_lights_the_matched_patch(page, blocks):
-    """The heat map lets the most similar patch through."""
+def test_similarity_highlights_the_matched_patch(page, blocks):
+    # The overlay is most transparent over the most similar patch.
     find(page, '[data-mode=similarity]')[0].click()
     find(page, '#stage')[0].send_keys('.')
     alpha = page.execute_script(
         'const c = document.querySelector("#stage canvas");'
         'return [...c.getContext("2d").getImageData(0, 0, c.width, c.height)'
-        '.data].filter((_, i) => i % 4 == 3)')
+        '.data].filter((_, i) => i % 4 == 3)'
+    )
     index = expected_route(blocks[0], 0, 1, 2)[1]
     patch = blocks[0].alignment.routes[0, 0, index]
     x = torch.nn.functional.normalize(blocks[0].features[0], dim=-1)
@@ -179,10 +198,11 @@ def test_similarity_lights_the_matched_patch(page, blocks):
 
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
-def test_theme_is_that_of_the_system_until_it_is_changed(scheme, page, url):
+def test_theme_is_that_of_the_system_until_switched(scheme, page, url):
     page.execute_cdp_cmd(
         'Emulation.setEmulatedMedia',
-        dict(features=[dict(name='prefers-color-scheme', value=scheme)]))
+        dict(features=[dict(name='prefers-color-scheme', value=scheme)]),
+    )
     page.get(url)
     root = find(page, 'html')[0]
     assert root.get_attribute('data-theme') == scheme
@@ -191,7 +211,7 @@ def test_theme_is_that_of_the_system_until_it_is_changed(scheme, page, url):
 
 
 @pytest.mark.parametrize('width', [320, 760, 1300])
-def test_nothing_sticks_out_at_any_width(width, page):
+def test_page_fits_any_window_width(width, page):
     resize(page, width)
     root = 'document.documentElement'
     assert page.execute_script(f'return {root}.scrollWidth') <= width

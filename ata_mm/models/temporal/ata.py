@@ -4,6 +4,7 @@
 Paper: "Alignment-guided Temporal Attention for Video Action Recognition",
 NeurIPS 2022, Sec. 3.3, Algorithms 1 and 2.
 """
+
 from typing import Optional, Union
 
 from mmaction.registry import MODELS
@@ -46,11 +47,11 @@ class Aligner(nn.Module):
 
 @MODELS.register_module()
 class ATA(TemporalAttention):
-    r"""Temporal attention along routes of matched patches.
+    r"""Temporal attention along routes of matched patches (Sec. 3.3).
 
     The patches of neighbouring frames are matched one to one by cosine
-    similarity, attention over T follows the matches, and the patches are put
-    back:
+    similarity, attention over T follows the matches, and the result is put
+    back into the order of the frames:
 
     .. math:: y = x + dealign(branch(align(x)))
 
@@ -97,37 +98,53 @@ class ATA(TemporalAttention):
         ValueError: If ``match_on`` or ``share_alignment`` is unknown; if
             ``match_on`` is 'content', ``share_alignment`` is not 1 or
             ``route_encoding`` is on, while ``dealign`` is off: the next block
-            could not tell the position of a patch.
+            would not know the positions of the patches.
     """
 
-    def __init__(self,
-                 embed_dims: int,
-                 num_heads: int,
-                 drop_path_rate: float = 0.,
-                 num_frames: Optional[int] = None,
-                 zero_init: bool = True,
-                 time_bias_std: Optional[float] = None,
-                 matcher: Union[str, dict] = 'auto',
-                 match_on: str = 'tokens',
-                 dealign: bool = True,
-                 share_alignment: Union[int, str] = 1,
-                 route_encoding: bool = False,
-                 init_cfg: Optional[dict] = None) -> None:
-        super().__init__(embed_dims, num_heads, drop_path_rate, num_frames,
-                         zero_init, time_bias_std, route_encoding, init_cfg)
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        drop_path_rate: float = 0.0,
+        num_frames: Optional[int] = None,
+        zero_init: bool = True,
+        time_bias_std: Optional[float] = None,
+        matcher: Union[str, dict] = 'auto',
+        match_on: str = 'tokens',
+        dealign: bool = True,
+        share_alignment: Union[int, str] = 1,
+        route_encoding: bool = False,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(
+            embed_dims,
+            num_heads,
+            drop_path_rate,
+            num_frames,
+            zero_init,
+            time_bias_std,
+            route_encoding,
+            init_cfg,
+        )
         if match_on not in ('tokens', 'content'):
-            raise ValueError("Expected match_on='tokens' or "
-                             f"match_on='content', got {match_on!r}.")
+            raise ValueError(
+                "Expected match_on='tokens' or "
+                f"match_on='content', got {match_on!r}."
+            )
         if match_on == 'content' and not dealign:
             raise ValueError(
-                "match_on='content' subtracts the position embedding of each "
-                'patch, which needs the patches in the order of the frame. Use '
-                "dealign=True, or match_on='tokens' with dealign=False.")
+                "Expected dealign=True with match_on='content', which "
+                'subtracts the position embedding of each patch and needs the '
+                'patches in the order of the frame, got dealign=False. Use '
+                "match_on='tokens' with dealign=False."
+            )
         if route_encoding and not dealign:
             raise ValueError(
-                'route_encoding=True encodes the position of each patch, which '
-                'needs the patches in the order of the frame. Use '
-                'dealign=True, or route_encoding=False with dealign=False.')
+                'Expected dealign=True with route_encoding=True, which '
+                'encodes the position of each patch and needs the patches in '
+                'the order of the frame, got dealign=False. Use '
+                'route_encoding=False with dealign=False.'
+            )
         _check_sharing(share_alignment, dealign)
         self.share_alignment = share_alignment
         self.aligner = Aligner(MATCHERS.build(matcher))
@@ -139,30 +156,36 @@ class ATA(TemporalAttention):
         """The matcher."""
         return self.aligner.matcher
 
-    def matched_features(self,
-                         x: Tensor,
-                         position: Optional[Tensor] = None) -> Tensor:
+    def matched_features(
+        self, x: Tensor, position: Optional[Tensor] = None
+    ) -> Tensor:
         """Return the features compared by the matching, (B, T, N, C)."""
+        # The embedding was added to x once, at the entrance of the backbone,
+        # and the residual connections have kept it since.
         if self.match_on == 'content' and position is not None:
             return x - position
         return x
 
-    def alignment(self,
-                  x: Tensor,
-                  position: Optional[Tensor] = None,
-                  grid: Optional[Grid] = None) -> Alignment:
+    def alignment(
+        self,
+        x: Tensor,
+        position: Optional[Tensor] = None,
+        grid: Optional[Grid] = None,
+    ) -> Alignment:
         """Return the alignment that `forward` uses for the same arguments."""
         return self.aligner(self.matched_features(x, position), grid)
 
     def alignment_key(self) -> object:
-        """Return what identifies the computation of `alignment`."""
+        """Return the features and the matcher that `alignment` uses."""
         return self.match_on, self.matcher
 
-    def forward(self,
-                x: Tensor,
-                position: Optional[Tensor] = None,
-                grid: Optional[Grid] = None,
-                alignment: Optional[Alignment] = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        position: Optional[Tensor] = None,
+        grid: Optional[Grid] = None,
+        alignment: Optional[Alignment] = None,
+    ) -> Tensor:
         """Temporal self-attention along each route (Sec. 3.3).
 
         Args:
@@ -190,12 +213,17 @@ class ATA(TemporalAttention):
 
 
 def _check_sharing(share_alignment: Union[int, str], dealign: bool) -> None:
-    if share_alignment != 'stage' and (not isinstance(share_alignment, int)
-                                       or share_alignment < 1):
-        raise ValueError("Expected share_alignment='stage' or a number of "
-                         f'blocks from 1, got {share_alignment!r}.')
+    if share_alignment != 'stage' and (
+        not isinstance(share_alignment, int) or share_alignment < 1
+    ):
+        raise ValueError(
+            "Expected share_alignment='stage' or a number of "
+            f'blocks from 1, got {share_alignment!r}.'
+        )
     if share_alignment != 1 and not dealign:
         raise ValueError(
-            'share_alignment reuses routes in the next blocks, which needs the '
-            'patches in the order of the frame. Use dealign=True, or '
-            'share_alignment=1 with dealign=False.')
+            f'Expected dealign=True with share_alignment={share_alignment!r}, '
+            'which reuses routes in the next blocks and needs the patches in '
+            'the order of the frame, got dealign=False. Use share_alignment=1 '
+            'with dealign=False.'
+        )

@@ -5,6 +5,7 @@ Paper: "Is Space-Time Attention All You Need for Video Understanding?"
 https://arxiv.org/abs/2102.05095; official code, Apache-2.0 for its ViT parts:
 https://github.com/facebookresearch/TimeSformer
 """
+
 from typing import Callable, Optional
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from ata_mm.ops import Alignment
 from ata_mm.ops.types import Grid
+from ata_mm.ops.validation import check_grid
 
 from ..embeddings import patch_positions, route_encoding
 from .base import TemporalModule
@@ -26,37 +28,31 @@ class SelfAttention(nn.Module):
     Args:
         embed_dims (int): Channels C.
         num_heads (int): Number of heads; divides C.
-        qkv_bias (bool): Add a bias to query, key and value. Defaults to
-            True.
 
     Raises:
         ValueError: If ``num_heads`` does not divide ``embed_dims``.
     """
 
-    def __init__(self,
-                 embed_dims: int,
-                 num_heads: int,
-                 qkv_bias: bool = True) -> None:
+    def __init__(self, embed_dims: int, num_heads: int) -> None:
         super().__init__()
         if embed_dims % num_heads:
             raise ValueError(
                 'Expected num_heads to divide embed_dims, got num_heads='
-                f'{num_heads} and embed_dims={embed_dims}.')
+                f'{num_heads} and embed_dims={embed_dims}.'
+            )
         self.num_heads = num_heads
-        self.qkv = nn.Linear(embed_dims, 3 * embed_dims, bias=qkv_bias)
+        self.qkv = nn.Linear(embed_dims, 3 * embed_dims)
         self.proj = nn.Linear(embed_dims, embed_dims)
         # Xavier for each matrix separately, as in the original ViT: attention
         # logits of normalised tokens then have unit variance.
         for weight in (*self.qkv.weight.chunk(3), self.proj.weight):
             nn.init.xavier_uniform_(weight)
-        for bias in (self.qkv.bias, self.proj.bias):
-            if bias is not None:
-                nn.init.zeros_(bias)
+        nn.init.zeros_(self.qkv.bias)
+        nn.init.zeros_(self.proj.bias)
 
-    def forward(self,
-                x: Tensor,
-                dim: int,
-                bias: Optional[Tensor] = None) -> Tensor:
+    def forward(
+        self, x: Tensor, dim: int, bias: Optional[Tensor] = None
+    ) -> Tensor:
         """Attend along one dimension, independently of the others.
 
         Args:
@@ -81,11 +77,11 @@ class SelfAttention(nn.Module):
 
 @MODELS.register_module()
 class TemporalAttention(TemporalModule):
-    r"""Attend over the T patches at each position, with a residual.
+    r"""Attention over the T patches at each position, with a residual.
 
     .. math:: y = x + fc(droppath(MSA_T(LN(x))))
 
-    Adds 5 C^2 weights to a block: 3 C^2 for query, key and value, C^2 for the
+    Adds 5 C^2 weights per block: 3 C^2 for query, key and value, C^2 for the
     projection, C^2 for ``temporal_fc``.
 
     Args:
@@ -93,7 +89,7 @@ class TemporalAttention(TemporalModule):
         num_heads (int): Number of heads.
         drop_path_rate (float): Rate of stochastic depth, drawn for each
             position. Defaults to 0.
-        num_frames (int, optional): Frames a clip, T; required by
+        num_frames (int, optional): Frames per clip, T; required by
             ``time_bias_std``. Defaults to None.
         zero_init (bool): Initialise ``temporal_fc`` to zero, so that a
             pretrained image model is unchanged at the first step. False
@@ -120,19 +116,23 @@ class TemporalAttention(TemporalModule):
             ``embed_dims`` is not a multiple of 8 with ``route_encoding``.
     """
 
-    def __init__(self,
-                 embed_dims: int,
-                 num_heads: int,
-                 drop_path_rate: float = 0.,
-                 num_frames: Optional[int] = None,
-                 zero_init: bool = True,
-                 time_bias_std: Optional[float] = None,
-                 route_encoding: bool = False,
-                 init_cfg: Optional[dict] = None) -> None:
-        super().__init__(init_cfg)
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        drop_path_rate: float = 0.0,
+        num_frames: Optional[int] = None,
+        zero_init: bool = True,
+        time_bias_std: Optional[float] = None,
+        route_encoding: bool = False,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
         if route_encoding and embed_dims % 8:
-            raise ValueError('Expected embed_dims to be a multiple of 8 with '
-                             f'route_encoding=True, got {embed_dims}.')
+            raise ValueError(
+                'Expected embed_dims to be a multiple of 8 with '
+                f'route_encoding=True, got {embed_dims}.'
+            )
         self.route_encoding = route_encoding
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.attn = SelfAttention(embed_dims, num_heads)
@@ -143,22 +143,25 @@ class TemporalAttention(TemporalModule):
         else:
             nn.init.xavier_uniform_(self.temporal_fc.weight)
         nn.init.zeros_(self.temporal_fc.bias)
-        self.time_bias = None
+        self.time_bias: Optional[nn.Parameter] = None
         if time_bias_std is not None:
             self._add_time_bias(num_heads, num_frames, time_bias_std)
 
-    def _add_time_bias(self, num_heads: int, num_frames: Optional[int],
-                       std: float) -> None:
+    def _add_time_bias(
+        self, num_heads: int, num_frames: Optional[int], std: float
+    ) -> None:
         if num_frames is None:
-            raise ValueError('Expected num_frames with time_bias_std='
-                             f'{std}, got None.')
+            raise ValueError(
+                f'Expected num_frames with time_bias_std={std}, got None.'
+            )
         bias = torch.randn(num_heads, 2 * num_frames - 1) * std
         self.time_bias = nn.Parameter(bias)
+        # distance[t, s] = t - s + T - 1, the index of the bias with which
+        # frame t attends to frame s. Not in the state_dict, being constant.
         time = torch.arange(num_frames)
         self.register_buffer(
-            'distance',
-            time[:, None] - time + num_frames - 1,
-            persistent=False)
+            'distance', time[:, None] - time + num_frames - 1, persistent=False
+        )
 
     def branch(self, x: Tensor, encoding: Optional[Tensor] = None) -> Tensor:
         """Compute the residual branch: (B, T, N, C) -> (B, T, N, C)."""
@@ -167,15 +170,16 @@ class TemporalAttention(TemporalModule):
             bias = self.time_bias[:, self.distance]  # (heads, T, T)
         x = self.norm(x)
         if encoding is not None:
-            x = x + encoding.to(x.dtype)
+            x = x + encoding.to(x.dtype)  # x may be in half precision
         x = self.attn(x, dim=1, bias=bias)
         return self.temporal_fc(self._drop_positions(x))
 
-    def encode_routes(self,
-                      x: Tensor,
-                      grid: Optional[Grid],
-                      align: Optional[Callable[[Tensor], Tensor]] = None
-                      ) -> Optional[Tensor]:
+    def encode_routes(
+        self,
+        x: Tensor,
+        grid: Optional[Grid],
+        align: Optional[Callable[[Tensor], Tensor]] = None,
+    ) -> Optional[Tensor]:
         """Encode the routes, or return None if ``route_encoding`` is off.
 
         Args:
@@ -193,29 +197,29 @@ class TemporalAttention(TemporalModule):
         """
         if not self.route_encoding:
             return None
-        if grid is None or grid[0] * grid[1] != x.shape[2]:
-            raise ValueError(
-                'Expected grid=(H, W), the height and width of the grid of '
-                f'N = {x.shape[2]} patches, which route_encoding=True needs, '
-                f'got grid={grid}.')
+        grid = check_grid(grid, x.shape[2], 'route_encoding=True')
         positions = patch_positions(grid, x.device)[None, None].float()
         if align is not None:
             positions = align(positions.expand(*x.shape[:3], 2))
         return route_encoding(positions, grid, x.shape[-1])
 
     def _drop_positions(self, x: Tensor) -> Tensor:
-        """Stochastic depth per position or route, as in TimeSformer."""
+        """Apply stochastic depth per position or route, as in TimeSformer."""
         if not self.training:
             return x
+        # DropPath draws one number per sample, the first dimension: here one
+        # per position, common to the frames.
         batch, _, num, _ = x.shape
         keep = self.drop_path(x.new_ones(batch * num, 1))
         return x * keep.view(batch, 1, num, 1)
 
-    def forward(self,
-                x: Tensor,
-                position: Optional[Tensor] = None,
-                grid: Optional[Grid] = None,
-                alignment: Optional[Alignment] = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        position: Optional[Tensor] = None,
+        grid: Optional[Grid] = None,
+        alignment: Optional[Alignment] = None,
+    ) -> Tensor:
         """Temporal self-attention at each spatial position.
 
         Args:

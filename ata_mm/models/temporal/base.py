@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Base class of temporal modules, how they are built and share alignments."""
+"""Temporal modules: base class, builders, and sharing of alignments."""
+
 from typing import Optional, Union
 
 import torch
@@ -12,35 +13,65 @@ from ata_mm.ops.types import Grid
 
 
 class TemporalModule(BaseModule):
-    """Exchange information between the frames of a clip.
+    """Base class of modules that mix the frames of clips.
 
-    A module of your own derives from this class, is registered in
-    ``mmaction.registry.MODELS``, and takes ``embed_dims, num_heads,
-    num_frames, drop_path_rate`` besides the options in its config. Everything
-    below has a default; it usually overrides `forward`.
+    A custom module derives from this class and is registered in
+    ``mmaction.registry.MODELS``. Backbones build it with the arguments below
+    and the options in its config. Everything has a default, which leaves the
+    features unchanged; a module usually overrides `forward`, and `alignment`
+    if it follows routes.
+
+    Args:
+        embed_dims (int, optional): Channels C. This class does not use the
+            arguments, but accepts them from the backbone. Defaults to None.
+        num_heads (int, optional): Number of heads. Defaults to None.
+        drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
+        num_frames (int, optional): Frames per clip, T. Defaults to None.
+        init_cfg (dict, optional): As in mmengine. Defaults to None.
 
     Attributes:
-        mixes_frames (bool): Whether frames see each other. Backbones do not
-            call a module that leaves them apart. Defaults to True.
+        mixes_frames (bool): Whether frames see each other; a backbone may skip
+            a module in which they do not. Defaults to True.
         share_alignment (int | str): Number of consecutive blocks that use the
             alignment of the first of them, or 'stage', all blocks of the same
             grid. Defaults to 1.
 
-    Args:
-        init_cfg (dict, optional): As in mmengine. Defaults to None.
+    Example:
+        >>> @MODELS.register_module()
+        ... class FrameDifference(TemporalModule):
+        ...     def forward(self, x, position=None, grid=None, alignment=None):
+        ...         return x - x.roll(1, dims=1)
     """
 
     mixes_frames: bool = True
     share_alignment: Union[int, str] = 1
 
-    def alignment(self,
-                  x: Tensor,
-                  position: Optional[Tensor] = None,
-                  grid: Optional[Grid] = None) -> Optional[Alignment]:
+    def __init__(
+        self,
+        embed_dims: Optional[int] = None,
+        num_heads: Optional[int] = None,
+        drop_path_rate: float = 0.0,
+        num_frames: Optional[int] = None,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(init_cfg)
+
+    def alignment(
+        self,
+        x: Tensor,
+        position: Optional[Tensor] = None,
+        grid: Optional[Grid] = None,
+    ) -> Optional[Alignment]:
         """Return the alignment that `forward` uses for the same arguments.
 
         Backbones call this outside of activation checkpointing and pass the
         result to `forward`.
+
+        Args:
+            x (Tensor): Patch features (B, T, N, C).
+            position (Tensor, optional): As in `forward`. Defaults to None.
+            grid (tuple[int, int], optional): As in `forward`. Defaults to
+                None.
 
         Returns:
             Alignment | None: None, the default, if the module does not align.
@@ -48,19 +79,21 @@ class TemporalModule(BaseModule):
         return None
 
     def alignment_key(self) -> object:
-        """Return what identifies the computation of `alignment`.
+        """Return the key by which modules share alignments.
 
-        Modules with equal keys return equal alignments for the same input and
-        may share one. Defaults to the class; include the options if the
-        alignment depends on them.
+        Modules with equal keys return equal alignments for the same input.
+        Defaults to the class; include the options if `alignment` depends on
+        them.
         """
         return type(self)
 
-    def forward(self,
-                x: Tensor,
-                position: Optional[Tensor] = None,
-                grid: Optional[Grid] = None,
-                alignment: Optional[Alignment] = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        position: Optional[Tensor] = None,
+        grid: Optional[Grid] = None,
+        alignment: Optional[Alignment] = None,
+    ) -> Tensor:
         """Mix the frames of clips; by default return x unchanged.
 
         Args:
@@ -79,13 +112,13 @@ class TemporalModule(BaseModule):
 
 
 class AlignmentSharing:
-    """Compute the alignment of each temporal module, or reuse the last one.
+    """Alignments of the temporal modules in one forward pass.
 
     A backbone calls this once for each module, in order and outside of
-    activation checkpointing, and passes the result to the module. A matching
-    is then solved once a forward pass, whatever is recomputed later, and
-    serves as many modules as ``share_alignment`` of :class:`TemporalModule`
-    says.
+    activation checkpointing, and passes the result to the module. Each
+    matching is then solved once per forward pass, also if blocks are
+    recomputed, and used by as many modules as ``share_alignment`` of
+    :class:`TemporalModule` allows.
     """
 
     def __init__(self) -> None:
@@ -97,12 +130,14 @@ class AlignmentSharing:
         self._problem: Optional[tuple] = None
         self._uses = 0
 
-    def __call__(self,
-                 module: TemporalModule,
-                 x: Tensor,
-                 position: Optional[Tensor] = None,
-                 grid: Optional[Grid] = None) -> Optional[Alignment]:
-        """Return the alignment for a temporal module.
+    def __call__(
+        self,
+        module: TemporalModule,
+        x: Tensor,
+        position: Optional[Tensor] = None,
+        grid: Optional[Grid] = None,
+    ) -> Optional[Alignment]:
+        """Compute the alignment of a temporal module, or reuse the last one.
 
         Args:
             module (TemporalModule): The temporal module.
@@ -114,72 +149,105 @@ class AlignmentSharing:
             Alignment | None: None for a module that does not align.
 
         Raises:
-            ValueError: If a shared alignment is requested in a backward pass,
-                that is by a recomputation.
+            ValueError: If a shared alignment is requested by a recomputation
+                in the backward pass.
         """
         share = module.share_alignment
-        # Blocks are recomputed from last to first: the first one that shares
-        # is not known then, and routes would differ from the forward pass.
+        # Blocks are recomputed from last to first, before the one that
+        # computed the shared alignment: routes would differ from those of the
+        # forward pass. The task id of autograd is -1 outside of a backward
+        # pass.
         if share != 1 and torch._C._current_graph_task_id() != -1:
             raise ValueError(
-                'Expected share_alignment=1 where the image model recomputes '
-                f'its blocks in the backward pass, got {share!r}. Or use '
-                'with_cp=True of the backbone, and not the activation '
-                'checkpointing of the image model.')
+                'Expected share_alignment=1 if the image model recomputes its '
+                f'blocks in the backward pass, got {share!r}. To share '
+                'alignments, use with_cp=True of the backbone instead of the '
+                'activation checkpointing of the image model.'
+            )
+        # All that must agree. The features differ in every block, which shared
+        # routes ignore by intention.
         problem = (*x.shape[:3], grid, share, module.alignment_key())
         if problem == self._problem and self._uses != share:
             self._uses += 1
             return self._alignment
         alignment = module.alignment(x, position, grid)
+        # A module that does not align leaves the shared alignment to the
+        # modules after it.
         if alignment is not None:
             self._alignment, self._problem, self._uses = alignment, problem, 1
         return alignment
 
 
-def build_temporal(cfg: dict,
-                   embed_dims: int,
-                   num_heads: int,
-                   num_frames: Optional[int] = None,
-                   drop_path_rate: float = 0.) -> TemporalModule:
+def build_temporal(
+    cfg: dict,
+    embed_dims: int,
+    num_heads: int,
+    num_frames: Optional[int] = None,
+    drop_path_rate: float = 0.0,
+) -> TemporalModule:
     """Build a temporal module, independently of mmengine's default scope.
 
     Args:
         cfg (dict): Its config, which overrides the other arguments.
         embed_dims (int): Channels C.
         num_heads (int): Number of heads.
-        num_frames (int, optional): Frames a clip, T. Defaults to None.
+        num_frames (int, optional): Frames per clip, T. Defaults to None.
         drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
 
     Raises:
+        KeyError: If no module has the name in ``cfg``.
+        TypeError: If an option in ``cfg`` is unknown.
         ValueError: If it is not a :class:`TemporalModule`.
     """
+    kind = registered_class(cfg)
+    if kind is not None and not issubclass(kind, TemporalModule):
+        raise ValueError(
+            'Expected the config of a temporal module that is a layer, got '
+            f'{cfg}. Use TemporalAveraging, TemporalAttention, ATA or a class '
+            'derived from ata_mm.models.TemporalModule; JointAttention is a '
+            'block of ATATimeSformer alone.'
+        )
     given = dict(
         embed_dims=embed_dims,
         num_heads=num_heads,
         num_frames=num_frames,
-        drop_path_rate=drop_path_rate)
-    module = MODELS.build({'_scope_': 'mmaction', **cfg}, default_args=given)
-    if not isinstance(module, TemporalModule):
-        raise ValueError(
-            'Expected the config of a temporal module that is a layer '
-            f'(a TemporalModule), got {cfg}. Use TemporalAveraging, '
-            'TemporalAttention or ATA here; JointAttention is a block of '
-            'ATATimeSformer alone.')
-    return module
+        drop_path_rate=drop_path_rate,
+    )
+    # Without a scope, mmengine would search the default scope of the run.
+    return MODELS.build({'_scope_': 'mmaction', **cfg}, default_args=given)
 
 
-def build_temporal_layer(cfg: dict,
-                         embed_dims: int,
-                         head_dims: int,
-                         num_frames: Optional[int] = None,
-                         drop_path_rate: float = 0.) -> TemporalModule:
+def registered_class(cfg: dict) -> Optional[type]:
+    """Return the class that the ``type`` of a config refers to.
+
+    Args:
+        cfg (dict): Its ``type`` is a class, or a name in the registry of
+            MMAction2, whatever mmengine's default scope is.
+
+    Returns:
+        type | None: None if there is no ``type``, or no class of that name.
+    """
+    kind = cfg.get('type')
+    if isinstance(kind, str):
+        with MODELS.switch_scope_and_registry('mmaction') as registry:
+            kind = registry.get(kind)
+    return kind
+
+
+def build_temporal_layer(
+    cfg: dict,
+    embed_dims: int,
+    head_dims: int,
+    num_frames: Optional[int] = None,
+    drop_path_rate: float = 0.0,
+) -> TemporalModule:
     """Build a temporal module with heads of a given width.
 
     Args:
         cfg (dict): See :func:`build_temporal`.
         embed_dims (int): Channels C.
-        head_dims (int): Channels of a head; there are C / head_dims heads,
-            unless ``cfg`` has ``num_heads``.
+        head_dims (int): Channels per head; there are C / head_dims heads
+            unless ``cfg`` sets ``num_heads``.
         num_frames (int, optional): See :func:`build_temporal`. Defaults to
             None.
         drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
@@ -188,13 +256,17 @@ def build_temporal_layer(cfg: dict,
         ValueError: As :func:`build_temporal`, or if ``head_dims`` does not
             divide ``embed_dims``.
     """
+    # Modules without heads, such as TemporalAveraging, accept any head_dims:
+    # whether it matters is known only after building the module.
     divides = head_dims > 0 and embed_dims % head_dims == 0
     num_heads = embed_dims // head_dims if divides else 1
-    module = build_temporal(cfg, embed_dims, num_heads, num_frames,
-                            drop_path_rate)
+    module = build_temporal(
+        cfg, embed_dims, num_heads, num_frames, drop_path_rate
+    )
     if module.mixes_frames and not divides and 'num_heads' not in cfg:
         raise ValueError(
             'Expected head_dims to divide the channels of every block, got '
             f'head_dims={head_dims} and a block of {embed_dims} channels. Set '
-            'head_dims to a common divisor of the channels.')
+            'head_dims to a common divisor of the channels.'
+        )
     return module

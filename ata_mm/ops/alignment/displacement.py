@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Alignment along continuous displacements of patches (Sec. 5)."""
+
 from functools import cached_property
 from typing import Callable, Optional
 
@@ -10,8 +11,8 @@ from ..lap import solve_on_cpu
 from ..types import Grid
 from .hard import Alignment
 
-# Below this total weight a splatted value fades to 0 instead of being divided
-# by an ever smaller number, which also bounds the gradient.
+# Below this total weight a splatted value fades to 0 rather than being divided
+# by an ever smaller number. This also bounds the gradient.
 _MIN_WEIGHT = 0.1
 
 Assign = Callable[[Tensor, Grid], Tensor]
@@ -27,8 +28,8 @@ class DisplacementAlignment(Alignment):
     bilinearly; positions are clamped to the grid.
 
     De-alignment splats: a patch gets the mean of the routes around it, with
-    the weights they were sampled with, and 0 where no route passes, so that
-    `ATA` leaves that patch unchanged. This is the normalised adjoint of
+    the weights of their sampling, and 0 if no route passes: `ATA` leaves that
+    patch unchanged. This is the normalised adjoint of
     `align`, not its inverse. Without motion, or with motion of whole patches
     within the grid, the round trip is exact to the bit. At half a patch along
     one axis it averages three patches with weights 1/4, 1/2, 1/4: unrelated
@@ -49,12 +50,12 @@ class DisplacementAlignment(Alignment):
     Attributes:
         shape (torch.Size): (B, T, N).
         positions (Tensor): As given.
+        grid (tuple[int, int]): As given.
     """
 
-    def __init__(self,
-                 positions: Tensor,
-                 grid: Grid,
-                 assign: Optional[Assign] = None) -> None:
+    def __init__(
+        self, positions: Tensor, grid: Grid, assign: Optional[Assign] = None
+    ) -> None:
         self.shape = positions.shape[:3]
         self.positions = positions
         self.grid = grid
@@ -62,27 +63,55 @@ class DisplacementAlignment(Alignment):
         self._sampling = BilinearSampling(positions.flatten(0, 1), grid)
 
     @cached_property
-    def routes(self) -> Tensor:  # type: ignore[override]
+    def routes(self) -> Tensor:
         """Permutations nearest to the positions: int64 of shape (B, T, N).
 
-        They minimise the sum of squared distances, for what needs one patch a
-        route, as a picture does. Outside autograd.
+        They minimise the sum of squared distances, for uses that need one
+        patch a route, such as figures. Computed at the first access, outside
+        autograd.
         """
         with torch.no_grad():
+            # In frame 0 every route is at its own patch: these positions are
+            # the grid itself.
             patches = self.positions[:, 0]
-            return torch.stack([
-                self._assign(
-                    -torch.cdist(positions, patches).square(), self.grid)
-                for positions in self.positions.unbind(1)
-            ], 1)
+            return torch.stack(
+                [
+                    self._assign(
+                        -torch.cdist(positions, patches).square(), self.grid
+                    )
+                    for positions in self.positions.unbind(1)
+                ],
+                1,
+            )
 
     def align(self, x: Tensor) -> Tensor:
-        """Sample at the positions: (B, T, N, C') -> same shape."""
+        """Sample at the positions of the routes.
+
+        Args:
+            x (Tensor): (B, T, N, C') in the order of the frames, any C'.
+
+        Returns:
+            Tensor: (B, T, N, C') in route order, in the dtype of x.
+
+        Raises:
+            ValueError: If x is not of this clip's (B, T, N).
+        """
         self._check(x)
         return self._sampling.read(x.flatten(0, 1)).view(x.shape)
 
     def dealign(self, y: Tensor) -> Tensor:
-        """Splat to the patches: (B, T, N, C') -> same shape."""
+        """Splat to the patches around the positions.
+
+        Args:
+            y (Tensor): (B, T, N, C') in route order, any C'.
+
+        Returns:
+            Tensor: (B, T, N, C') in the order of the frames, in the dtype of
+            y.
+
+        Raises:
+            ValueError: If y is not of this clip's (B, T, N).
+        """
         self._check(y)
         return self._sampling.write(y.flatten(0, 1)).view(y.shape)
 
@@ -100,11 +129,13 @@ def chain_displacements(displacement: Tensor, grid: Grid) -> Tensor:
         (B, T, N, 2).
     """
     rows, columns = (
-        torch.arange(side, dtype=displacement.dtype) for side in grid)
+        torch.arange(side, dtype=displacement.dtype) for side in grid
+    )
     start = torch.cartesian_prod(rows, columns).to(displacement.device)
     last = start[-1]
     positions = [start.expand(len(displacement), -1, -1)]
     for step in displacement.unbind(1):
+        # A step is given at patches, and the route is between them.
         sampling = BilinearSampling(positions[-1], grid)
         moved = positions[-1] + sampling.read(step)
         positions.append(torch.minimum(moved.clamp_min(0), last))
@@ -125,27 +156,41 @@ class BilinearSampling:
     """
 
     def __init__(self, positions: Tensor, grid: Grid) -> None:
+        # Indices have no gradient; the weights pass it to the positions.
         low = positions.detach().floor()
         fraction = positions - low
+        # In the last row or column the fraction is 0, and the patch that is
+        # repeated there has no weight.
         high = torch.minimum(low + 1, low.new_tensor(grid) - 1).long()
         low = low.long()
         # The four patches around a position, and their weights: (P, N, 4).
-        self.index = torch.stack([
-            row[..., 0] * grid[1] + column[..., 1] for row in (low, high)
-            for column in (low, high)
-        ], -1)
-        self.weight = torch.stack([
-            row * column for row in (1 - fraction[..., 0], fraction[..., 0])
-            for column in (1 - fraction[..., 1], fraction[..., 1])
-        ], -1)
+        self.index = torch.stack(
+            [
+                row[..., 0] * grid[1] + column[..., 1]
+                for row in (low, high)
+                for column in (low, high)
+            ],
+            -1,
+        )
+        self.weight = torch.stack(
+            [
+                row * column
+                for row in (1 - fraction[..., 0], fraction[..., 0])
+                for column in (1 - fraction[..., 1], fraction[..., 1])
+            ],
+            -1,
+        )
         start = torch.arange(len(positions), device=positions.device)
         rows = self.index + start[:, None, None] * (grid[0] * grid[1])
+        # By corner: one pass for each of the four takes the memory of a single
+        # map, where a gather of (P, N, 4, C) would take four.
         self._rows = rows.flatten(0, 1).t().contiguous()  # (4, P*N)
         self._total = self._add(torch.ones_like(positions[..., :1]))
 
     def read(self, maps: Tensor) -> Tensor:
         """Sample (P, N, C) by patch -> (P, N, C) by position, same dtype."""
         rows = maps.reshape(-1, maps.shape[-1])
+        # Summed in the dtype of the weights, fp32, also for half precision.
         sampled = torch.zeros_like(self.weight[..., :1])
         for index, weight in zip(self._rows, self.weight.unbind(-1)):
             corner = rows.index_select(0, index).view_as(maps)
@@ -156,15 +201,17 @@ class BilinearSampling:
         """Splat (P, N, C) by position -> (P, N, C) by patch, same dtype.
 
         A patch gets the mean of the values around it, weighted as in `read`,
-        and 0 if there is none.
+        and 0 without any.
         """
         mean = self._add(values) / self._total.clamp_min(_MIN_WEIGHT)
         return mean.to(values.dtype)
 
     def _add(self, values: Tensor) -> Tensor:
-        """Apply the adjoint of `read`."""
-        parts = [(values * weight[..., None]).flatten(0, 1)
-                 for weight in self.weight.unbind(-1)]
+        """Apply the adjoint of `read`: (P, N, C) -> (P, N, C)."""
+        parts = [
+            (values * weight[..., None]).flatten(0, 1)
+            for weight in self.weight.unbind(-1)
+        ]
         total = torch.zeros_like(parts[0])
         for index, part in zip(self._rows, parts):
             total = total.index_add(0, index, part)
@@ -172,4 +219,5 @@ class BilinearSampling:
 
 
 def _assign_exactly(similarity: Tensor, grid: Grid) -> Tensor:
+    """Solve exactly, whatever the grid."""
     return solve_on_cpu(similarity)

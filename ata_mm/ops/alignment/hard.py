@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Alignment along routes of whole patches (Sec. 3.3)."""
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,7 +23,6 @@ class Alignment:
 
     Attributes:
         shape (torch.Size): (B, T, N).
-        routes (Tensor): As given.
 
     Raises:
         ValueError: If ``routes`` is not int64 of shape (B, T, N), or the
@@ -38,17 +38,36 @@ class Alignment:
 
     def __init__(self, routes: Tensor) -> None:
         if routes.ndim != 3 or routes.dtype != torch.int64:
-            raise ValueError('Expected int64 routes of shape (B, T, N), got '
-                             f'{routes.dtype} of shape {tuple(routes.shape)}.')
+            raise ValueError(
+                'Expected int64 routes of shape (B, T, N), got '
+                f'{routes.dtype} of shape {tuple(routes.shape)}.'
+            )
         self.shape = routes.shape
-        self.routes = routes
+        self._routes = routes
         self._align_rows = _flat_rows(routes)
+        # Inverted here rather than in `dealign`: this is also the check that
+        # every frame is a permutation, where the matcher is still known.
         self._dealign_rows = _flat_rows(invert(routes))
 
     @classmethod
     def from_matching(cls, matching: Tensor) -> 'Alignment':
-        """Compose matchings of neighbouring frames, int64 (B, T-1, N)."""
+        """Compose the matchings of neighbouring frames to routes.
+
+        Args:
+            matching (Tensor): int64 permutations of shape (B, T-1, N).
+
+        Returns:
+            Alignment: Its routes start at the patches of frame 0.
+
+        Raises:
+            ValueError: If a matching is not a permutation.
+        """
         return cls(chain(matching))
+
+    @property
+    def routes(self) -> Tensor:
+        """Patch of each frame on each route: int64 of shape (B, T, N)."""
+        return self._routes
 
     def __repr__(self) -> str:
         batch, frames, num = self.shape
@@ -62,16 +81,32 @@ class Alignment:
 
         Returns:
             Tensor: (B, T, N, C') in route order.
+
+        Raises:
+            ValueError: If x is not of this clip's (B, T, N).
         """
         return self._take(x, self._align_rows)
 
     def dealign(self, y: Tensor) -> Tensor:
-        """Undo `align`: (B, T, N, C') in route order -> order of the frames."""
+        """Undo `align`, exactly to the bit.
+
+        Args:
+            y (Tensor): (B, T, N, C') in route order, any C'.
+
+        Returns:
+            Tensor: (B, T, N, C') in the order of the frames.
+
+        Raises:
+            ValueError: If y is not of this clip's (B, T, N).
+        """
         return self._take(y, self._dealign_rows)
 
     @torch.no_grad()
     def similarity(self, x: Tensor) -> Tensor:
         """Compute the cosine similarity of each step along each route.
+
+        Its sum over a frame pair is the criterion of Eq. 5, which the exact
+        matching maximises.
 
         Args:
             x (Tensor): (B, T, N, C) in the order of the frames.
@@ -80,6 +115,7 @@ class Alignment:
             Tensor: fp32 of shape (B, T-1, N); ``[b, t, i]`` compares the
             patches of frames t and t + 1 on route i.
         """
+        # In fp32, as the similarities that the matching compares.
         y = self.align(x.float())
         return F.cosine_similarity(y[:, :-1], y[:, 1:], dim=-1)
 
@@ -97,6 +133,7 @@ class Alignment:
             ValueError: If the grid does not hold N patches.
         """
         _, width = check_grid(grid, self.shape[2])
+        # Patches are numbered row by row, as flattening (H, W) does.
         row, column = self.routes // width, self.routes % width
         steps = torch.stack([row, column]).diff(dim=2)  # (2, B, T-1, N)
         return steps.float().norm(dim=0)
@@ -105,7 +142,8 @@ class Alignment:
         if x.shape[:-1] != self.shape:
             raise ValueError(
                 'Expected features of shape (B, T, N, C) with (B, T, N) = '
-                f'{tuple(self.shape)}, got {tuple(x.shape)}.')
+                f'{tuple(self.shape)}, got {tuple(x.shape)}.'
+            )
 
     def _take(self, x: Tensor, rows: Tensor) -> Tensor:
         self._check(x)

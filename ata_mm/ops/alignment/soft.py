@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Alignment along routes that are distributions over patches (Sec. 5)."""
+
 from functools import cached_property
 
 import torch
@@ -18,11 +19,11 @@ class SoftAlignment(Alignment):
     with the doubly stochastic plan P_t of each frame pair. If the plans are
     permutation matrices, this equals `Alignment`.
 
-    De-alignment is the adjoint of `align`, not its inverse: what route i reads
-    from a patch with some weight, it writes back with the same weight. Sums
-    over a frame are kept, and a constant stays constant. The round trip
-    ``Q^T Q x`` smooths over patches that share routes, and is exact only in
-    the limit of permutations. In `ATA` it affects the attention branch alone;
+    De-alignment is the adjoint of `align`, not its inverse: a route writes to
+    a patch with the weight with which it reads from it. Sums over a frame are
+    preserved, and a constant remains constant. The round trip ``Q^T Q x``
+    smooths over patches that share routes, and is exact only in the limit of
+    permutations. In `ATA` it affects the attention branch alone;
     the residual stream does not pass through the alignment.
 
     Products of plans become flatter along the clip: long clips need a lower
@@ -33,39 +34,78 @@ class SoftAlignment(Alignment):
         plans (Tensor): Q of shape (B, T, N, N); ``plans[b, t, i, j]`` is the
             weight of patch j of frame t in route i.
 
+    Attributes:
+        shape (torch.Size): (B, T, N).
+        plans (Tensor): As given.
+
     Raises:
         ValueError: If ``plans`` is not floating point of shape (B, T, N, N).
     """
 
     def __init__(self, plans: Tensor) -> None:
-        if (plans.ndim != 4 or plans.shape[2] != plans.shape[3]
-                or not plans.is_floating_point()):
-            raise ValueError('Expected floating-point plans of shape (B, T, N,'
-                             f' N), got {plans.dtype} of {tuple(plans.shape)}')
+        if (
+            plans.ndim != 4
+            or plans.shape[2] != plans.shape[3]
+            or not plans.is_floating_point()
+        ):
+            raise ValueError(
+                'Expected floating-point plans of shape (B, T, N, N), got '
+                f'{plans.dtype} of shape {tuple(plans.shape)}.'
+            )
         self.shape = plans.shape[:3]
         self.plans = plans
 
     @classmethod
     def from_matching(cls, matching: Tensor) -> 'SoftAlignment':
-        """Compose the plans of neighbouring frames, (B, T-1, N, N)."""
+        """Compose the plans of neighbouring frames to routes.
+
+        Args:
+            matching (Tensor): Plans of shape (B, T-1, N, N).
+
+        Returns:
+            SoftAlignment: Its routes start at the patches of frame 0.
+        """
         return cls(chain_plans(matching))
 
     @cached_property
-    def routes(self) -> Tensor:  # type: ignore[override]
+    def routes(self) -> Tensor:
         """Permutations nearest to the plans: int64 of shape (B, T, N).
 
-        For what needs one patch a route, as a picture does. Outside autograd.
+        For uses that need one patch a route, such as figures. Computed at the
+        first access, on the CPU, outside autograd.
         """
-        # |Q - R|^2 is least where R picks the largest sum of entries of Q.
+        # |Q - R|^2 = |Q|^2 + N - 2 <Q, R> over permutation matrices R: the
+        # nearest one maximises the sum of the entries of Q that it selects.
         plans = self.plans.detach().float()
         return solve_on_cpu(plans.flatten(0, 1)).view(self.shape)
 
     def align(self, x: Tensor) -> Tensor:
-        """Average the patches of each route: (B, T, N, C') -> same shape."""
+        """Average the patches of each route.
+
+        Args:
+            x (Tensor): (B, T, N, C') in the order of the frames, any C'.
+
+        Returns:
+            Tensor: (B, T, N, C') in route order, in the dtype of x.
+
+        Raises:
+            ValueError: If x is not of this clip's (B, T, N).
+        """
         return self._mix(self.plans, x)
 
     def dealign(self, y: Tensor) -> Tensor:
-        """Apply the adjoint of `align`: (B, T, N, C') -> same shape."""
+        """Apply the adjoint of `align`.
+
+        Args:
+            y (Tensor): (B, T, N, C') in route order, any C'.
+
+        Returns:
+            Tensor: (B, T, N, C') in the order of the frames, in the dtype of
+            y.
+
+        Raises:
+            ValueError: If y is not of this clip's (B, T, N).
+        """
         return self._mix(self.plans.transpose(2, 3), y)
 
     def _mix(self, plans: Tensor, x: Tensor) -> Tensor:
@@ -85,6 +125,8 @@ def chain_plans(plans: Tensor) -> Tensor:
         Tensor: Q_0 .. Q_{T-1}, (B, T, N, N).
     """
     batch, _, num, _ = plans.shape
+    # In the dtype of the plans, fp32 even under autocast: rounding to 8 bits
+    # would accumulate over the T - 1 products.
     start = torch.eye(num, dtype=plans.dtype, device=plans.device)
     chained = [start.expand(batch, num, num)]
     with torch.autocast(plans.device.type, enabled=False):

@@ -1,7 +1,14 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Matchers: similarities (..., N, N) -> permutations (..., N), or plans."""
+"""Matchers: similarities (..., N, N) -> permutations (..., N) or plans."""
+
 from .auto import AutoMatcher
-from .base import (CallableMatcher, Matcher, as_matcher, build_matcher, neighbour_similarity)
+from .base import (
+    CallableMatcher,
+    Matcher,
+    as_matcher,
+    build_matcher,
+    neighbour_similarity,
+)
 from .cache import MatchingCache
 from .coarse_to_fine import CoarseToFineMatcher
 from .displacement import DisplacementMatcher
@@ -10,7 +17,16 @@ from .local import LocalMatcher
 from .sinkhorn import SinkhornMatcher
 
 __all__ = [
-    'AutoMatcher', 'CallableMatcher', 'CoarseToFineMatcher',
-    'DisplacementMatcher', 'ExactMatcher', 'LocalMatcher', 'Matcher',
-    'MatchingCache', 'SinkhornMatcher', 'as_matcher', 'build_matcher', 'neighbour_similarity'
+    'AutoMatcher',
+    'CallableMatcher',
+    'CoarseToFineMatcher',
+    'DisplacementMatcher',
+    'ExactMatcher',
+    'LocalMatcher',
+    'Matcher',
+    'MatchingCache',
+    'SinkhornMatcher',
+    'as_matcher',
+    'build_matcher',
+    'neighbour_similarity',
 ]

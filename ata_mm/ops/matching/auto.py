@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Choice of a matcher by the number of patches."""
+"""Matcher chosen by the number of patches."""
+
 import logging
 from functools import lru_cache
 from typing import Optional
@@ -17,12 +18,12 @@ _logger = logging.getLogger(__name__)
 
 
 class AutoMatcher(Matcher):
-    """Match exactly up to a number of patches, and nearly optimally beyond.
+    """Matcher that is exact up to a number of patches, nearly optimal beyond.
 
-    `ExactMatcher`, the paper's, as long as a solve takes little time compared
-    with a network, and `CoarseToFineMatcher` for larger maps. Both choose
-    their solver by the device of the features. The choice is logged once, at
-    level INFO.
+    `ExactMatcher`, the paper's, while a solve takes little time compared with
+    a network, and `CoarseToFineMatcher` for larger maps. Both choose their
+    solver by the device of the features. Each choice is logged once, at level
+    INFO.
 
     Args:
         max_exact (int): Largest number of patches a frame that is matched
@@ -33,33 +34,76 @@ class AutoMatcher(Matcher):
         self.max_exact = max_exact
 
     def choose(self, num_patches: int, device: torch.device) -> Matcher:
-        """Return the matcher for N patches a frame on a device."""
+        """Return the matcher for a number of patches and a device.
+
+        Args:
+            num_patches (int): Number of patches N a frame.
+            device (torch.device): Device of the features.
+
+        Returns:
+            Matcher: An `ExactMatcher` or a `CoarseToFineMatcher`.
+        """
+        # Both are cheap to construct, and solver thread pools are shared.
         if num_patches <= self.max_exact:
-            matcher = ExactMatcher()
-            solver = matcher.solver_for(device, num_patches)
-            choice = f'ExactMatcher, {solver}'
-        else:
-            matcher, choice = CoarseToFineMatcher(), 'CoarseToFineMatcher'
-        if not is_compiling():
-            _log_choice(num_patches, str(device), choice)
-        return matcher
+            exact = ExactMatcher()
+            solver = exact.solver_for(device, num_patches)
+            _log_choice(num_patches, device, f'ExactMatcher, {solver}')
+            return exact
+        _log_choice(num_patches, device, 'CoarseToFineMatcher')
+        return CoarseToFineMatcher()
 
     def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
-        """Match by similarities: (..., N, N) -> permutations (..., N)."""
+        """Match by given similarities.
+
+        Args:
+            similarity (Tensor): (..., N, N); ``[..., i, j]`` compares patch i
+                of a frame with patch j of the next one.
+            grid (tuple[int, int], optional): Height and width of the patch
+                grid, used on large maps. Defaults to None.
+
+        Returns:
+            Tensor: int64 permutations of shape (..., N).
+
+        Raises:
+            ValueError: If the problems are not square, or hold NaN or
+                infinity.
+        """
         matcher = self.choose(similarity.shape[-1], similarity.device)
         return matcher.match(similarity, grid)
 
     def match_frames(self, x: Tensor, grid: Optional[Grid] = None) -> Tensor:
-        """Match by features: (B, T, N, C) -> permutations (B, T-1, N)."""
+        """Match by features, on large maps without an N x N matrix.
+
+        Args:
+            x (Tensor): Patch features (B, T, N, C).
+            grid (tuple[int, int], optional): As in `match`. Defaults to None.
+
+        Returns:
+            Tensor: int64 permutations of shape (B, T-1, N).
+
+        Raises:
+            ValueError: If x holds NaN or infinity.
+        """
         return self.choose(x.shape[2], x.device).match_frames(x, grid)
 
     def can_compile(self, device: torch.device, num_patches: int) -> bool:
-        """Return whether the chosen matcher can be compiled."""
-        return self.choose(num_patches,
-                           device).can_compile(device, num_patches)
+        """Return whether torch.compile can trace the chosen matcher."""
+        return self.choose(num_patches, device).can_compile(
+            device, num_patches
+        )
 
 
-@lru_cache(maxsize=None)  # once for each choice
-def _log_choice(num_patches: int, device: str, choice: str) -> None:
-    _logger.info('%d patches a frame on %s are matched by %s.', num_patches,
-                 device, choice)
+def _log_choice(num_patches: int, device: torch.device, choice: str) -> None:
+    # Logging and lru_cache would break a compiled graph.
+    if not is_compiling():
+        _log_once(num_patches, str(device), choice)
+
+
+@lru_cache(maxsize=None)  # the key is the choice: a model asks in every block
+def _log_once(num_patches: int, device: str, choice: str) -> None:
+    _logger.info(
+        '%d patches a frame on %s are matched by %s.',
+        num_patches,
+        device,
+        choice,
+    )

@@ -1,16 +1,20 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Base class of matchers: similarity, matching, routes (Alg. 1)."""
+"""Base class of matchers: similarities, matchings and routes (Alg. 1)."""
+
 from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
 
 from ..alignment import Alignment, SoftAlignment
+from ..permutation import identity
 from ..types import Grid
 from ..validation import is_compiling
 from .cache import MatchingCache
 
-_MAX_SIMILARITIES = 2**26  # computed at a time: 256 MB
+# Similarities that exist at a time: 256 MB of fp32. 32 frames of 56x56 patches
+# would take 1.2 GB a clip.
+_MAX_SIMILARITIES = 2**26
 
 
 @torch.no_grad()
@@ -21,13 +25,14 @@ def neighbour_similarity(x: Tensor) -> Tensor:
                                   {\|x_{t-1,i}\| \|x_{t,j}\|}
 
     Always in fp32, under any autocast: a matching compares sums of N nearly
-    equal numbers. Outside autograd, as in Alg. 1.
+    equal numbers. Outside autograd, as in Alg. 1 (Eq. 17).
 
     Args:
         x (Tensor): Patch features of shape (B, T, N, C).
 
     Returns:
-        Tensor: fp32 similarities of shape (B, T-1, N, N).
+        Tensor: fp32 similarities of shape (B, T-1, N, N), from -1 to 1; 0 for
+        features of zeros, NaN for features of NaN or infinity.
     """
     batch, frames, num, _ = x.shape
     with torch.autocast(x.device.type, enabled=False):
@@ -35,7 +40,9 @@ def neighbour_similarity(x: Tensor) -> Tensor:
         scale = 1 / torch.linalg.vector_norm(x, dim=-1).clamp_min(1e-12)
         similarity = x.new_empty(batch, frames - 1, num, num)
         # Normalising the product instead of the features saves a copy of the
-        # features, which takes as long as the product itself.
+        # features, which takes as long as the product itself. For the same
+        # reason one product a clip: clip[:-1] is a view that bmm reads as it
+        # is, whereas x[:, :-1] would be copied to flatten B and T.
         for clip, out in zip(x, similarity):
             torch.bmm(clip[:-1], clip[1:].transpose(1, 2), out=out)
         similarity *= scale[:, :-1, :, None]
@@ -44,10 +51,10 @@ def neighbour_similarity(x: Tensor) -> Tensor:
 
 
 class Matcher:
-    """Match the patches of two frames.
+    """Base class of matchers, which match the patches of two frames.
 
-    A matcher of your own derives from this class and overrides `match`; the
-    other methods have defaults:
+    A matcher derives from this class and overrides `match`. The other methods
+    have defaults:
 
     - `match`: similarities of frame pairs -> matchings;
     - `match_frames`: features of a clip -> matchings of its neighbouring
@@ -55,13 +62,15 @@ class Matcher:
       their gradients;
     - `follow`: matchings -> `Alignment`. Override it if the matchings are
       neither permutations nor plans;
-    - `can_compile`: whether torch.compile can trace the matching.
+    - `can_compile`: False; True if torch.compile can trace the matching.
 
-    The constructor stores its arguments as public attributes, which make up
-    the matcher's ``repr`` and equality: equal matchers compute equal matchings
-    (see ``share_alignment`` of :class:`~ata_mm.models.ATA`).
+    The constructor stores its arguments as public attributes, and anything
+    else as private ones. The public attributes make up the matcher's ``repr``
+    and its equality: equal matchers compute equal matchings, and blocks with
+    equal matchers can share an alignment (see ``share_alignment`` of
+    :class:`~ata_mm.models.ATA`).
 
-    Example:
+    Examples:
         >>> @MATCHERS.register_module()
         ... class InPlace(Matcher):
         ...     def match(self, similarity, grid=None):
@@ -87,7 +96,8 @@ class Matcher:
                 infinity, or N is too large for the matcher.
         """
         raise NotImplementedError(
-            f'Expected {type(self).__name__} to implement match().')
+            f'Expected {type(self).__name__} to implement match().'
+        )
 
     def match_frames(self, x: Tensor, grid: Optional[Grid] = None) -> Tensor:
         """Match all neighbouring frame pairs of all clips.
@@ -99,16 +109,24 @@ class Matcher:
 
         Returns:
             Tensor: As `match` returns, (B, T-1, ...).
+
+        Raises:
+            ValueError: As `match`; if it returns neither permutations nor
+                plans.
         """
         batch, frames, num, _ = x.shape
-        if frames == 1:
+        if frames == 1:  # no frame pair; the route is the identity
             return x.new_empty(batch, 0, num, dtype=torch.int64)
         # A few frame pairs at a time, so that large maps fit into memory.
+        # Called as self(...), so that a subclass can wrap every solve.
         step = max(1, _MAX_SIMILARITIES // (batch * num**2))
-        matching = torch.cat([
-            self(neighbour_similarity(x[:, i:i + step + 1]), grid)
-            for i in range(0, frames - 1, step)
-        ], 1)
+        matching = torch.cat(
+            [
+                self(neighbour_similarity(x[:, i : i + step + 1]), grid)
+                for i in range(0, frames - 1, step)
+            ],
+            1,
+        )
         self._check_matching(matching, (batch, frames - 1, num))
         return matching
 
@@ -120,33 +138,63 @@ class Matcher:
             grid (tuple[int, int] | None): Height and width of the patch grid.
 
         Returns:
-            Alignment: Of permutations an `Alignment`, of plans a
-            `SoftAlignment`.
+            Alignment: An `Alignment` of permutations, or a `SoftAlignment` of
+            plans.
+
+        Raises:
+            ValueError: If a matching is not a permutation.
         """
         if matching.is_floating_point():
             return SoftAlignment.from_matching(matching)
         return Alignment.from_matching(matching)
 
     def can_compile(self, device: torch.device, num_patches: int) -> bool:
-        """Return whether torch.compile can trace the matching of N patches."""
+        """Return whether torch.compile can trace the matching.
+
+        Args:
+            device (torch.device): Device of the features.
+            num_patches (int): Number of patches N a frame.
+
+        Returns:
+            bool: If False, the matching runs outside the compiled graph.
+            Defaults to False.
+        """
         return False
 
-    def align(self,
-              x: Tensor,
-              grid: Optional[Grid] = None,
-              cache: Optional[MatchingCache] = None) -> Alignment:
+    def align(
+        self,
+        x: Tensor,
+        grid: Optional[Grid] = None,
+        cache: Optional[MatchingCache] = None,
+    ) -> Alignment:
         """Match neighbouring frames and compose the matchings to routes.
 
-        See :func:`~ata_mm.ops.align_frames`, which checks its arguments.
+        :func:`~ata_mm.ops.align_frames` checks its arguments and calls this.
+
+        Args:
+            x (Tensor): Patch features (B, T, N, C).
+            grid (tuple[int, int], optional): Height and width of the patch
+                grid. Defaults to None.
+            cache (MatchingCache, optional): Matchings of the previous call.
+                Defaults to None.
+
+        Returns:
+            Alignment: Its ``routes`` have shape (B, T, N). On the meta device,
+            where values cannot be compared, every route stays in place.
         """
+        if x.device.type == 'meta':
+            return Alignment(identity(*x.shape[:3], device=x.device))
         align = self._align
-        if is_compiling() and not (cache is None and self.can_compile(
-                x.device, x.shape[2])):
+        # A cache reads values of the features, which tracing cannot.
+        if is_compiling() and not (
+            cache is None and self.can_compile(x.device, x.shape[2])
+        ):
             align = torch.compiler.disable(align)  # one graph break, not many
         return align(x, grid, cache)
 
-    def _align(self, x: Tensor, grid: Optional[Grid],
-               cache: Optional[MatchingCache]) -> Alignment:
+    def _align(
+        self, x: Tensor, grid: Optional[Grid], cache: Optional[MatchingCache]
+    ) -> Alignment:
 
         def match(frames: Tensor) -> Tensor:
             return self.match_frames(frames, grid)
@@ -154,30 +202,38 @@ class Matcher:
         matching = match(x) if cache is None else cache(x, match)
         return self.follow(matching, grid)
 
-    def _check_matching(self, matching: Tensor, shape: Tuple[int, ...]) -> None:
+    def _check_matching(
+        self, matching: Tensor, shape: Tuple[int, ...]
+    ) -> None:
         plans = (*shape, shape[-1])
-        if not (matching.shape == shape and matching.dtype == torch.int64
-                or matching.shape == plans and matching.is_floating_point()):
+        if not (
+            matching.shape == shape
+            and matching.dtype == torch.int64
+            or matching.shape == plans
+            and matching.is_floating_point()
+        ):
             raise ValueError(
                 f'Expected int64 permutations of shape {shape} or '
                 f'floating-point plans of shape {plans} from {self!r}, got '
-                f'{matching.dtype} of shape {tuple(matching.shape)}.')
+                f'{matching.dtype} of shape {tuple(matching.shape)}.'
+            )
 
-    def __call__(self,
-                 similarity: Tensor,
-                 grid: Optional[Grid] = None) -> Tensor:
-        """Call `match`; `match_frames` goes through this."""
+    def __call__(
+        self, similarity: Tensor, grid: Optional[Grid] = None
+    ) -> Tensor:
+        """Call `match`, as `match_frames` does for its solves."""
         return self.match(similarity, grid)
 
     def options(self) -> Dict[str, Any]:
-        """Return the public attributes, on which the matchings depend."""
+        """Return the public attributes, which determine the matchings."""
         return {k: v for k, v in vars(self).items() if not k.startswith('_')}
 
     def __eq__(self, other: object) -> bool:
-        return (type(self) is type(other)
-                and self.options() == other.options())  # type: ignore
+        # Not isinstance: a subclass may match differently.
+        return type(self) is type(other) and self.options() == other.options()
 
     def __hash__(self) -> int:
+        # Options need not be hashable, and equal matchers have equal types.
         return hash(type(self))
 
     def __repr__(self) -> str:
@@ -186,36 +242,51 @@ class Matcher:
 
 
 class CallableMatcher(Matcher):
-    """Wrap a plain function of similarities, and of a grid if there is one.
+    """Matcher that calls a plain function of similarities.
 
     Args:
-        function (Callable): Maps similarities (..., N, N), and ``grid=`` where
-            the caller gives one, to what `Matcher.match` returns.
+        function (Callable): Maps similarities (..., N, N), and ``grid=`` if a
+            grid is given, to permutations or plans as `Matcher.match`.
     """
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         self.function = function
 
     def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
-        """Call the function."""
+        """Call the function.
+
+        Args:
+            similarity (Tensor): (..., N, N).
+            grid (tuple[int, int], optional): Passed on unless it is None.
+                Defaults to None.
+
+        Returns:
+            Tensor: The result of the function.
+        """
+        # A function of similarities alone works as long as no grid is given.
         if grid is None:
             return self.function(similarity)
         return self.function(similarity, grid=grid)
 
 
-def as_matcher(matcher: Union[Matcher, Callable[..., Tensor]]) -> Matcher:
-    """Return a matcher as it is, and wrap a plain callable.
+def as_matcher(matcher: object) -> Matcher:
+    """Return a matcher unchanged, or wrap a plain callable.
+
+    Args:
+        matcher (Matcher | Callable): See :func:`~ata_mm.ops.align_frames`.
 
     Raises:
         ValueError: If it is neither.
     """
     if isinstance(matcher, Matcher):
         return matcher
+    # A class is callable too: ExactMatcher instead of ExactMatcher().
     if not callable(matcher) or isinstance(matcher, type):
         raise ValueError(
             "Expected matcher='auto', a Matcher such as ExactMatcher(), or a "
             f'function of similarities, got {matcher!r}. Other names are '
-            'resolved in configs only.')
+            'resolved in configs only.'
+        )
     return CallableMatcher(matcher)
 
 
@@ -225,19 +296,25 @@ def build_matcher(cfg: Union[str, dict], registry: Any) -> Matcher:
     Args:
         cfg (str | dict): Name of a registered matcher, or ``dict(type=NAME,
             ...)`` with its arguments.
-        registry (Registry): :data:`ata_mm.registry.MATCHERS`. mmengine's own
-            build function would search the default scope of the run
-            ('mmaction') and warn that it has no matchers.
+        registry (Registry): :data:`ata_mm.registry.MATCHERS`, which passes
+            itself.
+
+    Returns:
+        Matcher: The registered class with these arguments. An instance of a
+        class that does not derive from `Matcher` is wrapped as a callable.
 
     Raises:
         ValueError: If the name is not registered.
     """
+    # mmengine's own build function would search the default scope of the run,
+    # 'mmaction', and warn that it has no matchers.
     options = dict(type=cfg) if isinstance(cfg, str) else dict(cfg or {})
     name = options.pop('type', None)
     kind = registry.get(name) if isinstance(name, str) else None
     if kind is None:
         raise ValueError(
             'Expected matcher=NAME or dict(type=NAME, ...) with NAME one of '
-            f'{sorted(registry.module_dict)}, got {cfg!r}. Register a matcher '
-            'of your own with @ata_mm.registry.MATCHERS.register_module().')
+            f'{sorted(registry.module_dict)}, got {cfg!r}. Register your '
+            'matcher with @ata_mm.registry.MATCHERS.register_module().'
+        )
     return as_matcher(kind(**options))

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Reuse of matchings between overlapping windows of a video."""
+"""Cache of matchings between overlapping windows of a video."""
+
 from typing import Callable, Optional
 
 import torch
@@ -7,11 +8,11 @@ from torch import Tensor
 
 
 class MatchingCache:
-    r"""Reuse the matchings of frames that the previous call had as well.
+    r"""Cache of the matchings of frames that two successive calls share.
 
     Windows that slide over a video share frames. A matching depends only on
-    the features of its two frames, so where the last frames of one call are
-    the first of the next, their frame pairs need no second solve. Frames are
+    the features of its two frames. If the last frames of one call are the
+    first of the next, their frame pairs need no second solve. Frames are
     identified by their features, not by their indices: nothing is reused that
     depends on the position of a frame in its window.
 
@@ -25,6 +26,9 @@ class MatchingCache:
     features (``match_on='tokens'``), and in every later block, features
     differ, and all frame pairs are solved.
 
+    It keeps the features of one call. On a GPU the comparison synchronises
+    host and device.
+
     Args:
         tolerance (float): Largest accepted difference of two features,
             relative to their root mean square. Defaults to 0, bitwise equal.
@@ -34,7 +38,7 @@ class MatchingCache:
         reused (int): Number of frame pairs that have been reused.
     """
 
-    def __init__(self, tolerance: float = 0.) -> None:
+    def __init__(self, tolerance: float = 0.0) -> None:
         self.tolerance = tolerance
         self.solved = 0
         self.reused = 0
@@ -42,7 +46,7 @@ class MatchingCache:
         self._matching: Optional[Tensor] = None
 
     def __call__(self, x: Tensor, match: Callable[[Tensor], Tensor]) -> Tensor:
-        """Match neighbouring frames.
+        """Return the matchings of neighbouring frames, solving the new ones.
 
         Args:
             x (Tensor): Patch features (B, T, N, C).
@@ -50,15 +54,17 @@ class MatchingCache:
                 (B, T', N, C), each frame pair by itself -> (B, T'-1, ...).
 
         Returns:
-            Tensor: (B, T-1, ...), as of ``match(x)``.
+            Tensor: (B, T-1, ...), as ``match(x)`` returns.
         """
         x = x.detach()
         frames = x.shape[1]
-        known = max(self._shared_frames(x) - 1, 0)  # frame pairs
+        # k shared frames have k - 1 pairs, the last ones of the previous call.
+        known = max(self._shared_frames(x) - 1, 0)
         parts = []
         if known and self._matching is not None:
-            parts.append(self._matching[:, frames - 1 - known:])
+            parts.append(self._matching[:, frames - 1 - known :])
         if known < frames - 1 or not parts:
+            # From the last known frame on: its pair with the next is new.
             parts.append(match(x[:, known:]))
         self._frames, self._matching = x, torch.cat(parts, 1)
         self.reused += known
@@ -66,13 +72,19 @@ class MatchingCache:
         return self._matching
 
     def _shared_frames(self, x: Tensor) -> int:
-        """Count the first frames of x that are the last of the previous call."""
+        """Count the first frames of x that end the previous call."""
         previous = self._frames
-        if (previous is None or previous.shape != x.shape
-                or previous.device != x.device or previous.dtype != x.dtype):
+        if (
+            previous is None
+            or previous.shape != x.shape
+            or previous.device != x.device
+            or previous.dtype != x.dtype
+        ):
             return 0
         bound = self.tolerance * x.float().square().mean().sqrt()
-        # Candidates by the first frame alone, then compare all shared frames.
+        # Candidates by the first frame alone, then compare all shared frames:
+        # a still video has many candidates, a cut has none. All clips of a
+        # batch have to share the same frames.
         first = (previous - x[:, :1]).abs().amax((0, 2, 3)) <= bound  # (T,)
         for start in first.nonzero().flatten().tolist():
             shared = x.shape[1] - start

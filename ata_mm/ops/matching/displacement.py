@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Matching by continuous displacements (Sec. 5)."""
+
 from typing import Optional
 
 import torch
@@ -15,7 +16,7 @@ from .window import correlate_window, gather_window, window_offsets
 
 
 class DisplacementMatcher(Matcher):
-    r"""Match patches to continuous displacements, differentiably.
+    r"""Differentiable matcher by continuous displacements.
 
     .. math:: d_i = \sum_k o_k \, softmax_k(S[i, i + o_k] / \tau)
 
@@ -73,6 +74,8 @@ class DisplacementMatcher(Matcher):
         grid = check_grid(grid, num, repr(self))
         problems = similarity.float().reshape(-1, num, num)
         check_finite(problems)
+        # Only N K of the N^2 similarities are used: match_frames computes
+        # those alone, and with a gradient.
         windows = gather_window(problems, grid, self.radius)
         return self._mean_offset(windows).view(*similarity.shape[:-1], 2)
 
@@ -81,10 +84,11 @@ class DisplacementMatcher(Matcher):
 
         Args:
             x (Tensor): Patch features (B, T, N, C).
-            grid (tuple[int, int]): As above.
+            grid (tuple[int, int]): Height and width of the patch grid;
+                required.
 
         Returns:
-            Tensor: fp32 of shape (B, T-1, N, 2).
+            Tensor: fp32 of shape (B, T-1, N, 2), in patches.
 
         Raises:
             ValueError: If x holds NaN or infinity; if ``grid`` does not hold N
@@ -93,21 +97,33 @@ class DisplacementMatcher(Matcher):
         grid = check_grid(grid, x.shape[2], repr(self))
         with torch.autocast(x.device.type, enabled=False):
             x = F.normalize(x.float(), dim=-1)
+            # Checked here: softmax would spread a NaN over the window.
             check_finite(x)
             source, target = x[:, :-1].flatten(0, 1), x[:, 1:].flatten(0, 1)
             windows = correlate_window(source, target, grid, self.radius)
             offsets = self._mean_offset(windows)
             return offsets.unflatten(0, (len(x), x.shape[1] - 1))
 
-    def follow(self, matching: Tensor,
-               grid: Optional[Grid]) -> DisplacementAlignment:
-        """Compose displacements (B, T-1, N, 2) to positions."""
+    def follow(
+        self, matching: Tensor, grid: Optional[Grid]
+    ) -> DisplacementAlignment:
+        """Compose displacements to positions.
+
+        Args:
+            matching (Tensor): Displacements in patches, (B, T-1, N, 2).
+            grid (tuple[int, int]): Height and width of the patch grid;
+                required.
+
+        Returns:
+            DisplacementAlignment: Its ``positions`` have shape (B, T, N, 2).
+        """
         grid = check_grid(grid, matching.shape[2], repr(self))
         positions = chain_displacements(matching, grid)
         return DisplacementAlignment(positions, grid, AutoMatcher())
 
     def _mean_offset(self, windows: Tensor) -> Tensor:
         """Average the offsets: similarities (P, N, K) -> (P, N, 2)."""
+        # Offsets outside the grid have similarity -inf, hence weight 0.
         weight = (windows / self.temperature).softmax(-1)
         offsets = window_offsets(self.radius, windows.device)
         return weight @ offsets.to(weight.dtype)

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Optimal one-to-one matching (Kuhn-Munkres), Eq. 18."""
+
 import logging
 from functools import lru_cache
 from typing import Optional
@@ -23,29 +24,29 @@ _logger = logging.getLogger(__name__)
 
 
 class ExactMatcher(Matcher):
-    r"""Match every frame pair optimally, one to one (Eqs. 4-6).
+    r"""Optimal one-to-one matcher (Eqs. 4-6), the paper's.
 
-    .. math:: \pi = \arg\max_\pi \sum_i S[i, \pi(i)]
+    .. math:: \pi = \arg\max_\rho \sum_i S[i, \rho(i)]
 
-    O(N^3) time a problem in the worst case: for up to some hundred patches a
-    frame. All solvers reach the same optimum, by the same permutation except
-    for ties:
+    over the permutations :math:`\rho` of the patches of a frame. O(N^3) time
+    a problem in the worst case: for up to some hundred patches a frame. All
+    solvers reach the same optimum, by the same permutation except for ties:
 
-    - 'triton', on a GPU, up to 1024 patches: similarities stay on the GPU
-      without host synchronisation, and torch.compile and CUDA graphs can
-      capture it. Exact for similarities of at least 1/64 of the largest one of
-      a frame pair; smaller ones are truncated to multiples of at most 2**-29
-      of it, so that the sum may miss the optimum by at most N * 2**-28 of it.
-      NaN and infinity are asserted on the GPU.
+    - 'triton', on a GPU, up to 1024 patches: no device synchronisation, and
+      torch.compile and CUDA graphs can capture it. Exact for similarities of
+      at least 1/64 of the largest one of a frame pair; smaller ones are
+      truncated to multiples of at most 2**-29 of it, and the sum may miss the
+      optimum by at most N * 2**-28 of it. NaN and infinity are asserted on the
+      GPU.
     - 'lapx', on the CPU, in threads.
-    - 'scipy', on the CPU, one problem after another: the plain reference.
+    - 'scipy', on the CPU, one problem after another: the reference.
 
     Args:
-        solver (str, optional): One of them. Defaults to None: triton for
-            similarities on a GPU; otherwise, or where triton is not installed,
-            lapx; scipy where lapx is not installed.
+        solver (str, optional): 'triton', 'lapx' or 'scipy'. Defaults to None:
+            triton for similarities on a GPU; lapx on the CPU, or if triton is
+            not installed or N above 1024; scipy if lapx is not installed.
         num_threads (int, optional): Threads of lapx. Defaults to None,
-            ``torch.get_num_threads()`` (set by OMP_NUM_THREADS), so that
+            ``torch.get_num_threads()`` (set by OMP_NUM_THREADS), by which
             several processes can share a machine.
         max_patches (int): Largest N accepted. Defaults to 4096 (64x64), where
             a solve takes seconds a frame pair.
@@ -54,19 +55,27 @@ class ExactMatcher(Matcher):
         ValueError: If ``solver`` is unknown or not installed.
     """
 
-    def __init__(self,
-                 solver: Optional[str] = None,
-                 num_threads: Optional[int] = None,
-                 max_patches: int = 4096) -> None:
+    def __init__(
+        self,
+        solver: Optional[str] = None,
+        num_threads: Optional[int] = None,
+        max_patches: int = 4096,
+    ) -> None:
         if solver not in (None, 'lapx', 'scipy', 'triton'):
-            raise ValueError("Expected solver='lapx', solver='scipy' or "
-                             f"solver='triton', got {solver!r}.")
+            raise ValueError(
+                "Expected solver='lapx', solver='scipy' or "
+                f"solver='triton', got {solver!r}."
+            )
         if solver == 'lapx' and not HAS_LAPX:
-            raise ValueError("solver='lapx' needs the package lapx >= 0.11: "
-                             "pip install lapx, or use solver='scipy'.")
+            raise ValueError(
+                "solver='lapx' needs the package lapx >= 0.11: "
+                "pip install lapx, or use solver='scipy'."
+            )
         if solver == 'triton' and not HAS_TRITON:
-            raise ValueError("solver='triton' needs the package triton, which "
-                             'comes with torch for CUDA: pip install triton.')
+            raise ValueError(
+                "solver='triton' needs the package triton, which "
+                'comes with torch for CUDA: pip install triton.'
+            )
         self.solver = solver
         self.num_threads = num_threads
         self.max_patches = max_patches
@@ -90,9 +99,12 @@ class ExactMatcher(Matcher):
         self._check_size(num)
         if similarity.numel() == 0:  # a clip of one frame has no frame pair
             return similarity.new_empty(similarity.shape[:-1]).long()
+        # fp32 also for half-precision input: the solvers know no bfloat16.
         problems = similarity.detach().reshape(-1, num, num).float()
         solver = self.solver_for(problems.device, num)
         if solver == 'triton':
+            # The kernel ends for any input, but NaN has no optimum. The CPU
+            # solvers check by numpy, see solve_on_cpu.
             check_finite(problems)
             solution = solve_lap(problems)
         else:
@@ -100,7 +112,16 @@ class ExactMatcher(Matcher):
         return solution.view(similarity.shape[:-1])
 
     def solver_for(self, device: torch.device, num_patches: int) -> str:
-        """Return the name of the solver for N patches on a device.
+        """Return the name of the solver for a device and a problem size.
+
+        Warns once if similarities on a GPU have to be solved on the CPU.
+
+        Args:
+            device (torch.device): Device of the similarities.
+            num_patches (int): Number of patches N a frame.
+
+        Returns:
+            str: 'triton', 'lapx' or 'scipy'.
 
         Raises:
             ValueError: If ``solver`` is 'triton' and N too large for it.
@@ -110,7 +131,8 @@ class ExactMatcher(Matcher):
             raise ValueError(
                 f"solver='triton' expected at most {MAX_TRITON} patches, got "
                 f'N = {num_patches}. Use a CoarseToFineMatcher, or '
-                "solver='lapx' on the CPU.")
+                "solver='lapx' on the CPU."
+            )
         if self.solver is not None:
             return self.solver
         if device.type == 'cuda':
@@ -119,11 +141,13 @@ class ExactMatcher(Matcher):
             if not is_compiling():
                 _warn_of_fallback(
                     f'more than {MAX_TRITON} patches a frame'
-                    if HAS_TRITON else 'triton is not installed')
+                    if HAS_TRITON
+                    else 'triton is not installed'
+                )
         return CPU_SOLVER
 
     def can_compile(self, device: torch.device, num_patches: int) -> bool:
-        """Return whether the solver can be compiled: triton can."""
+        """Return whether the solver is triton, which can be traced."""
         return self.solver_for(device, num_patches) == 'triton'
 
     def _check_size(self, num_patches: int) -> None:
@@ -132,11 +156,14 @@ class ExactMatcher(Matcher):
                 f'Expected at most {self.max_patches} patches for an exact '
                 'matching, whose time grows as N^3, got N = '
                 f'{num_patches}. Match at a later, smaller stage, use a '
-                'CoarseToFineMatcher, or raise max_patches of ExactMatcher.')
+                'CoarseToFineMatcher, or raise max_patches of ExactMatcher.'
+            )
 
 
-@lru_cache(maxsize=None)  # once for each reason
+@lru_cache(maxsize=None)  # one warning a reason, not one a block and step
 def _warn_of_fallback(reason: str) -> None:
     _logger.warning(
         'ExactMatcher falls back to the CPU solver, which synchronises the '
-        'GPU: %s.', reason)
+        'GPU: %s.',
+        reason,
+    )

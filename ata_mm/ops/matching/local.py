@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Optimal one-to-one matching within a window."""
+
 from typing import Optional
 
 import numpy as np
@@ -16,23 +17,25 @@ from .base import Matcher
 from .exact import ExactMatcher
 from .window import correlate_window, gather_window, window_index
 
-_MAX_DENSE = MAX_TRITON  # patches that ExactMatcher solves on a GPU
+# Patches up to which ExactMatcher solves a frame pair on a GPU.
+_MAX_DENSE = MAX_TRITON
 
 
 class LocalMatcher(Matcher):
-    r"""Match one to one, optimally within a window around every position.
+    r"""One-to-one matcher, optimal within a window around every position.
 
-    .. math:: \pi = \arg\max_\pi \sum_i S[i, \pi(i)], \quad
-              |row(\pi(i)) - row(i)| \le r, \; |col(\pi(i)) - col(i)| \le r
+    .. math:: \pi = \arg\max_\rho \sum_i S[i, \rho(i)], \quad
+              |row(\rho(i)) - row(i)| \le r, \;
+              |col(\rho(i)) - col(i)| \le r
 
     For motion of known extent. Not in the paper, whose matches are not
     limited. Optimal among the permutations within the windows, of which the
     identity is always one. With a radius as large as the grid it equals
     `ExactMatcher`.
 
-    Up to 1024 patches a frame, `ExactMatcher` solves it, with similarities
-    outside the windows lowered so far that none is chosen, in the same time
-    and on the same device. Larger maps are solved by scipy's sparse shortest
+    Up to 1024 patches a frame, `ExactMatcher` solves it in the same time and
+    on the same device, with similarities outside the windows lowered below any
+    gain within them. Larger maps are solved by scipy's sparse shortest
     augmenting paths on the CPU, in O(N r^2) memory and O(N^2 r^2) time in the
     worst case: at 56x56 patches and r = 3 about five times as fast as a full
     exact solve, and far slower than `CoarseToFineMatcher`.
@@ -77,16 +80,18 @@ class LocalMatcher(Matcher):
         return matching.view(similarity.shape[:-1])
 
     def can_compile(self, device: torch.device, num_patches: int) -> bool:
-        """Return whether the dense solver can be compiled."""
+        """Return whether torch.compile can trace the dense solver."""
         return num_patches <= _MAX_DENSE and self._exact.can_compile(
-            device, num_patches)
+            device, num_patches
+        )
 
     def match_frames(self, x: Tensor, grid: Optional[Grid] = None) -> Tensor:
-        """Match by features; on large maps compare the windows only.
+        """Match by features, on large maps without an N x N matrix.
 
         Args:
             x (Tensor): Patch features (B, T, N, C).
-            grid (tuple[int, int]): As above.
+            grid (tuple[int, int]): Height and width of the patch grid;
+                required.
 
         Returns:
             Tensor: int64 permutations (B, T-1, N) on the input's device.
@@ -101,11 +106,17 @@ class LocalMatcher(Matcher):
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             x = F.normalize(x.float(), dim=-1)
             check_finite(x)
-            return torch.stack([
-                self._solve_sparse(
-                    correlate_window(clip[:-1], clip[1:], grid, self.radius),
-                    grid) for clip in x
-            ])
+            return torch.stack(
+                [
+                    self._solve_sparse(
+                        correlate_window(
+                            clip[:-1], clip[1:], grid, self.radius
+                        ),
+                        grid,
+                    )
+                    for clip in x
+                ]
+            )
 
     def _solve_dense(self, problems: Tensor, grid: Grid) -> Tensor:
         """Solve densely: similarities (P, N, N) -> permutations (P, N)."""
@@ -113,24 +124,30 @@ class LocalMatcher(Matcher):
         if problems.numel() == 0:  # a clip of one frame has no frame pair
             return self._exact.match(problems)
         index = window_index(grid, self.radius, problems.device)
-        # One more column collects the indices outside the grid.
+        # -1 % (N + 1) = N: one more column collects the indices outside the
+        # grid. A mask of them instead would select by value, which
+        # synchronises a GPU.
         near = torch.zeros(
-            num, num + 1, dtype=torch.bool, device=problems.device)
+            num, num + 1, dtype=torch.bool, device=problems.device
+        )
         near = near.scatter(1, index % (num + 1), True)[:, :num]
         low, high = problems.flatten(1).aminmax(dim=1, keepdim=True)
-        # So low that no gain of the other matches outweighs it.
+        # One barred match costs more than the N others can gain together, and
+        # the identity needs none. The 1 keeps that true of equal similarities.
         barred = (low - num * (high - low) - 1)[..., None]
         return self._exact.match(torch.where(near, problems, barred))
 
     def _solve_sparse(self, windows: Tensor, grid: Grid) -> Tensor:
-        """Solve sparsely: similarities of windows (P, N, K) -> permutations (P, N)."""
+        """Solve sparsely: windows (P, N, K) -> permutations (P, N)."""
         index = window_index(grid, self.radius).numpy()
         inside = index >= 0
         starts = np.append(0, inside.sum(1).cumsum())
         matching = np.empty(windows.shape[:2], np.int64)
+        # All problems have the same edges, with ascending columns in a row, as
+        # the CSR format wants them. The identity makes the graph feasible.
         for window, out in zip(windows.cpu().numpy(), matching):
-            # Positive costs: the solver ignores edges of weight 0.
-            cost = 1. + window.max() - window[inside]
+            # The solver minimises, and ignores edges of weight 0.
+            cost = 1.0 + window.max() - window[inside]
             graph = csr_matrix((cost, index[inside], starts))
             out[:] = min_weight_full_bipartite_matching(graph)[1]
         return torch.from_numpy(matching).to(windows.device)

@@ -4,6 +4,7 @@
 Paper: "Sinkhorn Distances: Lightspeed Computation of Optimal Transport",
 https://arxiv.org/abs/1306.0895
 """
+
 from typing import Optional
 
 import torch
@@ -17,7 +18,7 @@ from .base import Matcher
 
 
 class SinkhornMatcher(Matcher):
-    r"""Match patches by doubly stochastic plans, differentiably.
+    r"""Differentiable matcher by doubly stochastic plans.
 
     .. math:: P = \arg\max_P \sum_{ij} P_{ij} S_{ij} + \tau H(P), \quad
               P \ge 0, \; P 1 = 1, \; P^T 1 = 1
@@ -35,8 +36,8 @@ class SinkhornMatcher(Matcher):
 
     O(num_iters N^2 + N^2 C) time a frame pair. Autograd keeps the
     similarities, the plan and 2 N numbers an iteration for every frame pair,
-    and recomputes the iterations one by one in the backward pass; chunking
-    would not lower that, hence ``max_patches``.
+    and recomputes the iterations one by one in the backward pass. Solving a
+    few frame pairs at a time would not lower that, hence ``max_patches``.
 
     Args:
         temperature (float): In units of cosine similarity. Defaults to 0.05.
@@ -49,14 +50,17 @@ class SinkhornMatcher(Matcher):
         ValueError: If an argument is not above 0.
     """
 
-    def __init__(self,
-                 temperature: float = 0.05,
-                 num_iters: int = 50,
-                 max_patches: int = 1024) -> None:
+    def __init__(
+        self,
+        temperature: float = 0.05,
+        num_iters: int = 50,
+        max_patches: int = 1024,
+    ) -> None:
         if not temperature > 0 or num_iters < 1 or max_patches < 1:
             raise ValueError(
                 'Expected temperature > 0, num_iters >= 1 and max_patches >= '
-                f'1, got {temperature}, {num_iters} and {max_patches}.')
+                f'1, got {temperature}, {num_iters} and {max_patches}.'
+            )
         self.temperature = temperature
         self.num_iters = num_iters
         self.max_patches = max_patches
@@ -80,7 +84,11 @@ class SinkhornMatcher(Matcher):
         self._check_size(check_square(similarity))
         scores = similarity.float() / self.temperature
         check_finite(scores)
-        rows = columns = scores.new_zeros(())  # dual variables, log scale
+        # The optimum has the form P = exp(S / tau + u_i + v_j), with the dual
+        # variables u of the rows and v of the columns. Each step solves one of
+        # them for the other in closed form. Products with exp(S / tau) itself
+        # would overflow fp32 at temperatures below 1/88.
+        rows = columns = scores.new_zeros(())
         for _ in range(self.num_iters):
             rows = _normalise(scores, columns, -1)
             columns = _normalise(scores, rows, -2)
@@ -100,7 +108,8 @@ class SinkhornMatcher(Matcher):
             ValueError: If N is too large, or x holds NaN or infinity. On a GPU
                 the last is an asynchronous assertion.
         """
-        self._check_size(x.shape[2])
+        self._check_size(x.shape[2])  # before the product allocates N^2
+        # Not by neighbour_similarity, which is outside autograd.
         with torch.autocast(x.device.type, enabled=False):
             x = F.normalize(x.float(), dim=-1)
             return self.match(x[:, :-1] @ x[:, 1:].transpose(2, 3))
@@ -112,15 +121,23 @@ class SinkhornMatcher(Matcher):
                 f'whose memory grows as N^2 a frame pair, got N = {num}. '
                 'Match at a later, smaller stage (temporal_blocks), use a '
                 'CoarseToFineMatcher, or raise max_patches of '
-                'SinkhornMatcher.')
+                'SinkhornMatcher.'
+            )
 
 
 def _normalise(scores: Tensor, other: Tensor, dim: int) -> Tensor:
-    """Return the dual variables that make the sums over ``dim`` 1.
+    """Return the dual variables with which the sums over ``dim`` are 1.
 
-    Recomputed in the backward pass, so that autograd keeps N numbers instead
-    of N^2.
+    Args:
+        scores (Tensor): Similarities divided by the temperature, (..., N, N).
+        other (Tensor): Dual variables of the other dimension.
+        dim (int): -1 for rows, -2 for columns.
+
+    Returns:
+        Tensor: (..., N, 1) for rows, (..., 1, N) for columns.
     """
+    # Recomputed in the backward pass: autograd keeps N numbers an iteration
+    # instead of N^2.
     if torch.is_grad_enabled() and scores.requires_grad:
         return checkpoint(
             _log_sum,
@@ -128,7 +145,8 @@ def _normalise(scores: Tensor, other: Tensor, dim: int) -> Tensor:
             other,
             dim,
             use_reentrant=False,
-            preserve_rng_state=False)
+            preserve_rng_state=False,
+        )
     return _log_sum(scores, other, dim)
 
 

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Similarities of each patch to those in a window around its position."""
+"""Similarities of each patch to the patches in a window around it."""
+
 from typing import Optional
 
 import torch
@@ -13,8 +14,9 @@ from ..types import Grid
 _PRODUCT_RATIO = 4
 
 
-def window_offsets(radius: int,
-                   device: Optional[torch.device] = None) -> Tensor:
+def window_offsets(
+    radius: int, device: Optional[torch.device] = None
+) -> Tensor:
     """Return the offsets of a window from its centre, row by row.
 
     Args:
@@ -30,9 +32,9 @@ def window_offsets(radius: int,
     return torch.cartesian_prod(steps, steps)
 
 
-def window_index(grid: Grid,
-                 radius: int,
-                 device: Optional[torch.device] = None) -> Tensor:
+def window_index(
+    grid: Grid, radius: int, device: Optional[torch.device] = None
+) -> Tensor:
     """Return the patches in the window around each patch.
 
     Args:
@@ -44,6 +46,7 @@ def window_index(grid: Grid,
     Returns:
         Tensor: int64 of shape (N, K), ascending in a row; -1 outside the grid.
     """
+    # Recomputed in every call: N K integers take little time.
     rows, columns = (torch.arange(side, device=device) for side in grid)
     positions = torch.cartesian_prod(rows, columns)  # (N, 2)
     near = positions[:, None] + window_offsets(radius, device)  # (N, K, 2)
@@ -53,7 +56,7 @@ def window_index(grid: Grid,
 
 
 def gather_window(similarity: Tensor, grid: Grid, radius: int) -> Tensor:
-    """Take the windows out of given similarities.
+    """Select the windows of given similarities.
 
     Args:
         similarity (Tensor): (P, N, N).
@@ -64,14 +67,16 @@ def gather_window(similarity: Tensor, grid: Grid, radius: int) -> Tensor:
         Tensor: (P, N, K); -inf outside the grid.
     """
     index = window_index(grid, radius, similarity.device)
+    # Any valid index serves outside the grid, where -inf replaces the value.
     taken = similarity.gather(
-        2,
-        index.clamp_min(0).expand(len(similarity), -1, -1))
+        2, index.clamp_min(0).expand(len(similarity), -1, -1)
+    )
     return taken.masked_fill(index < 0, float('-inf'))
 
 
-def correlate_window(source: Tensor, target: Tensor, grid: Grid,
-                     radius: int) -> Tensor:
+def correlate_window(
+    source: Tensor, target: Tensor, grid: Grid, radius: int
+) -> Tensor:
     """Compute the similarities of windows from features, differentiably.
 
     O(N K C) time and no N x N matrix, except on small maps, where one matrix
@@ -86,15 +91,22 @@ def correlate_window(source: Tensor, target: Tensor, grid: Grid,
     Returns:
         Tensor: (P, N, K); -inf outside the grid.
     """
-    if source.shape[1] <= _PRODUCT_RATIO * (2 * radius + 1)**2:
+    if source.shape[1] <= _PRODUCT_RATIO * (2 * radius + 1) ** 2:
         return gather_window(source @ target.transpose(1, 2), grid, radius)
     height, width = grid
     source = source.unflatten(1, grid)
     # Views of one padded map: no copy of the features for each offset.
-    padded = F.pad(target.unflatten(1, grid), (0, 0) + 4 * (radius, ))
+    padded = F.pad(target.unflatten(1, grid), (0, 0) + 4 * (radius,))
     similarity = torch.stack(
-        [(source * padded[:, row:row + height, column:column + width]).sum(-1)
-         for row in range(2 * radius + 1)
-         for column in range(2 * radius + 1)], -1)  # (P, H, W, K)
+        [
+            (
+                source * padded[:, row : row + height, column : column + width]
+            ).sum(-1)
+            for row in range(2 * radius + 1)
+            for column in range(2 * radius + 1)
+        ],
+        -1,
+    )  # (P, H, W, K)
+    # Padding has similarity 0, which could be the largest of a window.
     outside = window_index(grid, radius, source.device) < 0
     return similarity.flatten(1, 2).masked_fill(outside, float('-inf'))

@@ -1,25 +1,25 @@
-# Kinetics-400 in MMAction2's layout: videos under data/kinetics400, and
-# annotation files of lines 'class/video.mp4 label'.
+# Kinetics-400 in MMAction2's layout: videos under data/kinetics400,
+# annotation files with lines 'class/video.mp4 label'.
 dataset_type = 'VideoDataset'
 data_root = 'data/kinetics400/videos_train'
 data_root_val = 'data/kinetics400/videos_val'
 ann_file_train = 'data/kinetics400/kinetics400_train_list_videos.txt'
 ann_file_val = 'data/kinetics400/kinetics400_val_list_videos.txt'
 
-# 32 frames, every 8th, cover the 256 that TimeSformer's 8 x 32 covers. The
-# paper (Sec. 4.1) gives the number of frames only.
+# 32 frames at interval 8 cover the same 256 frames as TimeSformer's 8 x 32.
+# The paper (Sec. 4.1) states only the number of frames.
 clip = dict(clip_len=32, frame_interval=8, num_clips=1)
 
 train_pipeline = [
     dict(type='DecordInit'),
     dict(type='SampleFrames', **clip),
     dict(type='DecordDecode'),
-    # SlowFast's augmentation: a random short side of 256-320, a random crop.
+    # Augmentation of SlowFast: random short side of 256-320, random crop.
     dict(type='RandomRescale', scale_range=(256, 320)),
     dict(type='RandomCrop', size=224),
     dict(type='Flip', flip_ratio=0.5),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs')
+    dict(type='PackActionInputs'),
 ]
 val_pipeline = [
     dict(type='DecordInit'),
@@ -28,9 +28,9 @@ val_pipeline = [
     dict(type='Resize', scale=(-1, 256)),
     dict(type='CenterCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs')
+    dict(type='PackActionInputs'),
 ]
-# 3 x 1 views: three crops of one clip. For 3 x 4 views, test with
+# 3 x 1 views: three crops of one clip. For 3 x 4 views add the option
 # --cfg-options test_dataloader.dataset.pipeline.1.num_clips=4
 test_pipeline = [
     dict(type='DecordInit'),
@@ -39,7 +39,7 @@ test_pipeline = [
     dict(type='Resize', scale=(-1, 224)),
     dict(type='ThreeCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs')
+    dict(type='PackActionInputs'),
 ]
 
 train_dataloader = dict(
@@ -51,7 +51,9 @@ train_dataloader = dict(
         type=dataset_type,
         ann_file=ann_file_train,
         data_prefix=dict(video=data_root),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=8,
     num_workers=8,
@@ -62,7 +64,9 @@ val_dataloader = dict(
         ann_file=ann_file_val,
         data_prefix=dict(video=data_root_val),
         pipeline=val_pipeline,
-        test_mode=True))
+        test_mode=True,
+    ),
+)
 test_dataloader = dict(
     batch_size=1,
     num_workers=8,
@@ -73,7 +77,9 @@ test_dataloader = dict(
         ann_file=ann_file_val,
         data_prefix=dict(video=data_root_val),
         pipeline=test_pipeline,
-        test_mode=True))
+        test_mode=True,
+    ),
+)
 
 val_evaluator = dict(type='AccMetric')
 test_evaluator = dict(type='AccMetric')

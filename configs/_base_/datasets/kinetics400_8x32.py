@@ -1,4 +1,4 @@
-# 8 frames, every 32nd: TimeSformer's sampling, for the paper's ablations.
+# 8 frames at interval 32, as in TimeSformer, for the paper's ablations.
 _base_ = 'kinetics400_32x8.py'
 
 clip = dict(clip_len=8, frame_interval=32, num_clips=1)

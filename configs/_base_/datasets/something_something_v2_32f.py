@@ -1,15 +1,15 @@
 # Something-Something V2 in MMAction2's layout: videos under data/sthv2/videos,
-# and annotation files of lines 'video.mp4 label'.
+# annotation files with lines 'video.mp4 label'.
 dataset_type = 'VideoDataset'
 data_root = 'data/sthv2/videos'
 ann_file_train = 'data/sthv2/sthv2_train_list_videos.txt'
 ann_file_val = 'data/sthv2/sthv2_val_list_videos.txt'
 
-# The paper (Sec. 4.1) gives the number of frames only. As in TimeSformer, they
-# are spread over the whole video, one from each of 32 equal parts.
+# The paper (Sec. 4.1) states only the number of frames. As in TimeSformer,
+# they are sampled over the whole video, one from each of 32 equal segments.
 clip = dict(type='UniformSample', clip_len=32, num_clips=1)
 
-# No flip: it would turn "from left to right" into "from right to left".
+# No flip: it would change "from left to right" to "from right to left".
 train_pipeline = [
     dict(type='DecordInit'),
     dict(**clip),
@@ -17,7 +17,7 @@ train_pipeline = [
     dict(type='RandomRescale', scale_range=(256, 320)),
     dict(type='RandomCrop', size=224),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs')
+    dict(type='PackActionInputs'),
 ]
 val_pipeline = [
     dict(type='DecordInit'),
@@ -26,9 +26,9 @@ val_pipeline = [
     dict(type='Resize', scale=(-1, 256)),
     dict(type='CenterCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs')
+    dict(type='PackActionInputs'),
 ]
-# 3 x 1 views: three crops of one clip. For 3 x 4 views, test with
+# 3 x 1 views: three crops of one clip. For 3 x 4 views add the option
 # --cfg-options test_dataloader.dataset.pipeline.1.num_clips=4
 test_pipeline = [
     dict(type='DecordInit'),
@@ -37,7 +37,7 @@ test_pipeline = [
     dict(type='Resize', scale=(-1, 224)),
     dict(type='ThreeCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs')
+    dict(type='PackActionInputs'),
 ]
 
 train_dataloader = dict(
@@ -49,7 +49,9 @@ train_dataloader = dict(
         type=dataset_type,
         ann_file=ann_file_train,
         data_prefix=dict(video=data_root),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=8,
     num_workers=8,
@@ -60,7 +62,9 @@ val_dataloader = dict(
         ann_file=ann_file_val,
         data_prefix=dict(video=data_root),
         pipeline=val_pipeline,
-        test_mode=True))
+        test_mode=True,
+    ),
+)
 test_dataloader = dict(
     batch_size=1,
     num_workers=8,
@@ -71,7 +75,9 @@ test_dataloader = dict(
         ann_file=ann_file_val,
         data_prefix=dict(video=data_root),
         pipeline=test_pipeline,
-        test_mode=True))
+        test_mode=True,
+    ),
+)
 
 val_evaluator = dict(type='AccMetric')
 test_evaluator = dict(type='AccMetric')

@@ -11,19 +11,21 @@ model = dict(
         num_layers=12,
         drop_path_rate=0.1,
         temporal=dict(type='ATA'),
-        # ImageNet-21K, with timm's keys; a local path serves too.
-        pretrained=  # noqa: E251
-        'https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-vitjx/jx_vit_base_patch16_224_in21k-e5005f0a.pth'  # noqa: E501
+        # ImageNet-21K, in timm's keys; a local path is possible.
+        pretrained='https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-vitjx/jx_vit_base_patch16_224_in21k-e5005f0a.pth',
     ),
     cls_head=dict(
         type='TimeSformerHead',
         num_classes=400,
         in_channels=768,
-        average_clips='prob'),
+        average_clips='prob',
+    ),
     data_preprocessor=dict(
         type='ActionDataPreprocessor',
         mean=[127.5, 127.5, 127.5],
         std=[127.5, 127.5, 127.5],
-        format_shape='NCTHW'),
-    # As many views at a time as there are clips in training.
-    test_cfg=dict(max_testing_views=8))
+        format_shape='NCTHW',
+    ),
+    # As many views at once as clips in a training batch.
+    test_cfg=dict(max_testing_views=8),
+)

@@ -1,8 +1,9 @@
-# Sec. 4.1: SGD, 30 epochs, x0.1 at epochs 21 and 27, 64 clips a step; no
-# weight decay on the class token and the embeddings. The paper says so of its
-# ViT; for ConvNeXt and CycleMLP it gives no other schedule.
+# Sec. 4.1: SGD, 30 epochs, x0.1 at epochs 21 and 27, batch size 64; no weight
+# decay on the class token and the embeddings. The paper states this for its
+# ViT, and no other schedule for ConvNeXt and CycleMLP.
 train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=30, val_begin=1, val_interval=1)
+    type='EpochBasedTrainLoop', max_epochs=30, val_begin=1, val_interval=1
+)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
@@ -11,10 +12,12 @@ optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.005, momentum=0.9, weight_decay=1e-4),
     paramwise_cfg=dict(
         custom_keys={
-            'backbone.cls_token': dict(decay_mult=0.),
-            'backbone.pos_embed': dict(decay_mult=0.),
-            'backbone.time_embed': dict(decay_mult=0.)
-        }))
+            'backbone.cls_token': dict(decay_mult=0.0),
+            'backbone.pos_embed': dict(decay_mult=0.0),
+            'backbone.time_embed': dict(decay_mult=0.0),
+        }
+    ),
+)
 param_scheduler = [
     dict(
         type='MultiStepLR',
@@ -22,8 +25,9 @@ param_scheduler = [
         end=30,
         by_epoch=True,
         milestones=[21, 27],
-        gamma=0.1)
+        gamma=0.1,
+    )
 ]
 
-# tools/train.py --auto-scale-lr scales the rate to other batch sizes.
+# Scales the learning rate to other batch sizes: train.py --auto-scale-lr.
 auto_scale_lr = dict(enable=False, base_batch_size=64)

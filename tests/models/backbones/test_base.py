@@ -14,13 +14,14 @@ def test_refuses_two_sources_of_weights():
         VideoBackbone(pretrained='a.pth', init_cfg=dict(type='Normal'))
 
 
-@pytest.mark.parametrize('choice, expected', [('all', [0, 1, 2]),
-                                              ([0, 2], [0, 2]), ((), [])])
+@pytest.mark.parametrize(
+    'choice, expected', [('all', [0, 1, 2]), ([0, 2], [0, 2]), ((), [])]
+)
 def test_chosen_blocks(choice, expected):
     assert list(chosen_blocks(choice, 3)) == expected
 
 
 @pytest.mark.parametrize('choice', ['first', [3], [-1]])
-def test_refuses_blocks_that_are_not_there(choice):
+def test_refuses_block_indices_out_of_range(choice):
     with pytest.raises(ValueError, match='from 0 to 2'):
         chosen_blocks(choice, 3)

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """ConvNeXt against its formulas, timm and mmpretrain."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ ARCH = dict(depths=[1, 1, 2, 1], channels=[16, 32, 48, 64])
 
 
 def build(**options):
-    """A small model at whose weights no part is negligible."""
+    """Build a small model of random weights, none of them negligible."""
     return randomized(ConvNeXt(ARCH, **options))
 
 
@@ -24,11 +25,12 @@ def randomized(model):
 
 
 def reference(x, weights, arch=ARCH):
-    """The maths of the official code, on a state_dict in its names."""
+    """Compute the formulas of the official code from a state_dict."""
 
     def conv(x, name, **options):
-        return F.conv2d(x, weights[f'{name}.weight'], weights[f'{name}.bias'],
-                        **options)
+        return F.conv2d(
+            x, weights[f'{name}.weight'], weights[f'{name}.bias'], **options
+        )
 
     def norm(x, name):
         centred = x - x.mean(1, keepdim=True)
@@ -79,10 +81,12 @@ def test_gradients_equal_those_of_its_formulas():
 def test_equals_timm():
     timm = pytest.importorskip('timm')
     peer = timm.models.ConvNeXt(
-        depths=ARCH['depths'], dims=ARCH['channels'], num_classes=0)
+        depths=ARCH['depths'], dims=ARCH['channels'], num_classes=0
+    )
     model, x = build(final_norm=True), torch.randn(2, 3, 64, 96)
     peer.load_state_dict(
-        timm.models.convnext.checkpoint_filter_fn(model.state_dict(), peer))
+        timm.models.convnext.checkpoint_filter_fn(model.state_dict(), peer)
+    )
     theirs = peer.eval()(x)[:, :, None, None]
     torch.testing.assert_close(model(x), theirs, atol=1e-5, rtol=1e-5)
 
@@ -90,12 +94,14 @@ def test_equals_timm():
 def test_equals_mmpretrain():
     pytest.importorskip('mmpretrain')
     from mmpretrain.models import ConvNeXt as Peer
+
     model, peer = build(final_norm=True), Peer(ARCH)
     names = dict(
         depthwise_conv='dwconv',
         pointwise_conv1='pwconv1',
         pointwise_conv2='pwconv2',
-        norm3='norm')
+        norm3='norm',
+    )
     for name, parameter in peer.named_parameters():
         ours = '.'.join(names.get(part, part) for part in name.split('.'))
         parameter.data = model.get_parameter(ours).data
@@ -105,9 +111,16 @@ def test_equals_mmpretrain():
     torch.testing.assert_close(model(x), theirs, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize('arch, millions', [('tiny', 28.59), ('small', 50.22),
-                                            ('base', 88.59), ('large', 197.77),
-                                            ('xlarge', 350.20)])
+@pytest.mark.parametrize(
+    'arch, millions',
+    [
+        ('tiny', 28.59),
+        ('small', 50.22),
+        ('base', 88.59),
+        ('large', 197.77),
+        ('xlarge', 350.20),
+    ],
+)
 def test_has_the_published_number_of_parameters(arch, millions):
     with torch.device('meta'):
         model = ConvNeXt(arch, final_norm=True)
@@ -116,23 +129,16 @@ def test_has_the_published_number_of_parameters(arch, millions):
     assert abs(count / 1e6 - millions) < 0.01  # Table 9 and official README
 
 
-def test_base_has_the_size_of_the_paper():
-    with torch.device('meta'):
-        model = ConvNeXt('base')
-    count = sum(p.numel() for p in model.parameters()) + (1024 + 1) * 400
-    assert abs(count / 1e6 - 88.0) < 0.3  # Table 3 of ATA
-
-
 def test_features_have_no_final_norm_by_default():
     assert not any(key.startswith('norm.') for key in build().state_dict())
 
 
-def test_features_lie_in_memory_with_the_channels_last():
+def test_features_are_channels_last_in_memory():
     features = build()(torch.randn(2, 3, 64, 64))
     assert features.permute(0, 2, 3, 1).is_contiguous()
 
 
-def test_starts_as_the_official_model():
+def test_initialisation_is_the_official_one():
     model = ConvNeXt(dict(depths=[1, 1], channels=[64, 128]))
     block = model.stages[1][0]
     assert block.gamma.eq(1e-6).all()
@@ -141,8 +147,8 @@ def test_starts_as_the_official_model():
         assert layer.bias.eq(0).all()
 
 
-def test_layer_scale_can_be_left_out():
-    model = build(layer_scale_init_value=0.)
+def test_layer_scale_is_optional():
+    model = build(layer_scale_init_value=0.0)
     assert not any(key.endswith('gamma') for key in model.state_dict())
     assert model(torch.randn(1, 3, 32, 32)).shape == (1, 64, 1, 1)
 
@@ -160,23 +166,24 @@ def test_is_built_from_a_config():
 
 @pytest.mark.parametrize(
     'arch',
-    ['atto', 3, ['tiny'],
-     dict(depths=[1, 1]),
-     dict(ARCH, mlp_ratios=[4] * 4)])
+    ['atto', 3, ['tiny'], dict(depths=[1, 1]), dict(ARCH, mlp_ratios=[4] * 4)],
+)
 def test_refuses_an_unknown_arch(arch):
     with pytest.raises(ValueError, match=r"one of \['tiny', .*or a dict\("):
         ConvNeXt(arch)
 
 
-@pytest.mark.parametrize('depths',
-                         [[1, 1, 2], [1, 1, 2, 0], [1, 1, 2, 1.5], 4])
-def test_refuses_sizes_that_are_not_one_integer_a_stage(depths):
+@pytest.mark.parametrize(
+    'depths', [[1, 1, 2], [1, 1, 2, 0], [1, 1, 2, 1.5], 4]
+)
+def test_refuses_sizes_without_one_integer_per_stage(depths):
     with pytest.raises(ValueError, match='a positive integer for each'):
         ConvNeXt(dict(ARCH, depths=depths))
 
 
-@pytest.mark.parametrize('shape', [(3, 64, 64), (1, 4, 64, 64), (1, 3, 31, 64),
-                                   (1, 3, 8, 64, 64)])
-def test_refuses_what_is_no_image(shape):
+@pytest.mark.parametrize(
+    'shape', [(3, 64, 64), (1, 4, 64, 64), (1, 3, 31, 64), (1, 3, 8, 64, 64)]
+)
+def test_refuses_images_of_another_shape(shape):
     with pytest.raises(ValueError, match=r'\(B, 3, H, W\) of at least 32'):
         build()(torch.randn(shape))

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Models of timm, mmpretrain and torchvision, where those are installed."""
+"""Models of timm, mmpretrain and torchvision, if these are installed."""
+
 import importlib
 from typing import NamedTuple
 
@@ -12,8 +13,12 @@ from ata_mm.models import ATABackbone
 
 
 class Case(NamedTuple):
-    """An image model, where to insert, and what is to be found there at 64
-    (mixer: 96) pixels: the grids of the blocks and the shape of the map."""
+    """An image model, its blocks, and what is expected at 64 pixels.
+
+    ``grids`` are the side lengths of the blocks' grids, ``map`` is the shape
+    of the feature map.
+    """
+
     type: str
     blocks: str
     grids: list
@@ -27,39 +32,65 @@ class Case(NamedTuple):
 CASES = [
     Case(
         'timm.convnext_atto',
-        'stages.*.blocks.*', [16] * 2 + [8] * 2 + [4] * 6 + [2] * 2,
+        'stages.*.blocks.*',
+        [16] * 2 + [8] * 2 + [4] * 6 + [2] * 2,
         (320, 2, 2),
-        head_dims=20),
+        head_dims=20,
+    ),
     Case(
         'timm.vit_tiny_patch16_224',
-        'blocks.*', [4] * 12, (192, 4, 4),
-        small=dict(img_size=64)),
+        'blocks.*',
+        [4] * 12,
+        (192, 4, 4),
+        small=dict(img_size=64),
+    ),
     Case(
         'timm.swin_tiny_patch4_window7_224',
-        'layers.*.blocks.*', [16] * 2 + [8] * 2 + [4] * 6 + [2] * 2,
+        'layers.*.blocks.*',
+        [16] * 2 + [8] * 2 + [4] * 6 + [2] * 2,
         (768, 2, 2),
-        small=dict(img_size=64)),
+        small=dict(img_size=64),
+    ),
     Case(
         'timm.mixer_s32_224',
-        'blocks.*', [3] * 8, (512, 3, 3),
+        'blocks.*',
+        [3] * 8,
+        (512, 3, 3),
         small=dict(img_size=96),
-        img_size=96),
+        img_size=96,
+    ),
     Case(
         'timm.resmlp_12_224',
-        'blocks.*', [4] * 12, (384, 4, 4),
-        small=dict(img_size=64)),
-    Case('timm.resnet18', 'layer*.*', [16, 16, 16, 8, 8, 4, 4, 2],
-         (512, 2, 2)),
+        'blocks.*',
+        [4] * 12,
+        (384, 4, 4),
+        small=dict(img_size=64),
+    ),
+    Case(
+        'timm.resnet18', 'layer*.*', [16, 16, 16, 8, 8, 4, 4, 2], (512, 2, 2)
+    ),
     Case(
         'mmpretrain.ConvNeXt',
-        'stages.*.*', [16] * 2 + [8] * 2 + [4] * 6 + [2] * 2, (320, 2, 2),
+        'stages.*.*',
+        [16] * 2 + [8] * 2 + [4] * 6 + [2] * 2,
+        (320, 2, 2),
         dict(arch='atto', gap_before_final_norm=False),
-        head_dims=20),
-    Case('mmpretrain.SwinTransformer', 'stages.*.blocks.*',
-         [16] * 2 + [8] * 2 + [4] * 6 + [2] * 2, (768, 2, 2),
-         dict(arch='tiny'), dict(img_size=64, pad_small_map=True)),
-    Case('torchvision.resnet18', 'layer*.*', [16, 16, 16, 8, 8, 4, 4, 2],
-         (512, 1, 1)),
+        head_dims=20,
+    ),
+    Case(
+        'mmpretrain.SwinTransformer',
+        'stages.*.blocks.*',
+        [16] * 2 + [8] * 2 + [4] * 6 + [2] * 2,
+        (768, 2, 2),
+        dict(arch='tiny'),
+        dict(img_size=64, pad_small_map=True),
+    ),
+    Case(
+        'torchvision.resnet18',
+        'layer*.*',
+        [16, 16, 16, 8, 8, 4, 4, 2],
+        (512, 1, 1),
+    ),
 ]
 
 
@@ -70,7 +101,7 @@ def case(request):
 
 
 def build(case, temporal='ATA', native=False, **options):
-    """With 2 frames, small, or of the size the model was published for."""
+    """Build it for 2 frames, small or of the published size (native)."""
     image = dict(type=case.type, **case.options)
     return ATABackbone(
         image if native else dict(image, **case.small),
@@ -79,7 +110,8 @@ def build(case, temporal='ATA', native=False, **options):
         img_size=224 if native else case.img_size,
         temporal=dict(type=temporal),
         head_dims=case.head_dims,
-        **options)
+        **options,
+    )
 
 
 def clip(case):
@@ -87,11 +119,12 @@ def clip(case):
 
 
 def bare_model(case):
-    """The model as its own package builds it, and what makes its features."""
+    """Build the model by its package; return it and its feature function."""
     package, name = case.type.split('.')
     if package == 'timm':
         model = importlib.import_module('timm').create_model(
-            name, num_classes=0)
+            name, num_classes=0
+        )
         return model, model.forward_features
     if package == 'torchvision':
         model = importlib.import_module('torchvision.models').get_model(name)
@@ -103,7 +136,7 @@ def bare_model(case):
 
 
 @torch.no_grad()
-def test_averaging_is_the_image_model_to_the_bit(case):
+def test_averaging_equals_the_image_model_bitwise(case):
     model = build(case, 'TemporalAveraging', native=True).eval()
     x = torch.randn(1, 3, 2, 224, 224)
     bare, features = bare_model(case)
@@ -112,19 +145,22 @@ def test_averaging_is_the_image_model_to_the_bit(case):
     expected = features(x[0].transpose(0, 1))
     maps = model(x)[0].transpose(0, 1)  # (T, C, h, w)
     if expected.ndim == 3:  # tokens, a class token first
-        expected = expected[:, -maps[0, 0].numel():]
+        expected = expected[:, -maps[0, 0].numel() :]
         maps = maps.flatten(2).transpose(1, 2)
     elif maps.shape[1] != expected.shape[1]:
         maps = maps.permute(0, 2, 3, 1)
     assert torch.equal(maps, expected.view(maps.shape))
 
 
-def test_routes_run_through_the_whole_grid(case):
+def test_routes_cover_the_whole_grid(case):
     model = build(case).eval()
     shapes = []
     for module in model.temporal:
-        module.register_forward_pre_hook(lambda module, args: shapes.append(
-            module.alignment(args[0]).routes.shape))
+        module.register_forward_pre_hook(
+            lambda module, args: shapes.append(
+                module.alignment(args[0]).routes.shape
+            )
+        )
     assert model(clip(case)).shape == (1, case.map[0], 2, *case.map[1:])
     assert shapes == [(1, 2, side**2) for side in case.grids]
 
@@ -159,7 +195,7 @@ def test_gradients_with_recomputation_by_timm_equal_those_without():
     torch.testing.assert_close(*grads)
 
 
-def test_a_checkpoint_of_timm_loads_with_its_classifier_left_out():
+def test_a_checkpoint_of_timm_loads_without_its_classifier():
     timm = pytest.importorskip('timm')
     model, source = build(CASES[0]), timm.create_model('convnext_atto')
     report = load_pretrained(model, source.state_dict())
@@ -168,7 +204,7 @@ def test_a_checkpoint_of_timm_loads_with_its_classifier_left_out():
     assert torch.equal(model.image.stem[0].weight, source.stem[0].weight)
 
 
-def test_init_weights_leaves_pretrained_models_of_timm_alone():
+def test_init_weights_does_not_change_models_of_timm():
     pytest.importorskip('timm')
     model = build(CASES[1])
     before = {k: v.clone() for k, v in model.image.state_dict().items()}
@@ -178,10 +214,13 @@ def test_init_weights_leaves_pretrained_models_of_timm_alone():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('name, channels', [('alexnet', 256), ('vgg11', 512),
-                                            ('squeezenet1_1', 512)])
-def test_models_of_torchvision_that_flatten_a_map_give_its_mean(
-        name, channels):
+@pytest.mark.parametrize(
+    'name, channels',
+    [('alexnet', 256), ('vgg11', 512), ('squeezenet1_1', 512)],
+)
+def test_models_of_torchvision_that_flatten_a_map_return_its_mean(
+    name, channels
+):
     pytest.importorskip('torchvision')
     options = dict(init_weights=False) if name == 'vgg11' else {}
     model = ATABackbone(
@@ -190,7 +229,8 @@ def test_models_of_torchvision_that_flatten_a_map_give_its_mean(
         2,
         img_size=64,
         layout='NCHW',
-        temporal=dict(type='TemporalAveraging')).eval()
+        temporal=dict(type='TemporalAveraging'),
+    ).eval()
     x = torch.randn(1, 3, 2, 64, 64)
     mean = model.image.features(x[0].transpose(0, 1)).mean((2, 3))
     torch.testing.assert_close(model(x), mean.T[None, :, :, None, None])

@@ -1,12 +1,13 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Small image models of every layout, for images of 32x32 pixels."""
+"""Small image models of every layout, for images of 32 x 32 pixels."""
+
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
 class MapBlock(nn.Module):
-    """A residual convolution of (B, C, H, W)."""
+    """Residual convolution of (B, C, H, W)."""
 
     def __init__(self, channels):
         super().__init__()
@@ -18,14 +19,17 @@ class MapBlock(nn.Module):
 
 
 class MapModel(nn.Module):
-    """Blocks over (B, C, 8, 8) and a classifier that takes a vector; blocks
-    are recomputed with the options of ``recompute``."""
+    """Blocks on (B, C, 8, 8), and a classifier on vectors.
+
+    The blocks are recomputed with the options of ``recompute``.
+    """
 
     def __init__(self, channels=16, depth=2, head=False, recompute=None):
         super().__init__()
         self.stem = nn.Conv2d(3, channels, 4, 4)
-        self.blocks = nn.Sequential(*(MapBlock(channels)
-                                      for _ in range(depth)))
+        self.blocks = nn.Sequential(
+            *(MapBlock(channels) for _ in range(depth))
+        )
         self.head = nn.Linear(channels, 5)
         self.with_head = head
         self.recompute = recompute
@@ -40,7 +44,7 @@ class MapModel(nn.Module):
 
 
 class TokenBlock(nn.Module):
-    """Tokens (B, L, C) that see their mean; called with more than tokens."""
+    """Block on tokens (B, L, C), with a further argument."""
 
     def __init__(self, channels):
         super().__init__()
@@ -53,8 +57,10 @@ class TokenBlock(nn.Module):
 
 
 class TokenModel(nn.Module):
-    """Class and register tokens before 4x4 patches; returns every block's
-    tokens."""
+    """Class and register tokens before 4 x 4 patches.
+
+    Returns the tokens after each block.
+    """
 
     def __init__(self, prefix=1, channels=16, depth=2, keyword=False):
         super().__init__()
@@ -74,7 +80,7 @@ class TokenModel(nn.Module):
 
 
 class LastBlock(nn.Module):
-    """A pointwise layer over (B, H, W, C)."""
+    """Pointwise layer on (B, H, W, C)."""
 
     def __init__(self, channels):
         super().__init__()
@@ -85,13 +91,14 @@ class LastBlock(nn.Module):
 
 
 class LastModel(nn.Module):
-    """Blocks over (B, 8, 8, C), channels last."""
+    """Blocks on (B, 8, 8, C), channels last."""
 
     def __init__(self, channels=16, depth=2):
         super().__init__()
         self.embed = nn.Conv2d(3, channels, 4, 4)
-        self.blocks = nn.Sequential(*(LastBlock(channels)
-                                      for _ in range(depth)))
+        self.blocks = nn.Sequential(
+            *(LastBlock(channels) for _ in range(depth))
+        )
 
     def forward(self, x):
         return self.blocks(self.embed(x).permute(0, 2, 3, 1))

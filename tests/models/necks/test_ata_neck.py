@@ -15,29 +15,33 @@ def neck(embed_dims=64, temporal=ATA, **options):
 
 
 def tsn(neck=None, **backbone):
-    """TSN on ResNet-18, whose last feature map has 512 channels."""
+    """Build TSN on ResNet-18, whose last feature map has 512 channels."""
     model = MODELS.build(
         dict(
             type='Recognizer2D',
             backbone=dict(type='ResNet', depth=18, **backbone),
             neck=neck and dict(type='ATANeck', embed_dims=512, **neck),
-            cls_head=dict(type='TSNHead', num_classes=5, in_channels=512)))
+            cls_head=dict(type='TSNHead', num_classes=5, in_channels=512),
+        )
+    )
     torch.nn.init.normal_(model.cls_head.fc_cls.weight, std=0.1)
     return model.eval()
 
 
 def slow_only(neck):
-    """A small 3-D network that keeps the frames, with 256 channels."""
+    """Build a small SlowOnly network, with 256 channels and all frames."""
     backbone = dict(
         type='ResNet3dSlowOnly',
         depth=50,
         pretrained=None,
         base_channels=8,
-        conv1_kernel=(1, 7, 7))
+        conv1_kernel=(1, 7, 7),
+    )
     head = dict(type='I3DHead', num_classes=5, in_channels=256)
     neck = dict(type='ATANeck', embed_dims=256, **neck)
     return MODELS.build(
-        dict(type='Recognizer3D', backbone=backbone, neck=neck, cls_head=head))
+        dict(type='Recognizer3D', backbone=backbone, neck=neck, cls_head=head)
+    )
 
 
 RECOGNIZERS = [(tsn, (2, 4, 3, 64, 64)), (slow_only, (2, 1, 3, 4, 64, 64))]
@@ -58,7 +62,8 @@ def scores(model, x):
 
 
 @pytest.mark.parametrize(
-    'form', [lambda x: x, lambda x: (x[:, :1], x)], ids=['tensor', 'stages'])
+    'form', [lambda x: x, lambda x: (x[:, :1], x)], ids=['tensor', 'stages']
+)
 def test_keeps_the_shape_of_the_last_feature_map(form):
     x = torch.randn(2, 64, 4, 2, 3)
     y, loss_aux = neck()(form(x))
@@ -71,15 +76,17 @@ def test_equals_its_blocks_on_the_patches_of_each_clip():
     patches = x[1, :, 4:].flatten(2).permute(1, 2, 0)[None]  # (1, T, N, C)
     for block in module.blocks:
         patches = block(patches)
-    torch.testing.assert_close(y[1, :, 4:].flatten(2).permute(1, 2, 0),
-                               patches[0])
+    torch.testing.assert_close(
+        y[1, :, 4:].flatten(2).permute(1, 2, 0), patches[0]
+    )
 
 
 def test_matcher_gets_the_grid():
     module = neck(temporal=AVERAGING)
     seen = []
     module.blocks[0].register_forward_hook(
-        lambda module, inputs, _: seen.append(inputs[2]))
+        lambda module, inputs, _: seen.append(inputs[2])
+    )
     module(torch.randn(1, 64, 4, 2, 3))
     assert seen == [(2, 3)]
 
@@ -92,31 +99,31 @@ def test_starts_as_the_identity_and_learns():
     assert module.blocks[0].temporal_fc.weight.grad.abs().max() > 0
 
 
-def test_adds_five_squares_of_the_channels_a_block():
+def test_adds_five_times_the_squared_channels_per_block():
     weights = [p for p in neck(num_blocks=3).parameters() if p.ndim == 2]
     assert sum(p.numel() for p in weights) == 3 * 5 * 64**2
 
 
 def test_temporal_module_knows_the_number_of_frames():
-    module = neck(temporal=dict(ATA, time_bias_std=1.), num_segments=8)
+    module = neck(temporal=dict(ATA, time_bias_std=1.0), num_segments=8)
     assert module.blocks[0].time_bias.shape == (2, 15)
 
 
 @pytest.mark.parametrize('batch, views', [(1, 4), (2, 4), (2, 24)])
-def test_averaging_scores_as_tsn_to_the_bit(batch, views):
+def test_averaging_has_the_scores_of_tsn_bitwise(batch, views):
     model = tsn(dict(num_segments=4, temporal=AVERAGING))
     plain, x = tsn(), videos(batch, views)
     plain.load_state_dict(model.state_dict())
     assert torch.equal(scores(model, x), scores(plain, x))
 
 
-def test_averaging_has_the_loss_of_tsn_to_the_bit():
+def test_averaging_has_the_loss_of_tsn_bitwise():
     model = tsn(dict(num_segments=4, temporal=AVERAGING)).train()
     plain, x = tsn().train(), videos()
     plain.load_state_dict(model.state_dict())
     losses = []
     for net in (model, plain):
-        torch.manual_seed(0)  # of the dropout
+        torch.manual_seed(0)  # for the dropout
         losses.append(net(x, labels(), mode='loss')['loss_cls'])
     assert torch.equal(*losses)
 
@@ -127,17 +134,22 @@ def test_trained_tsn_is_unchanged_at_the_first_step():
     assert torch.equal(scores(model, x), scores(plain, x))
 
 
-@pytest.mark.parametrize('option, tells', [(dict(), False),
-                                           (dict(time_bias_std=1.), True),
-                                           (dict(route_encoding=True), True)])
-def test_codes_tell_the_direction_of_time(option, tells):
+@pytest.mark.parametrize(
+    'option, distinguishes',
+    [
+        (dict(), False),
+        (dict(time_bias_std=1.0), True),
+        (dict(route_encoding=True), True),
+    ],
+)
+def test_encodings_distinguish_the_direction_of_time(option, distinguishes):
     module = neck(temporal=dict(ATA, **option), num_segments=4)
     x = torch.randn(1, 64, 4, 2, 3)
     mean, reverse = (module(i)[0].mean(2) for i in (x, x.flip(2)))
-    assert torch.allclose(mean, reverse, atol=1e-5) is not tells
+    assert torch.allclose(mean, reverse, atol=1e-5) is not distinguishes
 
 
-def test_codes_the_routes_by_default():
+def test_route_encoding_is_on_by_default():
     assert neck(temporal=None).blocks[0].route_encoding
 
 
@@ -171,18 +183,21 @@ def test_refuses_other_feature_maps(shape):
         neck()(torch.randn(shape))
 
 
-def test_refuses_a_part_of_a_clip():
+def test_refuses_an_incomplete_clip():
     # Twelve frames are one and a half clips, though two videos are three.
     with pytest.raises(ValueError, match='num_segments=8.*got 12.*num_clips'):
         neck(num_segments=8)(torch.randn(2, 64, 12, 2, 3))
 
 
-@pytest.mark.parametrize('options', [
-    dict(head_dims=48),
-    dict(head_dims=0),
-    dict(num_blocks=0),
-    dict(num_segments=0)
-])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(head_dims=48),
+        dict(head_dims=0),
+        dict(num_blocks=0),
+        dict(num_segments=0),
+    ],
+)
 def test_refuses_impossible_options(options):
     with pytest.raises(ValueError, match=f'Expected.*{list(options)[0]}'):
         neck(**options)

@@ -14,7 +14,7 @@ def ata(**options):
     return ATA(24, 3, zero_init=False, **options).eval()
 
 
-def test_equals_literal_align_attend_dealign():
+def test_equals_the_literal_algorithm():
     module, x = ata(), torch.randn(1, 5, 12, 24)
     aligned, dealignment = align_literal(x[0].unflatten(1, (3, 4)))
     aligned = aligned.flatten(1, 2)[None]
@@ -23,7 +23,7 @@ def test_equals_literal_align_attend_dealign():
     torch.testing.assert_close(module(x)[0], expected.flatten(1, 2))
 
 
-def test_equals_temporal_attention_where_nothing_moves():
+def test_equals_temporal_attention_on_a_still_clip():
     module = ata()
     plain = TemporalAttention(24, 3)
     plain.load_state_dict(module.state_dict())
@@ -31,7 +31,7 @@ def test_equals_temporal_attention_where_nothing_moves():
     torch.testing.assert_close(module(still), plain(still))
 
 
-def test_does_not_depend_on_the_order_of_patches():
+def test_is_equivariant_to_the_order_of_patches():
     module, x = ata(), torch.randn(1, 4, 9, 24)
     order = torch.randperm(9)
     torch.testing.assert_close(module(x[:, :, order]), module(x)[:, :, order])
@@ -49,13 +49,13 @@ def ata_like(module):
     return twin
 
 
-def test_content_is_matched_less_the_position():
+def test_match_on_content_subtracts_the_position():
     x, position = torch.randn(2, 4, 9, 24), 10 * torch.randn(1, 4, 9, 24)
     routes = ata(match_on='content').alignment(x + position, position).routes
     assert torch.equal(routes, ata().alignment(x).routes)
 
 
-def test_tokens_are_matched_with_the_position():
+def test_match_on_tokens_includes_the_position():
     position = 10 * torch.randn(1, 1, 9, 24)
     x = torch.randn(2, 4, 9, 24) + position
     routes = ata().alignment(x, position).routes
@@ -72,15 +72,16 @@ def test_gradient_flows_along_the_routes():
 
 
 def test_has_the_state_dict_of_temporal_attention():
-    assert ata().state_dict().keys() == TemporalAttention(
-        24, 3).state_dict().keys()
+    assert (
+        ata().state_dict().keys()
+        == TemporalAttention(24, 3).state_dict().keys()
+    )
 
 
 def test_matcher_is_chosen_by_config():
 
     @MATCHERS.register_module(force=True)
     class InPlace:
-
         def __call__(self, similarity, grid=None):
             num = similarity.shape[-1]
             return torch.arange(num).expand(similarity.shape[:-1])
@@ -90,45 +91,48 @@ def test_matcher_is_chosen_by_config():
             type='ATA',
             embed_dims=24,
             num_heads=3,
-            matcher=dict(type='InPlace')))
+            matcher=dict(type='InPlace'),
+        )
+    )
     x = torch.randn(1, 3, 4, 24)
     assert torch.equal(
-        module.alignment(x).routes,
-        torch.arange(4).expand(1, 3, 4))
+        module.alignment(x).routes, torch.arange(4).expand(1, 3, 4)
+    )
 
 
-def test_unknown_matcher_names_those_there_are():
+def test_unknown_matcher_lists_the_registered_ones():
     with pytest.raises(ValueError, match="'ExactMatcher'.*Hungarian"):
         ata(matcher=dict(type='Hungarian'))
 
 
-def test_route_encoding_shows_the_trajectory():
+def test_route_encoding_encodes_the_trajectory():
     module, x = ata(route_encoding=True), torch.randn(2, 4, 12, 24)
     alignment = module.alignment(x)
-    code = module.encode_routes(x, (3, 4), alignment.align)
-    places = torch.stack([alignment.routes // 4, alignment.routes % 4], -1)
-    assert torch.equal(code, route_encoding(places, (3, 4), 24))
+    encoding = module.encode_routes(x, (3, 4), alignment.align)
+    positions = torch.stack([alignment.routes // 4, alignment.routes % 4], -1)
+    assert torch.equal(encoding, route_encoding(positions, (3, 4), 24))
 
 
 def test_route_encoding_is_added_in_route_order():
     module, x = ata(route_encoding=True), torch.randn(1, 4, 12, 24)
     alignment = module.alignment(x)
-    y, code = alignment.align(x), module.encode_routes(x, (3, 4), alignment.align)
-    branch = module.attn(module.norm(y) + code, dim=1)
+    y = alignment.align(x)
+    encoding = module.encode_routes(x, (3, 4), alignment.align)
+    branch = module.attn(module.norm(y) + encoding, dim=1)
     expected = alignment.align(module(x, grid=(3, 4)))
     torch.testing.assert_close(y + module.temporal_fc(branch), expected)
 
 
-def test_route_encoding_needs_patches_in_their_own_order():
+def test_route_encoding_needs_dealignment():
     with pytest.raises(ValueError, match='dealign=True'):
         ata(route_encoding=True, dealign=False)
 
 
 @pytest.mark.parametrize(
     'options',
-    [dict(match_on='pixels'),
-     dict(match_on='content', dealign=False)])
-def test_refuses_what_it_cannot_match_on(options):
+    [dict(match_on='pixels'), dict(match_on='content', dealign=False)],
+)
+def test_refuses_invalid_match_on(options):
     with pytest.raises(ValueError, match='match_on'):
         ata(**options)
 

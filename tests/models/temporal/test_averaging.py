@@ -4,7 +4,7 @@ import torch
 from ata_mm.models import TemporalAveraging
 
 
-def test_leaves_the_features_alone():
+def test_returns_its_input():
     x = torch.randn(2, 4, 9, 24)
     assert TemporalAveraging(24, 3)(x) is x
 

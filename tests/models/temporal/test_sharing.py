@@ -5,14 +5,16 @@ import pytest
 import torch
 from mmaction.registry import MODELS
 
-from ata_mm.models import ATATimeSformer
+from ata_mm.models import ATA, ATATimeSformer, TemporalAttention
+from ata_mm.models.temporal import AlignmentSharing
 from ata_mm.ops import ExactMatcher
 from ata_mm.registry import MATCHERS
 
 
 @MATCHERS.register_module()
 class CountingMatcher(ExactMatcher):
-    """Notes how many patches a frame has in each problem that it solves."""
+    """Matcher that records the number of patches of each problem."""
+
     solved = []
 
     def __call__(self, similarity, grid=None):
@@ -31,7 +33,8 @@ def temporal(**options):
         type='ATA',
         matcher=dict(type='CountingMatcher'),
         zero_init=False,
-        **options)
+        **options,
+    )
 
 
 def timesformer(with_cp=False, **options):
@@ -42,9 +45,10 @@ def timesformer(with_cp=False, **options):
         embed_dims=32,
         num_heads=4,
         num_layers=4,
-        drop_path_rate=0.,
+        drop_path_rate=0.0,
         with_cp=with_cp,
-        temporal=temporal(**options))
+        temporal=temporal(**options),
+    )
 
 
 def resnet(with_cp=False, blocks='layer*.*', **options):
@@ -53,38 +57,42 @@ def resnet(with_cp=False, blocks='layer*.*', **options):
         dict(
             type='ATABackbone',
             image_backbone=dict(
-                type='ResNet', depth=18, norm_cfg=dict(type='BN')),
+                type='ResNet', depth=18, norm_cfg=dict(type='BN')
+            ),
             blocks=blocks,
             num_frames=3,
             img_size=64,
             with_cp=with_cp,
-            temporal=temporal(**options)))
+            temporal=temporal(**options),
+        )
+    )
 
 
 CLIP = torch.randn(1, 3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-def test_each_block_matches_by_itself(solved):
+def test_each_block_matches_its_input_by_default(solved):
     timesformer()(CLIP)
     assert solved == [4, 4, 4, 4]
 
 
 @pytest.mark.parametrize('share, solves', [(2, 2), (3, 2), ('stage', 1)])
-def test_routes_serve_the_next_blocks(solved, share, solves):
+def test_routes_are_reused_by_the_next_blocks(solved, share, solves):
     timesformer(share_alignment=share)(CLIP)
     assert len(solved) == solves
 
 
-def test_other_resolutions_are_matched_anew(solved):
+def test_every_resolution_is_matched(solved):
     clip = torch.randn(1, 3, 3, 64, 64)
     resnet(share_alignment='stage')(clip)
-    # The first block of a stage has the input of the stage before.
+    # The first block of a stage has the resolution of the previous stage.
     assert solved == [256, 64, 16, 4]
 
 
 @pytest.mark.parametrize(
-    'build', [timesformer, partial(resnet, blocks='layer1.*')])
-def test_no_routes_are_left_from_the_clips_before(solved, build):
+    'build', [timesformer, partial(resnet, blocks='layer1.*')]
+)
+def test_routes_are_not_reused_in_the_next_forward_pass(solved, build):
     model = build(share_alignment='stage').eval()
     model(CLIP)
     first = len(solved)
@@ -93,7 +101,7 @@ def test_no_routes_are_left_from_the_clips_before(solved, build):
 
 
 @pytest.mark.parametrize('build', [timesformer, resnet])
-def test_recomputation_matches_nothing_again(solved, build):
+def test_recomputation_solves_no_matching_again(solved, build):
     for with_cp in (False, True):
         solved.append('forward')
         build(with_cp).train()(CLIP).sum().backward()
@@ -112,19 +120,52 @@ def test_recomputation_gives_equal_gradients(build):
 
 
 @pytest.mark.parametrize('share', [0, 'block', 1.5])
-def test_refuses_what_is_no_number_of_blocks(share):
+def test_refuses_invalid_share_alignment(share):
     with pytest.raises(ValueError, match='share_alignment'):
         timesformer(share_alignment=share)
 
 
-def test_refuses_to_share_where_patches_stay_in_route_order():
+def test_sharing_needs_dealignment():
     with pytest.raises(ValueError, match='dealign=True'):
         timesformer(share_alignment=2, dealign=False)
 
 
-def test_routes_are_not_handed_to_blocks_that_share_otherwise(solved):
+def test_routes_are_not_reused_by_blocks_with_other_sharing(solved):
     model = timesformer(share_alignment=3)
     model.blocks[2].temporal.share_alignment = 1
     model.blocks[3].temporal.share_alignment = 1
     model(CLIP)
     assert len(solved) == 3
+
+
+def local(radius, **options):
+    matcher = dict(type='LocalMatcher', radius=radius)
+    return ATA(24, 3, matcher=matcher, share_alignment='stage', **options)
+
+
+def share(*modules):
+    """Return the alignments of modules with the same input."""
+    sharing, x = AlignmentSharing(), torch.randn(1, 3, 25, 24)
+    return [sharing(module, x, grid=(5, 5)) for module in modules]
+
+
+def test_equal_matchers_share():
+    first, second = share(local(1), local(1))
+    assert first is second
+
+
+def test_matchers_with_other_options_do_not_share():
+    first, second = share(local(1), local(3))
+    assert first is not second
+    assert not torch.equal(first.routes, second.routes)
+
+
+def test_modules_that_match_other_features_do_not_share():
+    first, second = share(local(1), local(1, match_on='content'))
+    assert first is not second
+
+
+def test_module_without_alignment_does_not_end_the_sharing():
+    first, none, second = share(local(1), TemporalAttention(24, 3), local(1))
+    assert none is None
+    assert first is second

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""ATA with matchers that gradients flow through."""
+"""ATA with differentiable matchers."""
+
 import pytest
 import torch
 from mmaction.registry import MODELS
@@ -8,7 +9,7 @@ from ata_mm.models import ATA, ATATimeSformer
 
 SOFT = {
     'Sinkhorn': dict(type='SinkhornMatcher', temperature=0.2),
-    'Displacement': dict(type='DisplacementMatcher', temperature=0.2)
+    'Displacement': dict(type='DisplacementMatcher', temperature=0.2),
 }
 CLIP = torch.randn(1, 3, 3, 32, 48, generator=torch.Generator().manual_seed(1))
 
@@ -31,9 +32,10 @@ def timesformer(with_cp=False, **options):
         embed_dims=32,
         num_heads=4,
         num_layers=2,
-        drop_path_rate=0.,
+        drop_path_rate=0.0,
         with_cp=with_cp,
-        temporal=dict(type='ATA', zero_init=False, **options))
+        temporal=dict(type='ATA', zero_init=False, **options),
+    )
 
 
 def resnet(with_cp=False, **options):
@@ -42,12 +44,15 @@ def resnet(with_cp=False, **options):
         dict(
             type='ATABackbone',
             image_backbone=dict(
-                type='ResNet', depth=18, norm_cfg=dict(type='BN')),
+                type='ResNet', depth=18, norm_cfg=dict(type='BN')
+            ),
             blocks='layer[34].*',
             num_frames=3,
             img_size=64,
             with_cp=with_cp,
-            temporal=dict(type='ATA', zero_init=False, **options)))
+            temporal=dict(type='ATA', zero_init=False, **options),
+        )
+    )
 
 
 def gradients(model, clip=CLIP):
@@ -60,7 +65,8 @@ def gradients(model, clip=CLIP):
 def test_recomputation_gives_equal_gradients(matcher, build, share):
     plain, recomputed = (
         gradients(build(with_cp, matcher=matcher, share_alignment=share))
-        for with_cp in (False, True))
+        for with_cp in (False, True)
+    )
     torch.testing.assert_close(plain, recomputed)
 
 
@@ -70,11 +76,12 @@ def test_gradients_flow_through_the_matching(matcher):
     fixed = module.alignment(x.detach(), grid=(3, 4))
     through, past = (
         torch.autograd.grad(module(x, alignment=a).square().sum(), x)[0]
-        for a in (free, fixed))
+        for a in (free, fixed)
+    )
     assert (through - past).abs().max() > 1e-4
 
 
-def test_matched_content_gets_the_gradient_too(matcher):
+def test_gradients_flow_to_the_matched_content(matcher):
     module = ata(matcher, match_on='content')
     x = torch.randn(1, 3, 12, 24, requires_grad=True)
     alignment = module.alignment(x, torch.randn(1, 3, 12, 24), (3, 4))
@@ -82,11 +89,14 @@ def test_matched_content_gets_the_gradient_too(matcher):
     assert torch.autograd.grad(y, x)[0].abs().max() > 0
 
 
-@pytest.mark.parametrize('options', [
-    dict(dealign=False),
-    dict(route_encoding=True),
-    dict(match_on='content'),
-])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(dealign=False),
+        dict(route_encoding=True),
+        dict(match_on='content'),
+    ],
+)
 def test_every_option_of_ata_works(matcher, options):
     module = ata(matcher, **options)
     x = torch.randn(2, 3, 12, 24, requires_grad=True)
@@ -96,7 +106,7 @@ def test_every_option_of_ata_works(matcher, options):
     assert y.shape == x.shape and torch.isfinite(x.grad).all()
 
 
-def test_under_autocast_the_alignment_is_that_of_fp32(matcher):
+def test_alignment_under_autocast_equals_that_in_fp32(matcher):
     module, x = ata(matcher), torch.randn(1, 3, 12, 24)
     expected = module.alignment(x, grid=(3, 4)).align(x)
     with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -109,5 +119,6 @@ def test_compiles(matcher):
     module, x = ata(matcher), torch.randn(1, 3, 12, 24)
     compiled = torch.compile(module, backend='eager')
     torch.testing.assert_close(
-        compiled(x, None, (3, 4)), module(x, None, (3, 4)))
+        compiled(x, None, (3, 4)), module(x, None, (3, 4))
+    )
     torch._dynamo.reset()

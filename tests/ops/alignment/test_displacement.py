@@ -1,87 +1,182 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ata_mm.ops import Alignment, DisplacementAlignment
-from ata_mm.ops.alignment.displacement import chain_displacements
+from ata_mm.ops.alignment.displacement import (
+    BilinearSampling,
+    chain_displacements,
+)
 
 GRID = (6, 8)
 
 
+def patch_positions(grid=GRID):
+    """Return the rows and columns of all patches, (N, 2)."""
+    return torch.cartesian_prod(*(torch.arange(float(side)) for side in grid))
+
+
+def random_positions(dtype=torch.float32):
+    """Return positions on the grid, (3, N, 2)."""
+    return torch.rand(3, 48, 2, dtype=dtype) * (torch.tensor(GRID) - 1)
+
+
 def moved(*steps, grid=GRID):
-    """The alignment of a clip that moves as a whole, (rows, columns) a
-    frame."""
+    """Return the alignment of a clip that moves by (rows, columns) a frame."""
     steps = torch.tensor(steps).view(1, -1, 1, 2)
     displacement = steps.expand(-1, -1, grid[0] * grid[1], -1)
     return DisplacementAlignment(chain_displacements(displacement, grid), grid)
 
 
 def inside(x, grid=GRID, border=2):
-    """Less the border, where places are kept on the grid."""
+    """Remove the border, where positions are clamped to the grid."""
     x = x.unflatten(2, grid)
     return x[:, :, border:-border, border:-border]
 
 
 def test_no_displacement_is_exactly_the_identity():
-    alignment = moved([0., 0.], [0., 0.])
+    alignment = moved([0.0, 0.0], [0.0, 0.0])
     x = torch.randn(1, 3, 48, 5)
     assert torch.equal(alignment.align(x), x)
     assert torch.equal(alignment.dealign(x), x)
     assert torch.equal(alignment.routes, torch.arange(48).expand(1, 3, 48))
 
 
-def test_whole_patches_are_taken_as_they_are():
+def test_displacements_of_whole_patches_select_patches():
     x = torch.randn(1, 2, 48, 5)
-    y = moved([1., -1.]).align(x).unflatten(2, GRID)
+    y = moved([1.0, -1.0]).align(x).unflatten(2, GRID)
     assert torch.equal(y[:, 1, :-1, 1:], x.unflatten(2, GRID)[:, 1, 1:, :-1])
 
 
 def test_steps_add_up_along_the_route():
-    places = moved([0.5, 0.], [0.25, 1.]).positions.unflatten(2, GRID)
-    assert places[0, :, 1, 1].tolist() == [[1, 1], [1.5, 1], [1.75, 2]]
+    positions = moved([0.5, 0.0], [0.25, 1.0]).positions.unflatten(2, GRID)
+    assert positions[0, :, 1, 1].tolist() == [[1, 1], [1.5, 1], [1.75, 2]]
 
 
-def test_a_step_is_read_where_the_route_is():
+def test_a_step_is_read_at_the_position_of_the_route():
     # Columns move by their number in the second pair.
     displacement = torch.zeros(1, 2, 8, 2)
     displacement[:, 0, :, 1] = 0.5
-    displacement[:, 1, :, 1] = torch.arange(8.) / 8
-    places = chain_displacements(displacement, (1, 8))
-    torch.testing.assert_close(places[0, 2, 2, 1], torch.tensor(2.5 + 2.5 / 8))
+    displacement[:, 1, :, 1] = torch.arange(8.0) / 8
+    positions = chain_displacements(displacement, (1, 8))
+    torch.testing.assert_close(
+        positions[0, 2, 2, 1], torch.tensor(2.5 + 2.5 / 8)
+    )
 
 
-def test_places_stay_on_the_grid():
-    places = moved([-9., 2.5]).positions[0, 1]
-    assert places.amin(0).tolist() == [0, 2.5]
-    assert places.amax(0).tolist() == [0, 7]
+def test_positions_are_clamped_to_the_grid():
+    positions = moved([-9.0, 2.5]).positions[0, 1]
+    assert positions.amin(0).tolist() == [0, 2.5]
+    assert positions.amax(0).tolist() == [0, 7]
 
 
-@pytest.mark.parametrize('step, wave, lost', [
-    ([0.5, 0.], None, 0.61),
-    ([0.5, 0.5], None, 0.80),
-    ([0., 0.5], 8, 0.15),
-    ([0., 0.5], 16, 0.04),
-    ([1., -1.], None, 0.),
-])
-def test_what_the_round_trip_loses(step, wave, lost):
+@pytest.mark.parametrize(
+    'step, wave, lost',
+    [
+        ([0.5, 0.0], None, 0.61),
+        ([0.5, 0.5], None, 0.80),
+        ([0.0, 0.5], 8, 0.15),
+        ([0.0, 0.5], 16, 0.04),
+        ([1.0, -1.0], None, 0.0),
+    ],
+)
+def test_the_round_trip_loses_the_documented_share(step, wave, lost):
     grid = (40, 64)
     x = torch.randn(1, 2, 40 * 64, 8)
     if wave is not None:
-        phase = 2 * torch.pi * torch.arange(64.) / wave
+        phase = 2 * torch.pi * torch.arange(64.0) / wave
         x = phase.sin().repeat(40).view(1, 1, -1, 1).expand(-1, 2, -1, -1)
     alignment = moved(step, grid=grid)
     rest = x - alignment.dealign(alignment.align(x))
     rest, x = (inside(a, grid)[:, 1].norm() for a in (rest, x))
-    torch.testing.assert_close(rest / x, torch.tensor(lost), atol=.02, rtol=0)
+    torch.testing.assert_close(rest / x, torch.tensor(lost), atol=0.02, rtol=0)
 
 
-def test_patches_without_a_route_get_nothing():
-    y = moved([0., 4.]).dealign(torch.ones(1, 2, 48, 1)).unflatten(2, GRID)
+def test_patches_without_a_route_become_zero():
+    y = moved([0.0, 4.0]).dealign(torch.ones(1, 2, 48, 1)).unflatten(2, GRID)
     assert (y[0, 1, :, :4] == 0).all() and (y[0, 1, :, 4:] == 1).all()
 
 
 @pytest.mark.parametrize('grid', [(6, 8), (33, 35)])
 def test_routes_are_the_nearest_permutations(grid):
     routes = moved([0.3, -0.4], grid=grid).routes
-    Alignment(routes)
-    assert torch.equal(routes[0, 1], torch.arange(grid[0] * grid[1]))
+    order = torch.arange(grid[0] * grid[1])
+    assert torch.equal(routes, order.expand(1, 2, -1))
+
+
+def test_routes_are_assigned_by_the_given_solver():
+    calls = []
+
+    def assign(similarity, grid):
+        calls.append((tuple(similarity.shape), grid))
+        return torch.arange(48).flip(0).expand(1, 48)
+
+    positions = patch_positions().expand(1, 3, -1, -1)
+    routes = DisplacementAlignment(positions, GRID, assign).routes
+    assert calls == [((1, 48, 48), GRID)] * 3
+    assert torch.equal(routes, torch.arange(47, -1, -1).expand(1, 3, 48))
+
+
+@pytest.mark.parametrize('verb', ['align', 'dealign'])
+def test_refuses_features_of_another_clip(verb):
+    with pytest.raises(ValueError, match=r'\(1, 2, 48\), got \(1, 3, 48, 5\)'):
+        getattr(moved([0.0, 0.0]), verb)(torch.randn(1, 3, 48, 5))
+
+
+def test_is_an_alignment():
+    assert isinstance(moved([0.5, 0.0]), Alignment)
+
+
+def test_sampling_reads_as_grid_sample():
+    positions, maps = random_positions(), torch.randn(3, 48, 5)
+    scaled = 2 * positions / (torch.tensor(GRID) - 1) - 1  # to -1..1
+    expected = F.grid_sample(
+        maps.transpose(1, 2).unflatten(2, GRID),
+        scaled.flip(-1)[:, None],
+        align_corners=True,
+    )
+    torch.testing.assert_close(
+        BilinearSampling(positions, GRID).read(maps),
+        expected[:, :, 0].transpose(1, 2),
+    )
+
+
+def test_sampling_writes_the_normalised_adjoint():
+    sampling = BilinearSampling(random_positions(), GRID)
+    maps, values = torch.randn(2, 3, 48, 5)
+    matrix = sampling.read(torch.eye(48).expand(3, -1, -1))
+    weight = matrix.sum(1, keepdim=True).clamp_min(0.1)  # of each patch
+    torch.testing.assert_close(sampling.read(maps), matrix @ maps)
+    torch.testing.assert_close(
+        sampling.write(values), (matrix / weight).transpose(1, 2) @ values
+    )
+
+
+def test_sampling_preserves_a_constant():
+    sampling = BilinearSampling(patch_positions()[None] * 0.9 + 0.1, GRID)
+    ones = torch.ones(1, 48, 1)
+    torch.testing.assert_close(sampling.read(ones), ones)
+    torch.testing.assert_close(sampling.write(ones), ones)
+
+
+@pytest.mark.parametrize('grid', [(1, 1), (1, 5), (4, 6)])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_sampling_at_patches_is_exact_to_the_bit(grid, dtype):
+    maps = torch.randn(2, grid[0] * grid[1], 3).to(dtype)
+    positions = patch_positions(grid).expand(2, -1, -1)
+    sampling = BilinearSampling(positions, grid)
+    assert torch.equal(sampling.read(maps), maps)
+    assert torch.equal(sampling.write(maps), maps)
+
+
+@pytest.mark.parametrize('verb', ['read', 'write'])
+def test_gradients_of_sampling_are_correct(verb):
+    grid = (2, 3)
+    positions = torch.rand(1, 6, 2, dtype=torch.double)
+    positions = (positions * (torch.tensor(grid) - 1)).requires_grad_()
+    values = torch.randn(1, 6, 2, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda p, v: getattr(BilinearSampling(p, grid), verb)(v),
+        (positions, values),
+    )

@@ -39,42 +39,54 @@ def test_routes_compose_by_matrix_product():
 def test_dealign_is_the_adjoint_of_align():
     x, y = torch.randn(2, 2, 4, 9, 6).double()
     alignment = soft(x)
-    torch.testing.assert_close((alignment.align(x) * y).sum(),
-                               (x * alignment.dealign(y)).sum())
+    torch.testing.assert_close(
+        (alignment.align(x) * y).sum(), (x * alignment.dealign(y)).sum()
+    )
 
 
-def test_frame_0_is_as_it_was():
+def test_frame_0_keeps_its_order():
     x = torch.randn(2, 4, 9, 6)
     assert torch.equal(soft(x).align(x)[:, 0], x[:, 0])
 
 
-def test_a_constant_stays_one():
+def test_a_constant_is_preserved():
     ones = torch.ones(2, 4, 9, 1)
     alignment = soft(torch.randn(2, 4, 9, 32), temperature=0.5)
     torch.testing.assert_close(alignment.align(ones), ones, atol=1e-3, rtol=0)
     torch.testing.assert_close(
-        alignment.dealign(ones), ones, atol=1e-3, rtol=0)
+        alignment.dealign(ones), ones, atol=1e-3, rtol=0
+    )
 
 
-def test_round_trip_loses_less_the_lower_the_temperature():
+def test_round_trip_loses_less_at_a_lower_temperature():
     x = torch.randn(1, 1, 9, 64) + 0.5 * torch.randn(1, 3, 9, 64)
-    lost = [(x - a.dealign(a.align(x)))[:, 1:].norm() / x[:, 1:].norm()
-            for a in (soft(x, t) for t in (1e4, 0.2, 0.05, 0.005))]
+    lost = [
+        (x - a.dealign(a.align(x)))[:, 1:].norm() / x[:, 1:].norm()
+        for a in (soft(x, t) for t in (1e4, 0.2, 0.05, 0.005))
+    ]
     assert lost == sorted(lost, reverse=True)
     assert lost[-1] < 1e-3
 
 
-def test_round_trip_of_uniform_plans_leaves_the_mean():
+def test_round_trip_of_uniform_plans_is_the_mean():
     x = torch.randn(1, 3, 9, 32)
     alignment = soft(x, temperature=1e6)
     mean = x.mean(2, keepdim=True).expand_as(x)
     torch.testing.assert_close(
-        alignment.dealign(alignment.align(x))[:, 1:], mean[:, 1:])
+        alignment.dealign(alignment.align(x))[:, 1:], mean[:, 1:]
+    )
 
 
-def test_routes_are_permutations_for_those_that_need_some():
-    routes = soft(torch.randn(2, 4, 9, 6), 1.).routes
-    Alignment(routes)
+def test_routes_are_the_nearest_permutations():
+    permutation = F.one_hot(torch.rand(2, 4, 9).argsort(-1), 9).float()
+    alignment = SoftAlignment(0.6 * permutation + 0.4 / 9)
+    assert torch.equal(alignment.routes, permutation.argmax(-1))
+
+
+def test_is_an_alignment():
+    assert isinstance(
+        SoftAlignment(torch.eye(4).expand(1, 2, 4, 4)), Alignment
+    )
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
@@ -85,14 +97,23 @@ def test_keeps_the_precision_of_features(dtype):
     assert alignment.dealign(alignment.align(x)).dtype == dtype
 
 
-def test_places_are_not_rounded_under_autocast():
-    x, places = torch.randn(1, 3, 9, 6), torch.rand(1, 3, 9, 2)
+def test_positions_are_not_rounded_under_autocast():
+    x, positions = torch.randn(1, 3, 9, 6), torch.rand(1, 3, 9, 2)
     alignment = soft(x)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        under = soft(x).align(places)
-    assert torch.equal(under, alignment.align(places))
+        under = soft(x).align(positions)
+    assert torch.equal(under, alignment.align(positions))
 
 
-def test_refuses_what_is_no_plan():
+@pytest.mark.parametrize(
+    'plans', [torch.rand(1, 2, 3, 4), torch.rand(2, 3, 3), torch.eye(3).long()]
+)
+def test_refuses_what_is_not_a_plan(plans):
     with pytest.raises(ValueError, match=r'\(B, T, N, N\)'):
-        SoftAlignment(torch.rand(1, 2, 3, 4))
+        SoftAlignment(plans)
+
+
+def test_refuses_features_of_another_clip():
+    alignment = SoftAlignment(torch.eye(4).expand(1, 2, 4, 4))
+    with pytest.raises(ValueError, match=r'\(1, 2, 4\), got \(1, 3, 4, 5\)'):
+        alignment.align(torch.randn(1, 3, 4, 5))

@@ -1,48 +1,123 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import subprocess
 import sys
+import threading
 from importlib.util import module_from_spec, spec_from_file_location
 
+import numpy as np
 import pytest
 import torch
 
-from ata_mm.ops import ExactMatcher
-from ata_mm.ops.lap import lapx
+from ata_mm.ops import ExactMatcher, neighbour_similarity
+from ata_mm.ops.lap import lapx, solve_lapx, solve_on_cpu, solve_scipy
 
-# The threads of the other libraries are there before and after.
-COUNT = '''
+# In a process of its own: the threads of pytest would be counted and forked.
+# The threads of other libraries are counted before and after.
+PROCESS = """
 import os
 import torch
-from ata_mm.ops.lap.lapx import pause_openmp
+from ata_mm.ops.lap.lapx import pause_openmp, solve_on_cpu
 
-threads = lambda: len(os.listdir('/proc/self/task'))
+def count():
+    return len(os.listdir('/proc/self/task'))
+
 torch.set_num_threads(3)
-before = threads()
+before = count()
 x = torch.ones(10**6)
 torch.add(x, x)
-during = threads()
+during = count()
 paused = pause_openmp()
-print(during - before, threads() - before, paused,
+print(during - before, count() - before, paused,
       torch.add(x, x).eq(2).all().item())
-'''
+
+similarity = torch.rand(4, 64, 64)
+matching = solve_on_cpu(similarity, 'lapx', num_threads=2)
+child = os.fork()
+same = torch.equal(matching, solve_on_cpu(similarity, 'lapx', num_threads=2))
+if child == 0:
+    os._exit(0 if same else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), same)
+"""
+
+
+@pytest.fixture(scope='module')
+def process():
+    """Return the two lines that PROCESS prints."""
+    done = subprocess.run(
+        [sys.executable, '-c', PROCESS],
+        check=True,
+        timeout=120,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.splitlines()
+
+
+def total(similarity, matching):
+    return np.take_along_axis(similarity, matching[..., None], -1).sum((1, 2))
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_lapx_reaches_the_optimum_of_scipy(dtype):
+    # Features that change slowly: matches are far from the identity.
+    x = torch.randn(1, 4, 196, 32).cumsum(1).to(dtype)
+    similarity = neighbour_similarity(x)[0].numpy()
+    np.testing.assert_allclose(
+        total(similarity, solve_lapx(similarity, 1)),
+        total(similarity, solve_scipy(similarity)),
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize('num_problems', [1, 5, 16])
+def test_number_of_threads_does_not_change_the_matching(num_problems):
+    similarity = np.random.rand(num_problems, 48, 48).astype(np.float32)
+    one, three = (solve_lapx(similarity, n) for n in (1, 3))
+    assert np.array_equal(one, three)
+
+
+@pytest.mark.parametrize('solver', ['lapx', 'scipy'])
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_refuses_what_is_not_finite(solver, value):
+    similarity = torch.rand(2, 4, 4)
+    similarity[1, 2, 3] = value
+    with pytest.raises(ValueError, match='finite'):
+        solve_on_cpu(similarity, solver)
+
+
+def test_failure_in_a_thread_is_raised(monkeypatch):
+
+    def fail_elsewhere(cost, **kwargs):
+        if threading.current_thread() is threading.main_thread():
+            failed.wait(60)
+            return None, np.zeros(cost.shape[:2])
+        failed.set()
+        raise MemoryError
+
+    failed = threading.Event()
+    monkeypatch.setattr(lapx, 'lapjvr_batch', fail_elsewhere)
+    with pytest.raises(MemoryError):
+        solve_on_cpu(torch.rand(4, 3, 3), 'lapx', num_threads=2)
 
 
 @pytest.mark.skipif(
-    lapx._gnu_openmp() is None, reason='torch has no GNU OpenMP')
-def test_the_threads_end_and_start_anew():
-    done = subprocess.run([sys.executable, '-c', COUNT],
-                          check=True,
-                          capture_output=True,
-                          text=True)
-    assert done.stdout.split() == ['2', '0', 'True', 'True']
+    lapx._gnu_openmp() is None, reason='torch has no GNU OpenMP'
+)
+def test_openmp_threads_end_and_start_again(process):
+    assert process[0].split() == ['2', '0', 'True', 'True']
 
 
-def test_does_nothing_where_torch_has_another_openmp(monkeypatch):
+@pytest.mark.skipif(sys.platform != 'linux', reason='counts threads in /proc')
+def test_a_forked_process_has_its_own_threads(process):
+    assert process[1].split() == ['0', 'True']
+
+
+def test_nothing_is_paused_if_torch_has_another_openmp(monkeypatch):
     monkeypatch.setattr(lapx, '_gnu_openmp', lambda: None)
     assert not lapx.pause_openmp()
 
 
-def test_imports_where_lapx_is_missing(monkeypatch):
+def test_imports_without_lapx(monkeypatch):
     monkeypatch.setitem(sys.modules, 'lap', None)
     spec = spec_from_file_location(f'{lapx.__name__}_alone', lapx.__file__)
     alone = module_from_spec(spec)
@@ -50,4 +125,5 @@ def test_imports_where_lapx_is_missing(monkeypatch):
     similarity = torch.rand(3, 9, 9)
     assert alone.CPU_SOLVER == 'scipy'
     assert torch.equal(
-        alone.solve_on_cpu(similarity), ExactMatcher('scipy')(similarity))
+        alone.solve_on_cpu(similarity), ExactMatcher('scipy')(similarity)
+    )

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""On a GPU where there is one, else by triton's interpreter, see conftest."""
+"""On a GPU if there is one, else by triton's interpreter, see conftest."""
+
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from ata_mm.ops import (
     ExactMatcher,
     LocalMatcher,
     align_frames,
+    lap,
     neighbour_similarity,
     validation,
 )
@@ -23,12 +25,17 @@ DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 LOCAL = LocalMatcher(radius=1)
 LOCAL._exact = ExactMatcher('triton')  # as on a GPU
 
-COMPILE = '''
+COMPILE = """
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from subprocess import check_output
 from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
-from ata_mm.ops.lap.triton import _solve, num_warps
+
+spec = spec_from_file_location('kernel', sys.argv[1])  # without ata_mm
+module = module_from_spec(spec)
+spec.loader.exec_module(module)
 
 for num in (196, 1024):
     signature = dict(similarity='*fp32', scale='*fp32', matching='*i64',
@@ -36,14 +43,14 @@ for num in (196, 1024):
     constants = dict(N=num, BITS=(num - 1).bit_length())
     aligned = {(i, ): [['tt.divisibility', 16]] for i in range(3)}
     kernel = compile(
-        ASTSource(_solve, signature, constants, aligned),
+        ASTSource(module._solve, signature, constants, aligned),
         target=GPUTarget('cuda', 90, 32),
-        options=dict(num_warps=num_warps(num)))
+        options=dict(num_warps=module.num_warps(num)))
     with open('kernel.cubin', 'wb') as file:
         file.write(kernel.asm['cubin'])
     print(check_output([knobs.nvidia.cuobjdump.path, '-res-usage',
                         'kernel.cubin'], text=True))
-'''
+"""
 
 
 def solve(similarity):
@@ -55,41 +62,42 @@ def total(similarity, matching):
 
 
 def assert_optimal(similarity):
-    """As good as scipy, but for what is truncated."""
+    """Compare the totals with scipy's, up to the documented truncation."""
     found = total(similarity, solve(similarity))
     best = total(similarity, ExactMatcher('scipy')(similarity))
     bound = similarity.shape[-1] * 2**-28 * float(similarity.abs().max())
     torch.testing.assert_close(found, best, rtol=0, atol=bound)
 
 
-@pytest.mark.parametrize('num', [1, 2, 3, 5, 8, 17, 32])
+@pytest.mark.parametrize('num', [1, 2, 3, 8, 17])
 def test_reaches_the_optimum_of_scipy(num):
     assert_optimal(torch.rand(2, num, num) * 2 - 1)
 
 
-@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
-def test_reaches_it_on_similar_frames(dtype):
-    x = torch.randn(1, 1, 48, 8) + .5 * torch.randn(1, 2, 48, 8)
-    assert_optimal(neighbour_similarity(x.to(dtype)))
+def test_reaches_it_on_similar_frames():
+    x = torch.randn(1, 1, 24, 8) + 0.5 * torch.randn(1, 2, 24, 8)
+    assert_optimal(neighbour_similarity(x))
 
 
-def test_reaches_it_where_many_are_equal():
-    assert_optimal(torch.randint(0, 3, (2, 24, 24)).float())
+def test_reaches_it_with_many_equal_similarities():
+    assert_optimal(torch.randint(0, 3, (2, 16, 16)).float())
 
 
-def test_tells_apart_what_differs_in_the_last_bits():
-    assert_optimal(.5 + 2.**-24 * torch.randint(0, 99, (2, 16, 16)))
+def test_distinguishes_similarities_by_their_last_bits():
+    assert_optimal(0.5 + 2.0**-24 * torch.randint(0, 99, (2, 16, 16)))
 
 
 @pytest.mark.parametrize('features', [torch.randn, torch.ones])
-def test_identical_frames_stay_where_they_are(features):
+def test_identical_frames_keep_their_order(features):
     x = features(1, 1, 20, 4).expand(1, 2, 20, 4)
     assert solve(neighbour_similarity(x)).flatten().tolist() == [*range(20)]
 
 
 def test_scales_of_a_batch_are_independent():
-    similarity = torch.randn(1, 12, 12) * 2.**torch.tensor([0, 90, -90
-                                                            ])[:, None, None]
+    similarity = (
+        torch.randn(1, 12, 12)
+        * 2.0 ** torch.tensor([0, 90, -90])[:, None, None]
+    )
     one = solve(similarity[0])
     assert torch.equal(solve(similarity), one.expand(3, -1))
 
@@ -110,19 +118,12 @@ def test_refuses_what_is_not_finite(value):
 
 @pytest.mark.filterwarnings('ignore:invalid value')
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
-def test_ends_with_a_permutation_whatever_the_numbers(value):
+def test_ends_with_a_permutation_for_any_input(value):
     similarity = torch.randn(2, 9, 9, device=DEVICE)
     similarity[0, 2] = value
     similarity[1] = -value
     matching = torch.ops.ata_mm.solve_lap(similarity).cpu()
     assert (matching.sort(-1).values == torch.arange(9)).all()
-
-
-def test_operator_is_declared_rightly():
-    if not hasattr(torch.library, 'opcheck'):
-        pytest.skip('torch >= 2.4')
-    similarity = torch.rand(2, 4, 4, device=DEVICE)
-    torch.library.opcheck(torch.ops.ata_mm.solve_lap.default, (similarity, ))
 
 
 @pytest.mark.parametrize('matcher', [ExactMatcher('triton'), LOCAL])
@@ -140,14 +141,15 @@ def test_alignment_compiles_to_one_graph(matcher):
 
 
 @pytest.mark.parametrize(
-    'matcher', [ExactMatcher('triton'), LOCAL,
-                CoarseToFineMatcher()])
+    'matcher', [ExactMatcher('triton'), LOCAL, CoarseToFineMatcher()]
+)
 def test_host_reads_no_value(matcher, monkeypatch):
-    """Tensors without values raise when one is asked for."""
+    """Match tensors without values, which raise if one is read."""
     fake_tensor = pytest.importorskip('torch._subclasses.fake_tensor')
     monkeypatch.setattr(validation, 'is_compiling', lambda: True)
-    monkeypatch.setattr(torch, 'randint',
-                        lambda *args, generator: np.array([3, 5]))
+    monkeypatch.setattr(
+        torch, 'randint', lambda *args, generator: np.array([3, 5])
+    )
     matcher._exact = ExactMatcher('triton')
     with fake_tensor.FakeTensorMode():
         x = torch.empty(2, 3, 784, 4)
@@ -162,6 +164,7 @@ def test_refuses_more_patches_than_fit():
 
 def test_refuses_the_cpu_without_interpreter(monkeypatch):
     from ata_mm.ops.lap import triton as triton_lap
+
     kernel = triton.JITFunction(triton_lap.num_warps)
     monkeypatch.setattr(triton_lap, '_solve', kernel)
     with pytest.raises(ValueError, match='on a GPU, got them on cpu'):
@@ -170,19 +173,24 @@ def test_refuses_the_cpu_without_interpreter(monkeypatch):
 
 @pytest.mark.skipif(
     not os.path.isfile(
-        Path(triton.__file__).parent / 'backends/nvidia/bin/cuobjdump'),
-    reason="triton without CUDA's tools")
+        Path(triton.__file__).parent / 'backends/nvidia/bin/cuobjdump'
+    ),
+    reason="triton without CUDA's tools",
+)
 def test_compiles_for_an_h100_within_its_registers(tmp_path):
+    source = Path(lap.__file__).with_name('triton.py')
     env = dict(
         os.environ,
-        PYTHONPATH=str(Path(__file__).resolve().parents[3]),
         TRITON_INTERPRET='0',
-        TRITON_CACHE_DIR=str(tmp_path))
-    done = subprocess.run([sys.executable, '-c', COMPILE],
-                          cwd=tmp_path,
-                          env=env,
-                          capture_output=True,
-                          text=True,
-                          timeout=300)
+        TRITON_CACHE_DIR=str(tmp_path),
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', COMPILE, str(source)],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('STACK:0') == done.stdout.count('LOCAL:0') == 2

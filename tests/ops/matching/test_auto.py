@@ -8,36 +8,33 @@ from ata_mm.ops import (
     AutoMatcher,
     CoarseToFineMatcher,
     ExactMatcher,
-    align_frames,
+    neighbour_similarity,
 )
-from ata_mm.ops.matching import auto
-from ata_mm.registry import MATCHERS
+from ata_mm.ops.matching import auto, exact
 
 
-@pytest.mark.parametrize('num, matcher', [(1024, ExactMatcher),
-                                          (1025, CoarseToFineMatcher)])
-def test_exact_where_that_is_quick(num, matcher):
+@pytest.mark.parametrize(
+    'num, matcher', [(1024, ExactMatcher), (1025, CoarseToFineMatcher)]
+)
+def test_exact_up_to_a_number_of_patches(num, matcher):
     chosen = AutoMatcher().choose(num, torch.device('cpu'))
     assert isinstance(chosen, matcher)
 
 
-@pytest.mark.parametrize('max_exact, matcher', [(9, ExactMatcher()),
-                                                (8, CoarseToFineMatcher())])
-def test_matches_as_the_one_it_chooses(max_exact, matcher):
-    x = torch.randn(2, 4, 9, 6)
-    routes = align_frames(x, AutoMatcher(max_exact), (3, 3)).routes
-    assert torch.equal(routes, align_frames(x, matcher, (3, 3)).routes)
+@pytest.mark.parametrize(
+    'max_exact, matcher', [(324, ExactMatcher()), (323, CoarseToFineMatcher())]
+)
+def test_matches_as_the_chosen_matcher(max_exact, matcher):
+    x, grid = torch.randn(1, 3, 324, 6), (18, 18)
+    similarity, chosen = neighbour_similarity(x), AutoMatcher(max_exact)
+    assert torch.equal(chosen(similarity, grid), matcher(similarity, grid))
+    assert torch.equal(
+        chosen.match_frames(x, grid), matcher.match_frames(x, grid)
+    )
 
 
-def test_is_the_default():
-    x = torch.randn(2, 4, 9, 6)
-    routes = align_frames(x, AutoMatcher()).routes
-    assert torch.equal(align_frames(x).routes, routes)
-    assert torch.equal(align_frames(x, 'auto').routes, routes)
-
-
-def test_says_once_what_it_has_chosen(caplog):
-    auto._log_choice.cache_clear()
+def test_logs_each_choice_once(caplog):
+    auto._log_once.cache_clear()
     with caplog.at_level(logging.INFO, 'ata_mm'):
         for num in (9, 9, 1056):
             AutoMatcher().choose(num, torch.device('cpu'))
@@ -47,14 +44,7 @@ def test_says_once_what_it_has_chosen(caplog):
     ]
 
 
-@pytest.mark.parametrize(
-    'cfg', ['auto', 'AutoMatcher',
-            dict(type='AutoMatcher', max_exact=1024)])
-def test_is_built_by_name(cfg):
-    assert isinstance(MATCHERS.build(cfg), AutoMatcher)
-
-
-@pytest.mark.parametrize('matcher', [None, 'SinkhornMatcher'])
-def test_align_frames_refuses_what_is_no_matcher(matcher):
-    with pytest.raises(ValueError, match="matcher='auto'"):
-        align_frames(torch.randn(1, 2, 4, 3), matcher)
+@pytest.mark.parametrize('num, able', [(9, True), (1025, False)])
+def test_is_traced_if_the_chosen_matcher_can_be(monkeypatch, num, able):
+    monkeypatch.setattr(exact, 'HAS_TRITON', True)
+    assert AutoMatcher().can_compile(torch.device('cuda'), num) == able

@@ -16,13 +16,12 @@ VIDEO = torch.randn(2, 12, 16, 8, generator=GENERATOR)
 
 def windows(stride, length=6):
     starts = range(0, VIDEO.shape[1] - length + 1, stride)
-    return [VIDEO[:, start:start + length] for start in starts]
+    return [VIDEO[:, start : start + length] for start in starts]
 
 
 @pytest.mark.parametrize(
-    'matcher', [ExactMatcher(),
-                CoarseToFineMatcher(),
-                LocalMatcher(radius=2)])
+    'matcher', [ExactMatcher(), CoarseToFineMatcher(), LocalMatcher(radius=2)]
+)
 @pytest.mark.parametrize('stride', [1, 2, 5, 6])
 def test_routes_are_those_without_a_cache(matcher, stride):
     cache = MatchingCache()
@@ -32,9 +31,10 @@ def test_routes_are_those_without_a_cache(matcher, stride):
         assert torch.equal(cached.routes, plain.routes)
 
 
-@pytest.mark.parametrize('stride, solved', [(1, [5, 1, 1, 1, 1, 1, 1]),
-                                            (2, [5, 2, 2, 2]), (5, [5, 5]),
-                                            (6, [5, 5])])
+@pytest.mark.parametrize(
+    'stride, solved',
+    [(1, [5, 1, 1, 1, 1, 1, 1]), (2, [5, 2, 2, 2]), (5, [5, 5]), (6, [5, 5])],
+)
 def test_shared_pairs_are_not_solved_again(stride, solved):
     cache, counts = MatchingCache(), []
     for window in windows(stride):
@@ -44,22 +44,22 @@ def test_shared_pairs_are_not_solved_again(stride, solved):
     assert cache.solved + cache.reused == 5 * len(counts)
 
 
-def test_same_window_needs_no_solve():
+def test_the_same_window_needs_no_solve():
     cache = MatchingCache()
     first, again = (align_frames(VIDEO, cache=cache) for _ in range(2))
     assert torch.equal(first.routes, again.routes)
     assert (cache.solved, cache.reused) == (11, 11)
 
 
-@pytest.mark.parametrize('tolerance, reused', [(0., 0), (1e-5, 9)])
-def test_tolerance_lets_rounding_pass(tolerance, reused):
+@pytest.mark.parametrize('tolerance, reused', [(0.0, 0), (1e-5, 9)])
+def test_tolerance_accepts_rounding(tolerance, reused):
     cache = MatchingCache(tolerance)
     for window in windows(stride=2):
         align_frames(window * (1 + 1e-6 * torch.rand(6, 1, 1)), cache=cache)
     assert cache.reused == reused
 
 
-def test_frame_that_differs_in_a_number_is_another():
+def test_a_frame_that_differs_in_one_feature_is_solved_again():
     cache, changed = MatchingCache(1e-5), VIDEO.clone()
     align_frames(VIDEO, cache=cache)
     changed[0, 3, 2, 1] += 1e-3
@@ -67,13 +67,13 @@ def test_frame_that_differs_in_a_number_is_another():
     assert cache.reused == 0
 
 
-def test_features_may_differ_in_size_from_call_to_call():
+def test_features_of_another_shape_or_dtype_are_solved():
     cache = MatchingCache()
     for x in (VIDEO, VIDEO[:1], VIDEO[:, :, :9], VIDEO.double()):
         align_frames(x, cache=cache)
     assert cache.reused == 0
 
 
-def test_single_frame():
+def test_a_single_frame_has_no_pair():
     routes = align_frames(VIDEO[:, :1], cache=MatchingCache()).routes
     assert routes.shape == (2, 1, 16)

@@ -6,10 +6,12 @@ import torch.nn.functional as F
 from ata_mm.ops import ExactMatcher, SinkhornMatcher, neighbour_similarity
 
 
-def test_more_iterations_come_nearer():
+def test_sums_come_closer_to_one_with_iterations():
     x = torch.randn(2, 4, 49, 64)
-    off = [(SinkhornMatcher(0.2, n).match_frames(x).sum(-1) - 1).abs().max()
-           for n in (1, 2, 100)]
+    off = [
+        (SinkhornMatcher(0.2, n).match_frames(x).sum(-1) - 1).abs().max()
+        for n in (1, 2, 100)
+    ]
     assert off[0] > off[1] > off[2] and off[2] < 1e-4
 
 
@@ -17,8 +19,10 @@ def test_tends_to_the_exact_matching_as_the_temperature_falls():
     x = torch.randn(2, 1, 25, 64) + 0.5 * torch.randn(2, 4, 25, 64)
     x[:, 1::2] = x[:, 1::2, torch.randperm(25)]
     exact = F.one_hot(ExactMatcher()(neighbour_similarity(x))).float()
-    far = [(SinkhornMatcher(t).match_frames(x) - exact).abs().max()
-           for t in (1., 0.1, 0.01)]
+    far = [
+        (SinkhornMatcher(t).match_frames(x) - exact).abs().max()
+        for t in (1.0, 0.1, 0.01)
+    ]
     assert far[0] > 0.5 and far[1] < far[0] and far[2] < 1e-3
 
 
@@ -33,38 +37,46 @@ def test_total_similarity_is_short_of_the_best_by_the_entropy_at_most():
         assert (short < temperature * entropy + 1e-3).all()
 
 
+def test_no_preference_gives_a_uniform_plan():
+    # Constants added to rows and columns add the same to every plan.
+    similarity = torch.randn(2, 6, 1) + torch.randn(2, 1, 6)
+    plan = SinkhornMatcher()(similarity)
+    torch.testing.assert_close(plan, torch.full((2, 6, 6), 1 / 6))
+
+
 def test_the_same_from_similarities_as_from_features():
     x, matcher = torch.randn(2, 4, 9, 6), SinkhornMatcher()
     torch.testing.assert_close(
-        matcher(neighbour_similarity(x)), matcher.match_frames(x))
+        matcher(neighbour_similarity(x)), matcher.match_frames(x)
+    )
 
 
 def test_gradients_are_those_of_the_iterations():
     matcher = SinkhornMatcher(0.5, num_iters=3)
     scores = torch.randn(2, 3, 3, requires_grad=True)
     weight = torch.randn(2, 3, 3)
-    # The same, written out by products with the kernel.
+    # The same by products with the kernel exp(S / tau).
     plan = (scores / 0.5).exp()
     for _ in range(3):
         plan = plan / plan.sum(-1, keepdim=True)
         plan = plan / plan.sum(-2, keepdim=True)
-    expected, = torch.autograd.grad((plan * weight).sum(), scores)
-    found, = torch.autograd.grad((matcher(scores) * weight).sum(), scores)
+    (expected,) = torch.autograd.grad((plan * weight).sum(), scores)
+    (found,) = torch.autograd.grad((matcher(scores) * weight).sum(), scores)
     torch.testing.assert_close(found, expected)
 
 
-def test_autograd_keeps_no_plan_of_each_iteration():
-    kept = {}
+def test_autograd_saves_no_plan_of_each_iteration():
+    saved = {}
 
     def note(tensor):
         if tensor.numel() >= 64**2:
-            kept[tensor.untyped_storage().data_ptr()] = tensor
+            saved[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
     x = torch.randn(1, 2, 64, 4, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
         SinkhornMatcher(num_iters=100).match_frames(x)
-    assert len(kept) < 5
+    assert len(saved) < 5
 
 
 def test_refuses_more_patches_than_fit():
@@ -74,12 +86,15 @@ def test_refuses_more_patches_than_fit():
         SinkhornMatcher(max_patches=8).match_frames(torch.rand(1, 2, 9, 4))
 
 
-@pytest.mark.parametrize('options', [
-    dict(temperature=0.),
-    dict(temperature=float('nan')),
-    dict(num_iters=0),
-    dict(max_patches=0)
-])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(temperature=0.0),
+        dict(temperature=float('nan')),
+        dict(num_iters=0),
+        dict(max_patches=0),
+    ],
+)
 def test_refuses_options_out_of_range(options):
     with pytest.raises(ValueError, match=f'Expected .*{next(iter(options))}'):
         SinkhornMatcher(**options)

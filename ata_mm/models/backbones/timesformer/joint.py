@@ -4,6 +4,7 @@
 Paper: "Is Space-Time Attention All You Need for Video Understanding?"
 https://arxiv.org/abs/2102.05095, Sec. 3; Table 6 of the ATA paper.
 """
+
 from typing import Optional
 
 import torch
@@ -20,30 +21,35 @@ from .timesformer import TimeSformerBlock
 class JointAttention(TimeSformerBlock):
     """ViT block whose spatial attention sees all frames ("Joint", Table 6).
 
-    The T*N patches of a clip and one class token are one sequence: O(T^2 N^2
-    C) time instead of O(T N^2 C), and no parameter of its own. Selected by
-    ``temporal=dict(type='JointAttention')`` of `ATATimeSformer`; the blocks of
-    other backbones cannot be widened like this.
+    The T*N patches of a clip and one class token form one sequence: O(T^2 N^2
+    C) time instead of O(T N^2 C), and no additional parameter. Selected by
+    ``temporal=dict(type='JointAttention')`` of `ATATimeSformer`. A block, not
+    a temporal module: other backbones have no spatial attention to extend.
 
     Args:
         embed_dims (int): Channels C.
         num_heads (int): Number of heads.
-        num_frames (int, optional): Not used. Defaults to None.
+        num_frames (int, optional): Not used; part of the signature of blocks.
+            Defaults to None.
         drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
     """
 
-    def __init__(self,
-                 embed_dims: int,
-                 num_heads: int,
-                 num_frames: Optional[int] = None,
-                 drop_path_rate: float = 0.) -> None:
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        num_frames: Optional[int] = None,
+        drop_path_rate: float = 0.0,
+    ) -> None:
         super().__init__(embed_dims, num_heads, drop_path_rate)
 
-    def forward(self,
-                x: Tensor,
-                position: Optional[Tensor] = None,
-                grid: Optional[Grid] = None,
-                alignment: Optional[Alignment] = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        position: Optional[Tensor] = None,
+        grid: Optional[Grid] = None,
+        alignment: Optional[Alignment] = None,
+    ) -> Tensor:
         """Mix time and space.
 
         Args:
@@ -67,6 +73,7 @@ def join_frames(x: Tensor) -> Tensor:
     Returns:
         Tensor: (B, 1, 1+T*N, C).
     """
+    # They differ only after a block that keeps the frames separate.
     cls_token = x[:, :, 0].mean(1, keepdim=True)  # (B, 1, C)
     patches = x[:, :, 1:].flatten(1, 2)  # (B, T*N, C)
     return torch.cat([cls_token, patches], dim=1)[:, None]

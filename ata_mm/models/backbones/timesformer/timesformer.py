@@ -2,17 +2,19 @@
 """TimeSformer with a configurable temporal module, ATA by default.
 
 Papers: "Is Space-Time Attention All You Need for Video Understanding?",
-https://arxiv.org/abs/2102.05095 (official code:
-https://github.com/facebookresearch/TimeSformer), and ATA, NeurIPS 2022. The
-parameters of the image model have timm's names.
+https://arxiv.org/abs/2102.05095, and "Alignment-guided Temporal Attention for
+Video Action Recognition", NeurIPS 2022. Official code of the former, mostly
+CC-BY-NC 4.0: https://github.com/facebookresearch/TimeSformer. Written from the
+papers, with the parameter names of timm's ViT for the image model.
 """
-from typing import Optional, Sequence, Tuple, Union
+
+from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
 from mmaction.registry import MODELS
 from mmcv.cnn.bricks import DropPath
-from mmengine.model.weight_init import kaiming_init
+from mmengine.model import ModuleList, kaiming_init
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -21,15 +23,22 @@ from ata_mm.ops import Alignment
 from ata_mm.ops.types import Grid
 
 from ...embeddings import sincos_embedding
-from ...temporal import AlignmentSharing, SelfAttention, build_temporal
+from ...temporal import (
+    AlignmentSharing,
+    SelfAttention,
+    TemporalModule,
+    build_temporal,
+    registered_class,
+)
 from ..base import VideoBackbone, check_clips, chosen_blocks
 
 
 class PatchEmbed(nn.Module):
     """Embed the patches of frames: (B, 3, T, H, W) -> (B, T, N, C)."""
 
-    def __init__(self, in_channels: int, embed_dims: int,
-                 patch_size: int) -> None:
+    def __init__(
+        self, in_channels: int, embed_dims: int, patch_size: int
+    ) -> None:
         super().__init__()
         self.proj = nn.Conv2d(in_channels, embed_dims, patch_size, patch_size)
         # Tokens get the variance of the pixels, as in MMAction2's TimeSformer.
@@ -46,36 +55,39 @@ class PatchEmbed(nn.Module):
 class Mlp(nn.Sequential):
     """Two linear layers with a GELU in between, named as in timm."""
 
-    def __init__(self,
-                 embed_dims: int,
-                 hidden_dims: int,
-                 out_dims: Optional[int] = None) -> None:
+    def __init__(
+        self, embed_dims: int, hidden_dims: int, out_dims: Optional[int] = None
+    ) -> None:
         super().__init__()
-        self.add_module('fc1', nn.Linear(embed_dims, hidden_dims))
-        self.add_module('act', nn.GELU())
-        self.add_module('fc2', nn.Linear(hidden_dims, out_dims or embed_dims))
+        # A Sequential calls its submodules in the order of assignment.
+        self.fc1 = nn.Linear(embed_dims, hidden_dims)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden_dims, out_dims or embed_dims)
         for layer in (self.fc1, self.fc2):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
 
 def average_class_token_(x: Tensor) -> None:
-    """Average the class tokens of the frames of each clip, in place.
+    """Average the class tokens of the frames of each clip in place.
 
     Args:
         x (Tensor): (B, T, 1+N, C), changed in place: not a leaf, and not used
             elsewhere.
     """
+    # A concatenation would copy all tokens to change one per frame.
     x[:, :, 0] = x[:, :, 0].mean(1, keepdim=True)
 
 
 class TimeSformerBlock(nn.Module):
-    """ViT block on the frames of a clip, the base class of space-time blocks.
+    """ViT block on the frames of a clip, base class of space-time blocks.
 
     Args:
         embed_dims (int): Channels C.
         num_heads (int): Number of heads.
         drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
+        temporal (TemporalModule, optional): Temporal module of the block.
+            Defaults to None.
 
     Attributes:
         mixes_frames (bool): Whether frames see each other in the block.
@@ -83,20 +95,33 @@ class TimeSformerBlock(nn.Module):
 
     mixes_frames: bool = True
 
-    def __init__(self,
-                 embed_dims: int,
-                 num_heads: int,
-                 drop_path_rate: float = 0.) -> None:
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        drop_path_rate: float = 0.0,
+        temporal: Optional[TemporalModule] = None,
+    ) -> None:
         super().__init__()
+        if temporal is not None:
+            # First, since optimizer states are restored by the order of the
+            # parameters.
+            self.temporal = temporal
+            self.mixes_frames = temporal.mixes_frames
         self.norm1 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.attn = SelfAttention(embed_dims, num_heads)
         self.norm2 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.mlp = Mlp(embed_dims, 4 * embed_dims)
         self.drop_path = DropPath(drop_path_rate)
 
-    def alignment(self, x: Tensor, position: Tensor, grid: Grid,
-                  sharing: AlignmentSharing) -> Optional[Alignment]:
-        """Return the alignment that `forward` uses; by default None."""
+    def alignment(
+        self,
+        x: Tensor,
+        position: Tensor,
+        grid: Grid,
+        sharing: AlignmentSharing,
+    ) -> Optional[Alignment]:
+        """Return the alignment that `forward` uses; None by default."""
         return None
 
     def mix_space(self, x: Tensor) -> Tensor:
@@ -104,48 +129,67 @@ class TimeSformerBlock(nn.Module):
         x = x + self._drop_frames(self.attn(self.norm1(x), dim=2))
         if not self.mixes_frames:
             return x + self._drop_frames(self.mlp(self.norm2(x)))
+        # As in TimeSformer: frames are dropped in the attention, but clips in
+        # the MLP, since the frames of a clip share their class token.
         average_class_token_(x)
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
     def _drop_frames(self, x: Tensor) -> Tensor:
-        """Stochastic depth per frame: (B, T, 1+N, C) -> same shape."""
+        """Apply stochastic depth per frame: (B, T, 1+N, C) -> same shape."""
         return self.drop_path(x.flatten(0, 1)).view_as(x)
 
 
 class DividedBlock(TimeSformerBlock):
     """Divided space-time attention: temporal module, spatial attention, MLP.
 
-    The class token takes no part in the temporal module. Every frame has a
-    copy of it for the spatial attention. If frames are mixed, the copies are
-    averaged afterwards, which makes it one token a clip as in TimeSformer;
-    under temporal averaging the copies stay apart, and each frame is processed
+    The class token bypasses the temporal module. Every frame has a copy of it
+    for the spatial attention. If frames are mixed, the copies are averaged
+    afterwards, which makes it one token per clip as in TimeSformer; with
+    temporal averaging the copies remain separate, and each frame is processed
     as an image.
 
     Args:
         embed_dims (int): Channels C.
         num_heads (int): Number of heads.
-        num_frames (int): Frames a clip, T.
+        num_frames (int): Frames per clip, T.
         drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
         temporal (dict): Config of the temporal module.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, num_frames: int,
-                 drop_path_rate: float, temporal: dict) -> None:
-        super().__init__(embed_dims, num_heads, drop_path_rate)
-        self.temporal = build_temporal(temporal, embed_dims, num_heads,
-                                       num_frames, drop_path_rate)
-        self.mixes_frames = self.temporal.mixes_frames
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        num_frames: int,
+        drop_path_rate: float,
+        temporal: dict,
+    ) -> None:
+        super().__init__(
+            embed_dims,
+            num_heads,
+            drop_path_rate,
+            build_temporal(
+                temporal, embed_dims, num_heads, num_frames, drop_path_rate
+            ),
+        )
 
-    def alignment(self, x: Tensor, position: Tensor, grid: Grid,
-                  sharing: AlignmentSharing) -> Optional[Alignment]:
-        """Return the alignment of the temporal module, maybe a shared one."""
+    def alignment(
+        self,
+        x: Tensor,
+        position: Tensor,
+        grid: Grid,
+        sharing: AlignmentSharing,
+    ) -> Optional[Alignment]:
+        """Return the alignment of the temporal module, own or shared."""
         return sharing(self.temporal, x[:, :, 1:], position, grid)
 
-    def forward(self,
-                x: Tensor,
-                position: Optional[Tensor] = None,
-                grid: Optional[Grid] = None,
-                alignment: Optional[Alignment] = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        position: Optional[Tensor] = None,
+        grid: Optional[Grid] = None,
+        alignment: Optional[Alignment] = None,
+    ) -> Tensor:
         """Mix time, then space.
 
         Args:
@@ -165,27 +209,33 @@ class DividedBlock(TimeSformerBlock):
         return self.mix_space(torch.cat([cls_token, patches], dim=2))
 
 
-def build_block(temporal: dict, embed_dims: int, num_heads: int,
-                num_frames: int, drop_path_rate: float) -> TimeSformerBlock:
-    """Build the block that the config of a temporal module asks for.
+def build_block(
+    temporal: dict,
+    embed_dims: int,
+    num_heads: int,
+    num_frames: int,
+    drop_path_rate: float,
+) -> TimeSformerBlock:
+    """Build a block from the config of its temporal module.
 
     Args:
         temporal (dict): Config of a :class:`TimeSformerBlock` such as
             `JointAttention`, or of a temporal module for a `DividedBlock`.
         embed_dims (int): Channels C.
         num_heads (int): Number of heads.
-        num_frames (int): Frames a clip, T.
+        num_frames (int): Frames per clip, T.
         drop_path_rate (float): Rate of stochastic depth.
     """
-    options = dict(
+    options: Dict[str, Any] = dict(
         embed_dims=embed_dims,
         num_heads=num_heads,
         num_frames=num_frames,
-        drop_path_rate=drop_path_rate)
-    kind = temporal.get('type')
-    with MODELS.switch_scope_and_registry('mmaction') as registry:
-        kind = registry.get(kind) if isinstance(kind, str) else kind
-    if isinstance(kind, type) and issubclass(kind, TimeSformerBlock):
+        drop_path_rate=drop_path_rate,
+    )
+    # One option for both, since users think of joint attention as a choice of
+    # temporal module, as Table 6 does.
+    kind = registered_class(temporal)
+    if kind is not None and issubclass(kind, TimeSformerBlock):
         return MODELS.build({'_scope_': 'mmaction', **temporal, **options})
     return DividedBlock(temporal=temporal, **options)
 
@@ -195,12 +245,12 @@ class ATATimeSformer(VideoBackbone):
     """Vision transformer on clips with a temporal module in every block.
 
     With ``temporal=dict(type='TemporalAttention')`` this is TimeSformer with
-    divided space-time attention, with 'JointAttention' the joint one, with
-    'ATA' the paper's model, with 'TemporalAveraging' the image model on every
-    frame (space-only).
+    divided space-time attention, with 'JointAttention' that with joint
+    attention, with 'ATA' the paper's model, with 'TemporalAveraging' the image
+    model on every frame (space-only).
 
     Args:
-        num_frames (int): Frames a clip, T.
+        num_frames (int): Frames per clip, T.
         img_size (int | tuple[int, int]): Height and width in pixels. Defaults
             to 224.
         patch_size (int): Side length of a patch in pixels. Defaults to 16.
@@ -220,16 +270,16 @@ class ATATimeSformer(VideoBackbone):
             and 7.
         position_std (float): Initial root mean square of the position
             embedding of the patches. The usual 0.02 suits a pretrained image
-            model, which brings its own; trained from scratch, a value above
-            the scale of the tokens, which is that of the pixels, lets the
-            model use the position from the first step on. Defaults to 0.02.
-        position_init (str): 'normal', random, or 'sincos', the sines and
-            cosines of rows and columns, in which a displacement is easy to
-            see; both are learned afterwards. Defaults to 'normal'.
+            model, which replaces it. For training from scratch, use a value
+            above the scale of the tokens, which is that of the pixels: the
+            model then uses positions from the first step. Defaults to 0.02.
+        position_init (str): 'normal', random, or 'sincos', sines and cosines
+            of rows and columns, in which a displacement is a linear map; both
+            are learned afterwards. Defaults to 'normal'.
         time_std (float): Initial standard deviation of the time embedding.
             Defaults to 0.02.
-        with_cp (bool): Recompute the blocks in the backward pass to save
-            memory, but not their matchings. Defaults to False.
+        with_cp (bool): Recompute the blocks, but not their matchings, in the
+            backward pass to save memory. Defaults to False.
         pretrained (str, optional): Path or URL for :func:`load_pretrained`,
             short for ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
             Defaults to None.
@@ -241,24 +291,26 @@ class ATATimeSformer(VideoBackbone):
             init_cfg are given.
     """
 
-    def __init__(self,
-                 num_frames: int,
-                 img_size: Union[int, Tuple[int, int]] = 224,
-                 patch_size: int = 16,
-                 embed_dims: int = 768,
-                 num_heads: int = 12,
-                 num_layers: int = 12,
-                 in_channels: int = 3,
-                 drop_path_rate: float = 0.1,
-                 temporal: Optional[dict] = None,
-                 temporal_blocks: Union[str, Sequence[int]] = 'all',
-                 other_temporal: Optional[dict] = None,
-                 position_std: float = 0.02,
-                 position_init: str = 'normal',
-                 time_std: float = 0.02,
-                 with_cp: bool = False,
-                 pretrained: Optional[str] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        num_frames: int,
+        img_size: Union[int, Tuple[int, int]] = 224,
+        patch_size: int = 16,
+        embed_dims: int = 768,
+        num_heads: int = 12,
+        num_layers: int = 12,
+        in_channels: int = 3,
+        drop_path_rate: float = 0.1,
+        temporal: Optional[dict] = None,
+        temporal_blocks: Union[str, Sequence[int]] = 'all',
+        other_temporal: Optional[dict] = None,
+        position_std: float = 0.02,
+        position_init: str = 'normal',
+        time_std: float = 0.02,
+        with_cp: bool = False,
+        pretrained: Optional[str] = None,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
         super().__init__(pretrained, init_cfg)
         self.num_frames = num_frames
         self.in_channels = in_channels
@@ -272,36 +324,50 @@ class ATATimeSformer(VideoBackbone):
         other_temporal = other_temporal or dict(type='TemporalAttention')
         rates = np.linspace(0, drop_path_rate, num_layers).tolist()
         self.patch_embed = PatchEmbed(in_channels, embed_dims, patch_size)
-        self.blocks = nn.ModuleList(
-            build_block(temporal if i in chosen else other_temporal,
-                        embed_dims, num_heads, num_frames, rates[i])
-            for i in range(num_layers))
+        blocks = [
+            build_block(
+                temporal if i in chosen else other_temporal,
+                embed_dims,
+                num_heads,
+                num_frames,
+                rates[i],
+            )
+            for i in range(num_layers)
+        ]
+        self.blocks = ModuleList(blocks)
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
 
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dims))
         self.pos_embed = nn.Parameter(
-            torch.zeros(1, 1 + num_patches, embed_dims))
-        self.time_embed = None
-        if any(block.mixes_frames for block in self.blocks):
+            torch.zeros(1, 1 + num_patches, embed_dims)
+        )
+        # Not for the image model on every frame, which has no such parameter.
+        self.time_embed: Optional[nn.Parameter] = None
+        if any(block.mixes_frames for block in blocks):
             self.time_embed = nn.Parameter(
-                torch.zeros(1, num_frames, embed_dims))
+                torch.zeros(1, num_frames, embed_dims)
+            )
         self._init_embeddings(position_std, position_init, time_std)
 
-    def _init_embeddings(self, position_std: float, position_init: str,
-                         time_std: float) -> None:
+    def _init_embeddings(
+        self, position_std: float, position_init: str, time_std: float
+    ) -> None:
         # A large embedding of the class token would dominate what the token
         # collects from the patches.
         nn.init.normal_(self.cls_token, std=0.02)
         nn.init.normal_(self.pos_embed, std=0.02)
         patches = self.pos_embed.data[:, 1:]
         if position_init == 'sincos':
+            # Its root mean square is 1 / sqrt(2).
             embedding = sincos_embedding(self.grid, patches.shape[-1])
             patches.copy_(embedding * position_std * 2**0.5)
         elif position_init == 'normal':
             nn.init.normal_(patches, std=position_std)
         else:
-            raise ValueError("Expected position_init='normal' or "
-                             f"position_init='sincos', got {position_init!r}.")
+            raise ValueError(
+                "Expected position_init='normal' or "
+                f"position_init='sincos', got {position_init!r}."
+            )
         if self.time_embed is not None:
             nn.init.normal_(self.time_embed, std=time_std)
 
@@ -323,12 +389,15 @@ class ATATimeSformer(VideoBackbone):
         x = self._add_class_token(patches + position)  # (B, T, 1+N, C)
         sharing = AlignmentSharing()
         for block in self.blocks:
+            # Outside of `checkpoint`, so that no matching is solved twice.
             alignment = block.alignment(x, position, self.grid, sharing)
             inputs = x, position, self.grid, alignment
             if self.with_cp and self.training:
                 x = checkpoint(block, *inputs, use_reentrant=False)
             else:
                 x = block(*inputs)
+        # The class tokens of frames are equal if the last block mixes frames;
+        # otherwise this is the average over frames ("Averaging", Table 3).
         return self.norm(x[:, :, 0].mean(1))
 
     def position_embedding(self) -> Tensor:
@@ -351,10 +420,13 @@ class ATATimeSformer(VideoBackbone):
 def _patch_grid(img_size: Tuple[int, int], patch_size: int) -> Grid:
     height, width = img_size
     if not isinstance(patch_size, int) or patch_size < 1:
-        raise ValueError('Expected patch_size to be an integer of at least 1, '
-                         f'got {patch_size!r}.')
+        raise ValueError(
+            'Expected patch_size to be an integer of at least 1, '
+            f'got {patch_size!r}.'
+        )
     if height % patch_size or width % patch_size:
         raise ValueError(
             'Expected an image size divisible by the patch size, got img_size='
-            f'{img_size} and patch_size={patch_size}.')
+            f'{img_size} and patch_size={patch_size}.'
+        )
     return height // patch_size, width // patch_size

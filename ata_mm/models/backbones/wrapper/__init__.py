@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Any image backbone as a video backbone."""
+"""Wrapper of any image backbone as a video backbone."""
+
 from .ata_backbone import ATABackbone
 from .image_builder import build_image_backbone
 

@@ -16,20 +16,17 @@ TOYS = [
     dict(type=MapModel),
     dict(type=LastModel),
     dict(type=TokenModel),
-    dict(type=TokenModel, prefix=5, keyword=True)
+    dict(type=TokenModel, prefix=5, keyword=True),
 ]
-TEMPORAL = ['TemporalAveraging', 'TemporalAttention', 'ATA']
 
 
 def build(image=MapModel, temporal='ATA', randomize=True, **options):
-    """A model of clips of 4 frames, its temporal modules not negligible."""
+    """Build a model for 4 frames whose temporal modules are not negligible."""
     image = image if isinstance(image, dict) else dict(type=image)
     arguments = dict(blocks='blocks.*', num_frames=4, img_size=32, head_dims=8)
     model = ATABackbone(
-        image, temporal=dict(type=temporal), **{
-            **arguments,
-            **options
-        })
+        image, temporal=dict(type=temporal), **{**arguments, **options}
+    )
     if randomize:
         for parameter in model.temporal.parameters():
             torch.nn.init.normal_(parameter, std=0.2)
@@ -43,7 +40,8 @@ def resnet(temporal='ATA', image=RESNET, **options):
         blocks='layer*.*',
         img_size=64,
         head_dims=32,
-        **options)
+        **options,
+    )
 
 
 def clips(batch=2, height=32, width=32):
@@ -51,7 +49,7 @@ def clips(batch=2, height=32, width=32):
 
 
 def image_maps(image, x):
-    """Maps (B, C, T, H, W) of an image model, frame by frame."""
+    """Compute the maps (B, C, T, H, W) of an image model frame by frame."""
     maps = image(x.transpose(1, 2).flatten(0, 1))
     if isinstance(image, TokenModel):
         maps = maps[-1][:, -16:].transpose(1, 2).unflatten(2, (4, 4))
@@ -61,13 +59,13 @@ def image_maps(image, x):
 
 
 @pytest.mark.parametrize('image', TOYS)
-def test_averaging_is_the_image_model_to_the_bit(image):
+def test_averaging_equals_the_image_model_bitwise(image):
     model, x = build(image, 'TemporalAveraging').eval(), clips()
     assert torch.equal(model(x), image_maps(model.image, x))
 
 
 @pytest.mark.parametrize('mode', ['train', 'eval'])
-def test_averaging_is_resnet_to_the_bit(mode):
+def test_averaging_equals_resnet_bitwise(mode):
     torch.manual_seed(0)
     model = resnet('TemporalAveraging')
     torch.manual_seed(0)
@@ -87,7 +85,7 @@ def test_image_model_is_unchanged_at_the_first_step(image, temporal):
 
 
 @pytest.mark.parametrize('image', TOYS)
-def test_frames_meet_within_their_clip_alone(image):
+def test_frames_see_only_frames_of_their_clip(image):
     model, x = build(image).eval(), clips(3)
     other = x.clone()
     other[1, :, 2] += torch.randn(3, 32, 32)
@@ -96,11 +94,12 @@ def test_frames_meet_within_their_clip_alone(image):
 
 
 @pytest.mark.parametrize('image', TOYS)
-def test_every_layout_gets_the_same_patches(image):
+def test_temporal_module_gets_the_same_patches_in_every_layout(image):
     model, x = build(image).eval(), clips()
     seen = []
     model.temporal[0].register_forward_pre_hook(
-        lambda _, args: seen.append(args[0]))
+        lambda _, args: seen.append(args[0])
+    )
     model(x)
     embed = getattr(model.image, 'embed', getattr(model.image, 'stem', None))
     maps = embed(x.transpose(1, 2).flatten(0, 1))
@@ -108,24 +107,26 @@ def test_every_layout_gets_the_same_patches(image):
     torch.testing.assert_close(seen[0], patches)
 
 
-def test_names_of_the_image_model_stay():
+def test_parameter_names_of_the_image_model_are_kept():
     model = resnet()
     assert model.image.state_dict().keys() == ResNet(18).state_dict().keys()
     names = {key.split('.')[0] for key in model.state_dict()}
     assert names == {'image', 'temporal'}
 
 
-def test_temporal_blocks_choose_where():
+def test_temporal_blocks_select_the_blocks():
     model = resnet(temporal_blocks=[0, 7])
     kinds = [type(module).__name__ for module in model.temporal]
     assert kinds == ['ATA', *['TemporalAttention'] * 6, 'ATA']
 
 
-def test_other_temporal_costs_nothing_where_it_is_averaging():
+def test_averaging_registers_no_hook():
     model = resnet(
-        temporal_blocks=[7], other_temporal=dict(type='TemporalAveraging'))
+        temporal_blocks=[7], other_temporal=dict(type='TemporalAveraging')
+    )
     hooked = [
-        name for name, module in model.image.named_modules()
+        name
+        for name, module in model.image.named_modules()
         if module._forward_pre_hooks
     ]
     assert hooked == ['layer4.1']
@@ -138,7 +139,7 @@ def test_stochastic_depth_grows_with_depth():
     assert rates == pytest.approx([i / 10 for i in range(8)])
 
 
-def test_heads_have_32_channels():
+def test_heads_have_32_channels_by_default():
     heads = [module.attn.num_heads for module in resnet().temporal]
     assert heads == [2, 2, 2, 4, 4, 8, 8, 16]
 
@@ -148,7 +149,7 @@ def test_maps_may_be_of_another_size():
 
 
 @pytest.mark.parametrize('image', TOYS[2:])
-def test_class_token_of_each_frame(image):
+def test_returns_the_class_token_of_each_frame(image):
     model, x = build(image, output='cls_token').eval(), clips()
     tokens = model(x)
     expected = model.image(x.transpose(1, 2).flatten(0, 1))[-1][:, 0]
@@ -156,7 +157,7 @@ def test_class_token_of_each_frame(image):
     assert torch.equal(tokens[1, :, 2, 0, 0], expected[6])
 
 
-def test_vectors_of_an_image_model_are_maps_of_one_patch():
+def test_vectors_of_an_image_model_become_maps_of_one_patch():
     model = build(dict(type=MapModel, head=True))
     assert model(clips()).shape == (2, 5, 4, 1, 1)
 
@@ -170,21 +171,23 @@ def test_every_parameter_in_use_gets_a_gradient(image):
         assert used if parameter.requires_grad else 'head' in name
 
 
-def test_parameters_without_use_are_frozen(monkeypatch):
-    said = []
-    monkeypatch.setattr('ata_mm.models.backbones.wrapper.ata_backbone.print_log',
-                        lambda text, logger: said.append(text))
+def test_unused_parameters_are_frozen_and_logged(monkeypatch):
+    logged = []
+    monkeypatch.setattr(
+        'ata_mm.models.backbones.wrapper.ata_backbone.print_log',
+        lambda text, logger: logged.append(text),
+    )
     model = build(MapModel)
     frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
     assert frozen == ['image.head.weight', 'image.head.bias']
-    assert "['head.weight', 'head.bias']" in said[0]
+    assert "['head.weight', 'head.bias']" in logged[0]
 
 
 RECOMPUTING = {
     'temporal': dict(with_cp=True),
     'image': dict(recompute=dict(use_reentrant=False)),
     'reentrant': dict(recompute=dict(use_reentrant=True)),
-    'both': dict(recompute=dict(use_reentrant=False), with_cp=True)
+    'both': dict(recompute=dict(use_reentrant=False), with_cp=True),
 }
 
 
@@ -201,18 +204,19 @@ def test_gradients_with_recomputation_equal_those_without(how):
         torch.testing.assert_close(ours.grad, theirs.grad)
 
 
-def test_refuses_to_share_alignments_in_a_recomputation():
+def test_refuses_to_share_alignments_in_recomputed_blocks():
     image = dict(type=MapModel, recompute=dict(use_reentrant=False))
     cfg = dict(type='ATA', share_alignment=2)
     model = ATABackbone(
-        image, 'blocks.*', 4, img_size=32, head_dims=8, temporal=cfg)
+        image, 'blocks.*', 4, img_size=32, head_dims=8, temporal=cfg
+    )
     loss = model.train()(clips()).square().mean()
     with pytest.raises(ValueError, match='with_cp=True of the backbone'):
         loss.backward()
 
 
 def test_resnet_recomputes_its_blocks():
-    one = dict(num_stages=1, out_indices=(0, ), strides=(1, ), dilations=(1, ))
+    one = dict(num_stages=1, out_indices=(0,), strides=(1,), dilations=(1,))
     image = dict(RESNET, depth=50, **one)
     grads = []
     for with_cp in (False, True):
@@ -224,8 +228,10 @@ def test_resnet_recomputes_its_blocks():
 
 
 @pytest.mark.parametrize(
-    'clone', [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))],
-    ids=['deepcopy', 'pickle'])
+    'clone',
+    [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))],
+    ids=['deepcopy', 'pickle'],
+)
 def test_copies_have_temporal_modules_of_their_own(clone):
     model, x = build().eval(), clips()
     twin, before = clone(model), model(x)
@@ -234,12 +240,12 @@ def test_copies_have_temporal_modules_of_their_own(clone):
     assert torch.equal(model(x), before) and not torch.equal(twin(x), before)
 
 
-@pytest.mark.parametrize('temporal', TEMPORAL)
-def test_compiles_with_breaks_at_the_matching_alone(temporal):
+@pytest.mark.parametrize('temporal', ['TemporalAttention', 'ATA'])
+def test_compiles_with_graph_breaks_only_at_the_matching(temporal):
     model, x = build(temporal=temporal).eval(), clips()
     breaks = torch._dynamo.explain(model)(x).break_reasons
-    places = {reason.user_stack[-1].name for reason in breaks}
-    assert places == ({'align'} if temporal == 'ATA' else set())
+    functions = {reason.user_stack[-1].name for reason in breaks}
+    assert functions == ({'align'} if temporal == 'ATA' else set())
     torch._dynamo.reset()
     compiled = torch.compile(model, backend='eager')
     torch.testing.assert_close(compiled(x), model(x))
@@ -253,7 +259,7 @@ def test_train_leaves_frozen_stages_frozen():
 
 
 def test_init_weights_initialises_the_image_model():
-    cfg = dict(RESNET, init_cfg=dict(type='Constant', layer='Conv2d', val=3.))
+    cfg = dict(RESNET, init_cfg=dict(type='Constant', layer='Conv2d', val=3.0))
     model = resnet(image=cfg, randomize=False)
     model.init_weights()
     assert (model.image.layer1[0].conv1.conv.weight == 3).all()
@@ -261,7 +267,7 @@ def test_init_weights_initialises_the_image_model():
 
 
 @pytest.mark.parametrize('argument', ['pretrained', 'load_state_dict'])
-def test_takes_checkpoints_of_the_image_model(argument, tmp_path):
+def test_loads_checkpoints_of_the_image_model(argument, tmp_path):
     image, path = ResNet(18), tmp_path / 'resnet.pth'
     torch.save(image.state_dict(), path)
     if argument == 'pretrained':
@@ -275,7 +281,7 @@ def test_takes_checkpoints_of_the_image_model(argument, tmp_path):
     torch.testing.assert_close(model.eval()(x), image_maps(image, x))
 
 
-def test_own_checkpoints_load_as_they_are():
+def test_own_checkpoints_load_unchanged():
     model, twin = build(), build()
     twin.load_state_dict(model.state_dict())
     x = clips()
@@ -287,7 +293,7 @@ def test_is_built_in_any_default_scope():
     assert type(resnet().temporal[0]).__name__ == 'ATA'
 
 
-def test_is_built_without_memory():
+def test_is_built_on_the_meta_device():
     with torch.device('meta'):
         model = ATABackbone(dict(RESNET, depth=50), 'layer*.*', 8)
     assert all(p.is_meta for p in model.parameters())
@@ -303,61 +309,63 @@ def test_in_a_recognizer_with_several_views():
                 image_backbone=RESNET,
                 blocks='layer4.*',
                 num_frames=4,
-                img_size=64),
-            cls_head=dict(type='I3DHead', num_classes=5, in_channels=512)))
+                img_size=64,
+            ),
+            cls_head=dict(type='I3DHead', num_classes=5, in_channels=512),
+        )
+    )
     feats, _ = recognizer.extract_feat(torch.randn(2, 3, 3, 4, 64, 64))
     assert recognizer.cls_head(feats).shape == (6, 5)
 
 
-@pytest.mark.parametrize('shape', [(2, 3, 5, 64, 64), (2, 3, 64, 64),
-                                   (2, 1, 4, 64, 64)])
+@pytest.mark.parametrize(
+    'shape', [(2, 3, 5, 64, 64), (2, 3, 64, 64), (2, 1, 4, 64, 64)]
+)
 def test_refuses_clips_of_another_shape(shape):
     with pytest.raises(ValueError, match=r'\(B, 3, 4, H, W\).*num_frames'):
         resnet()(torch.randn(shape))
 
 
-def test_refuses_images_of_another_size_where_the_grid_is_fixed():
+def test_refuses_images_of_another_size_if_the_grid_is_fixed():
     with pytest.raises(ValueError, match=r'\(B, 3, 4, 32, 32\).*img_size'):
         build(TokenModel)(clips(1, 32, 64))
 
 
-def test_refuses_a_pattern_without_a_match():
+def test_pattern_without_match_lists_candidates():
     with pytest.raises(ValueError, match=r'layer\*, .*layer\*.\*,'):
         build(RESNET, blocks='stages.*.*')
 
 
-def test_refuses_heads_that_do_not_fit():
+def test_refuses_head_dims_that_do_not_divide_the_channels():
     with pytest.raises(ValueError, match='head_dims=24 and a block of 16'):
         build(head_dims=24)
     build(temporal='TemporalAveraging', head_dims=24)
 
 
-def test_takes_a_number_of_heads_instead():
+def test_num_heads_of_the_config_overrides_head_dims():
     cfg = dict(type='ATA', num_heads=4)
     model = ATABackbone(
-        dict(type=MapModel), 'blocks.*', 4, img_size=32, temporal=cfg)
+        dict(type=MapModel), 'blocks.*', 4, img_size=32, temporal=cfg
+    )
     assert model.temporal[0].attn.num_heads == 4
 
 
-@pytest.mark.parametrize('output, match', [('cls_token', 'class token'),
-                                           ('tokens', "got 'tokens'")])
-def test_refuses_an_output_that_is_not_there(output, match):
+@pytest.mark.parametrize(
+    'output, match', [('cls_token', 'class token'), ('tokens', "got 'tokens'")]
+)
+def test_refuses_an_output_that_the_model_does_not_have(output, match):
     with pytest.raises(ValueError, match=match):
         build(MapModel, output=output)
 
 
-@pytest.mark.parametrize('name, coded', [('ATABackbone', True),
-                                         ('ATAConvNeXt', False)])
-def test_routes_are_coded_by_default_but_in_the_papers_models(name, coded):
+@pytest.mark.parametrize(
+    'name, encoded', [('ATABackbone', True), ('ATAConvNeXt', False)]
+)
+def test_route_encoding_is_on_except_in_models_of_the_paper(name, encoded):
     options = dict(num_frames=4, img_size=32)
     if name == 'ATABackbone':
         options.update(image_backbone=RESNET, blocks='layer4.*')
     else:
         options.update(arch=dict(depths=[1], channels=[32]))
     model = MODELS.build(dict(type=name, **options))
-    assert model.temporal[0].route_encoding is coded
-
-
-def test_refuses_joint_attention_when_it_is_built():
-    with pytest.raises(ValueError, match='TemporalAveraging'):
-        resnet('JointAttention')
+    assert model.temporal[0].route_encoding is encoded

@@ -21,101 +21,110 @@ def run(model, img_size=(32, 32)):
     return dry_run(model, lambda x: last_feature(model(x)), img_size)
 
 
-def test_notes_what_modules_are_called_with():
+def test_records_the_input_shapes_of_modules():
     shapes = run(MapModel()).shapes
     assert shapes['stem'] == (1, 3, 32, 32)
     assert shapes['blocks.1.norm'] == (1, 16, 8, 8)
     assert 'head' not in shapes
 
 
-def test_notes_tensors_given_by_keyword():
+def test_records_tensors_passed_by_keyword():
     assert run(TokenModel(keyword=True)).shapes['blocks.1'] == (1, 17, 16)
 
 
-def test_leaves_the_model_as_it_was():
-    model = ResNet(18, norm_eval=True, frozen_stages=2)  # train() does things
+def test_does_not_change_the_model():
+    model = ResNet(18, norm_eval=True, frozen_stages=2)  # special train()
     model.layer4.eval()
     before, modes = copy.deepcopy(model), [m.training for m in model.modules()]
     run(model)
     assert [m.training for m in model.modules()] == modes
-    for one, other in zip(model.state_dict().values(),
-                          before.state_dict().values()):
+    for one, other in zip(
+        model.state_dict().values(), before.state_dict().values()
+    ):
         assert torch.equal(one, other)
     assert all(p.requires_grad for p in model.parameters())
     assert not any(m._forward_pre_hooks for m in model.modules())
 
 
 class Random(MapModel):
-    """Draws numbers in every mode."""
+    """Model that draws random numbers in every mode."""
 
     def forward(self, x):
         return super().forward(x) + torch.rand(1)
 
 
-def test_leaves_the_random_numbers_as_they_were():
+def test_does_not_change_the_random_number_generator():
     model, state = Random(), torch.get_rng_state()
     run(model)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_works_without_any_memory():
+def test_works_on_the_meta_device():
     with torch.device('meta'):
         model = MapModel()
         assert run(model).output.device.type == 'meta'
 
 
-def test_says_what_failed():
+def test_failure_names_model_and_image():
     with pytest.raises(ValueError, match=r'ResNet.*\(1, 3, 0, 32\).*img_size'):
         run(ResNet(18), (0, 32))
 
 
-def test_takes_the_last_of_several_features():
+def test_last_of_several_features_is_used():
     a, b = torch.zeros(1), torch.ones(1)
     assert last_feature((a, [a, b])) is b
 
 
 @pytest.mark.parametrize('output', [(), {}, None])
-def test_refuses_what_is_no_feature(output):
+def test_refuses_output_without_tensor(output):
     with pytest.raises(ValueError, match='returns a tensor'):
         last_feature(output)
 
 
-@pytest.mark.parametrize('patterns, expected', [
-    ('blocks.*', ['blocks.0', 'blocks.1']),
-    ('b*.[1-9].conv', ['blocks.1.conv']),
-    ('*', ['stem', 'blocks', 'head']),
-    (['head', 'blocks.0'], ['blocks.0', 'head']),
-])
+@pytest.mark.parametrize(
+    'patterns, expected',
+    [
+        ('blocks.*', ['blocks.0', 'blocks.1']),
+        ('b*.[1-9].conv', ['blocks.1.conv']),
+        ('*', ['stem', 'blocks', 'head']),
+        (['head', 'blocks.0'], ['blocks.0', 'head']),
+    ],
+)
 def test_finds_blocks_segment_by_segment(patterns, expected):
     model = MapModel()
     assert find_blocks(model, patterns, run(model)) == expected
 
 
-@pytest.mark.parametrize('patterns',
-                         ['stages.*', ['blocks.*', 'x'], 'stem.*', []])
-def test_a_pattern_without_a_match_names_candidates(patterns):
+@pytest.mark.parametrize(
+    'patterns', ['stages.*', ['blocks.*', 'x'], 'stem.*', []]
+)
+def test_pattern_without_match_lists_candidates(patterns):
     model = MapModel()
     with pytest.raises(ValueError, match=r'blocks, blocks.\*, blocks.\*.conv'):
         find_blocks(model, patterns, run(model))
 
 
-@pytest.mark.parametrize('model, expected', [
-    (MapModel(), Layout('NCHW', 16, (8, 8))),
-    (LastModel(), Layout('NHWC', 16, (8, 8))),
-    (TokenModel(), Layout('NLC', 16, (4, 4), 1)),
-    (TokenModel(5), Layout('NLC', 16, (4, 4), 5)),
-])
-def test_finds_the_layouts(model, expected):
+@pytest.mark.parametrize(
+    'model, expected',
+    [
+        (MapModel(), Layout('NCHW', 16, (8, 8))),
+        (LastModel(), Layout('NHWC', 16, (8, 8))),
+        (TokenModel(), Layout('NLC', 16, (4, 4), 1)),
+        (TokenModel(5), Layout('NLC', 16, (4, 4), 5)),
+    ],
+)
+def test_infers_the_layouts(model, expected):
     found = run(model)
     assert find_layouts(['blocks.1'], found, 'auto') == [expected]
     assert find_output_layout(found, 'auto') == expected
 
 
-def test_believes_the_model_about_its_prefix_tokens():
+def test_uses_the_prefix_tokens_that_the_model_states():
     model = TokenModel(12)
     model.num_prefix_tokens = 12
-    assert find_layouts(['blocks.1'], run(model),
-                        'auto')[0].prefix_tokens == 12
+    assert (
+        find_layouts(['blocks.1'], run(model), 'auto')[0].prefix_tokens == 12
+    )
 
 
 def test_output_may_have_another_layout_than_the_blocks():
@@ -125,7 +134,7 @@ def test_output_may_have_another_layout_than_the_blocks():
 
 
 @pytest.mark.parametrize('model', [MapModel(8), LastModel(8)])
-def test_a_layout_that_cannot_be_told_is_asked_for(model):
+def test_ambiguous_layout_needs_the_option(model):
     found = run(model)
     with pytest.raises(ValueError, match='input of block blocks.1'):
         find_layouts(['blocks.1'], found, 'auto')
@@ -134,24 +143,25 @@ def test_a_layout_that_cannot_be_told_is_asked_for(model):
 
 
 @pytest.mark.parametrize('head', [False, True])
-def test_refuses_a_block_that_gets_no_map(head):
+def test_refuses_a_block_whose_input_is_not_a_map(head):
     found = run(MapModel(head=head))
     with pytest.raises(ValueError, match=r'head is .*called.*: blocks, bl'):
         find_layouts(['head'], found, 'auto')
 
 
-def test_finds_parameters_without_use():
+def test_finds_unused_parameters():
     model = MapModel()
-    assert unused_parameters(
-        model,
-        run(model).output) == ['head.weight', 'head.bias']
-    model = ResNet(18, out_indices=(2, ))
+    assert unused_parameters(model, run(model).output) == [
+        'head.weight',
+        'head.bias',
+    ]
+    model = ResNet(18, out_indices=(2,))
     names = unused_parameters(model, run(model).output)
     assert names and all(name.startswith('layer4.') for name in names)
 
 
 @pytest.mark.parametrize('reentrant', [True, False])
-def test_recomputed_parameters_are_in_use(reentrant):
+def test_parameters_of_recomputed_blocks_are_used(reentrant):
     model = MapModel(recompute=dict(use_reentrant=reentrant))
     names = unused_parameters(model, run(model).output)
     assert not any(name.startswith('blocks') for name in names)

@@ -11,7 +11,8 @@ from ata_mm.models.backbones.wrapper.image_builder import build_image_backbone
 
 
 @pytest.mark.parametrize(
-    'kind', ['ResNet', 'mmaction.ResNet', 'mmaction.models.ResNet', ResNet])
+    'kind', ['ResNet', 'mmaction.ResNet', 'mmaction.models.ResNet', ResNet]
+)
 @pytest.mark.parametrize('scope', ['mmaction', 'mmengine'])
 def test_builds_from_mmaction2_in_any_default_scope(kind, scope):
     init_default_scope(scope)
@@ -20,10 +21,10 @@ def test_builds_from_mmaction2_in_any_default_scope(kind, scope):
 
 
 @pytest.mark.parametrize('kind', ['ConvNeXt', 'ata_mm.ConvNeXt'])
-def test_builds_our_own(kind):
+def test_builds_models_of_ata_mm(kind):
     cfg = dict(type=kind, arch=dict(depths=[1], channels=[8]))
     assert type(build_image_backbone(cfg)[0]) is ConvNeXt
-    assert cfg['type'] == kind  # a config is read, not used up
+    assert cfg['type'] == kind  # the config is not changed
 
 
 def test_builds_a_class_by_its_full_name():
@@ -32,7 +33,7 @@ def test_builds_a_class_by_its_full_name():
 
 
 @pytest.mark.parametrize('package', ['timm', 'torchvision', 'mmpretrain'])
-def test_says_what_to_install(package):
+def test_missing_package_names_the_extra_to_install(package):
     if find_spec(package):
         pytest.skip(f'{package} is installed')
     with pytest.raises(ImportError, match=rf'pip install "ata_mm\[{package}'):
@@ -44,11 +45,16 @@ def test_refuses_a_config_without_type():
         build_image_backbone(dict(depth=18))
 
 
-@pytest.mark.parametrize('kind, like', [('ConvNext', 'ConvNeXt'),
-                                        ('timm.resnet1888', 'resnet18'),
-                                        ('torchvision.resnet181', 'resnet18'),
-                                        ('mmpretrain.ConvNext', 'ConvNeXt')])
-def test_unknown_names_are_answered_with_like_ones(kind, like):
+@pytest.mark.parametrize(
+    'kind, like',
+    [
+        ('ConvNext', 'ConvNeXt'),
+        ('timm.resnet1888', 'resnet18'),
+        ('torchvision.resnet181', 'resnet18'),
+        ('mmpretrain.ConvNext', 'ConvNeXt'),
+    ],
+)
+def test_unknown_name_suggests_similar_ones(kind, like):
     if '.' in kind:
         pytest.importorskip(kind.split('.')[0])
     with pytest.raises(ValueError, match=f'does not have, but {like}'):

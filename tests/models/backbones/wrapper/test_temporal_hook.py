@@ -12,14 +12,14 @@ from ata_mm.models.temporal import AlignmentSharing, TemporalModule
 
 
 class Add(TemporalModule):
-    """A temporal module that adds a number to the patches it gets."""
+    """Temporal module that changes its input and counts its calls."""
 
     calls = 0
 
     def forward(self, x, position, grid, alignment):
         self.seen = tuple(x.shape), grid
         self.calls += 1
-        return (x + 1)**2
+        return (x + 1) ** 2
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def hook(temporal):
     return TemporalHook(temporal, 1, layout, 4, False, AlignmentSharing())
 
 
-def test_calls_the_temporal_module_before_the_block(hook, temporal):
+def test_applies_the_temporal_module_before_the_block(hook, temporal):
     block = nn.Identity()
     block.register_forward_pre_hook(hook, with_kwargs=True)
     x = torch.zeros(8, 21, 6)
@@ -42,17 +42,18 @@ def test_calls_the_temporal_module_before_the_block(hook, temporal):
     assert not y[:, 0].any() and (y[:, 1:] == 1).all()
 
 
-def test_calls_the_module_that_stands_in_the_list_now(hook, temporal):
+def test_applies_a_module_that_was_replaced_in_the_list(hook, temporal):
     temporal[1] = Add()
     temporal[1].forward = lambda x, *options: x + 5
-    (x, ), _ = hook(None, (torch.zeros(4, 21, 6), ), {})
+    (x,), _ = hook(None, (torch.zeros(4, 21, 6),), {})
     assert x.max() == 5
 
 
-@pytest.mark.parametrize('with_cp, training, calls', [(False, True, 1),
-                                                      (True, False, 1),
-                                                      (True, True, 2)])
-def test_recomputes_in_training(hook, temporal, with_cp, training, calls):
+@pytest.mark.parametrize(
+    'with_cp, training, calls',
+    [(False, True, 1), (True, False, 1), (True, True, 2)],
+)
+def test_recomputes_only_in_training(hook, temporal, with_cp, training, calls):
     hook.with_cp = with_cp
     temporal.train(training)
     x = torch.zeros(4, 21, 6, requires_grad=True)
@@ -60,13 +61,19 @@ def test_recomputes_in_training(hook, temporal, with_cp, training, calls):
     assert temporal[1].calls == calls
 
 
-@pytest.mark.parametrize('args, kwargs, expected', [
-    ((1., torch.ones(1), torch.ones(1)), {}, (1., 2., 1.)),
-    ((torch.ones(1), ), dict(x=torch.ones(1)), (2., 1.)),
-    ((3., ), dict(size=4., x=torch.ones(1), y=torch.ones(1)),
-     (3., 4., 2., 1.)),
-    ((3., ), {}, (3., )),
-])
-def test_changes_the_first_tensor_alone(args, kwargs, expected):
+@pytest.mark.parametrize(
+    'args, kwargs, expected',
+    [
+        ((1.0, torch.ones(1), torch.ones(1)), {}, (1.0, 2.0, 1.0)),
+        ((torch.ones(1),), dict(x=torch.ones(1)), (2.0, 1.0)),
+        (
+            (3.0,),
+            dict(size=4.0, x=torch.ones(1), y=torch.ones(1)),
+            (3.0, 4.0, 2.0, 1.0),
+        ),
+        ((3.0,), {}, (3.0,)),
+    ],
+)
+def test_changes_only_the_first_tensor(args, kwargs, expected):
     args, kwargs = map_first_tensor(lambda x: x + 1, args, kwargs)
     assert (*args, *kwargs.values()) == expected

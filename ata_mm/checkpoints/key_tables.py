@@ -1,0 +1,404 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Key tables: parameter names of published models and their names in ata_mm.
+
+One :class:`KeyLayout` describes the keys of one code base, one
+:class:`Family` the layouts that a backbone of ata_mm loads. To support another
+layout, add its table here and list it in the family, before any layout whose
+marker its keys match too.
+
+Sources of the names: facebookresearch/TimeSformer, facebookresearch/ConvNeXt,
+ShoufaChen/CycleMLP, MMAction2 1.2.0, mmpretrain 1.2.0, timm, and
+TimesformerForVideoClassification of HuggingFace's transformers.
+"""
+
+import re
+from typing import Dict, Iterable, NamedTuple, Sequence, Tuple
+
+from torch import Tensor, nn
+
+StateDict = Dict[str, Tensor]
+Renames = Tuple[Tuple[str, str], ...]
+
+
+class KeyLayout(NamedTuple):
+    r"""Parameter names of one code base, mapped to those of ata_mm.
+
+    ``marker`` is matched at the start of the original keys. The patterns of
+    ``copies``, ``zeros``, ``keeps`` and ``drops`` are searched in the names of
+    ata_mm, after renaming.
+
+    Args:
+        name (str): Name in reports and errors.
+        marker (str): Pattern of a key that identifies the layout.
+        renames (tuple[tuple[str, str]]): Pairs of a pattern and its
+            replacement, applied in this order. Defaults to none.
+        copies (tuple[tuple[str, str]]): Replacements that turn the name of a
+            missing parameter into that of the parameter to copy. Defaults to
+            none.
+        zeros (tuple[str]): Missing parameters that start at zero. Defaults to
+            none.
+        keeps (tuple[str]): Missing parameters that keep the initial values of
+            the model. Defaults to none.
+        drops (tuple[str]): Keys of the checkpoint that the model may lack.
+            Defaults to none.
+        native (bool): Whether the layout is that of ata_mm itself. Its
+            position embeddings are on the model's grid; elsewhere they are on
+            a square grid, even if the number of tokens agrees. Defaults to
+            False.
+    """
+
+    name: str
+    marker: str
+    renames: Renames = ()
+    copies: Renames = ()
+    zeros: Tuple[str, ...] = ()
+    keeps: Tuple[str, ...] = ()
+    drops: Tuple[str, ...] = ()
+    native: bool = False
+
+
+class Family(NamedTuple):
+    """Models that have the same parameter names in ata_mm.
+
+    Args:
+        marker (str): Pattern of a parameter that identifies the family.
+        layouts (tuple[KeyLayout]): Layouts of its checkpoints. The first
+            whose marker matches is used.
+    """
+
+    marker: str
+    layouts: Tuple[KeyLayout, ...]
+
+
+# TimeSformer and ViT, for ATATimeSformer.
+
+# Attention without a time bias equals attention with a bias of zero.
+_TIME_BIAS = r'\.time_bias$'
+
+_MMCV_LAYER = r'^transformer_layers\.layers\.(\d+)\.'
+_MMCV_FFN = (
+    (_MMCV_LAYER + r'ffns\.0\.layers\.0\.0\.', r'blocks.\1.mlp.fc1.'),
+    (_MMCV_LAYER + r'ffns\.0\.layers\.1\.', r'blocks.\1.mlp.fc2.'),
+    (r'^patch_embed\.projection\.', 'patch_embed.proj.'),
+)
+
+
+def _mmcv_attention(index: int, target: str) -> Renames:
+    """Return the renames of nn.MultiheadAttention in a layer of mmcv."""
+    source = _MMCV_LAYER + rf'attentions\.{index}\.attn\.'
+    return (
+        (source + 'in_proj_', rf'blocks.\1.{target}.qkv.'),
+        (source + r'out_proj\.', rf'blocks.\1.{target}.proj.'),
+    )
+
+
+def _image_vit(name: str, marker: str, renames: Renames = ()) -> KeyLayout:
+    """Return the layout of an image ViT.
+
+    As in TimeSformer, temporal attention starts as a copy of the spatial
+    attention of its block and adds nothing at first: temporal_fc and
+    time_embed are zero.
+    """
+    return KeyLayout(
+        name,
+        marker,
+        renames,
+        copies=(
+            (r'\.temporal\.norm\.', '.norm1.'),
+            (r'\.temporal\.attn\.', '.attn.'),
+        ),
+        zeros=(_TIME_BIAS, r'^time_embed$', r'\.temporal\.temporal_fc\.'),
+    )
+
+
+TIMESFORMER_OFFICIAL = KeyLayout(
+    'TimeSformer (official)',
+    r'^blocks\.\d+\.temporal_attn\.',
+    renames=(
+        (r'^(blocks\.\d+)\.temporal_norm1\.', r'\1.temporal.norm.'),
+        (r'^(blocks\.\d+)\.temporal_attn\.', r'\1.temporal.attn.'),
+        (r'^(blocks\.\d+)\.temporal_fc\.', r'\1.temporal.temporal_fc.'),
+    ),
+    zeros=(_TIME_BIAS,),
+)
+
+TIMESFORMER_MMACTION = KeyLayout(
+    'TimeSformer (mmaction2)',
+    _MMCV_LAYER + r'attentions\.1\.',
+    renames=(
+        (_MMCV_LAYER + r'attentions\.0\.norm\.', r'blocks.\1.temporal.norm.'),
+        (
+            _MMCV_LAYER + r'attentions\.0\.temporal_fc\.',
+            r'blocks.\1.temporal.temporal_fc.',
+        ),
+        *_mmcv_attention(0, 'temporal.attn'),
+        (_MMCV_LAYER + r'attentions\.1\.norm\.', r'blocks.\1.norm1.'),
+        *_mmcv_attention(1, 'attn'),
+        (_MMCV_LAYER + r'ffns\.0\.norm\.', r'blocks.\1.norm2.'),
+        *_MMCV_FFN,
+    ),
+    zeros=(_TIME_BIAS,),
+)
+
+TIMESFORMER_HUGGINGFACE = KeyLayout(
+    'TimeSformer (HuggingFace)',
+    r'^encoder\.layer\.\d+\.temporal_attention\.',
+    renames=(
+        (r'^embeddings\.cls_token$', 'cls_token'),
+        (r'^embeddings\.position_embeddings$', 'pos_embed'),
+        (r'^embeddings\.time_embeddings$', 'time_embed'),
+        (r'^embeddings\.patch_embeddings\.projection\.', 'patch_embed.proj.'),
+        (r'^encoder\.layer\.', 'blocks.'),
+        (r'\.temporal_layernorm\.', '.temporal.norm.'),
+        (r'\.temporal_attention\.', '.temporal.attention.'),
+        (r'\.temporal_dense\.', '.temporal.temporal_fc.'),
+        (r'\.attention\.attention\.qkv\.', '.attn.qkv.'),
+        (r'\.attention\.output\.dense\.', '.attn.proj.'),
+        (r'\.layernorm_before\.', '.norm1.'),
+        (r'\.layernorm_after\.', '.norm2.'),
+        (r'\.intermediate\.dense\.', '.mlp.fc1.'),
+        (r'\.output\.dense\.', '.mlp.fc2.'),
+        (r'^layernorm\.', 'norm.'),
+    ),
+    zeros=(_TIME_BIAS,),
+)
+
+VIT_MMACTION = _image_vit(
+    'image ViT (mmaction2)',
+    _MMCV_LAYER + r'attentions\.0\.',
+    (
+        (_MMCV_LAYER + r'norms\.0\.', r'blocks.\1.norm1.'),
+        (_MMCV_LAYER + r'norms\.1\.', r'blocks.\1.norm2.'),
+        *_mmcv_attention(0, 'attn'),
+        *_MMCV_FFN,
+    ),
+)
+
+VIT_MMPRETRAIN = _image_vit(
+    'image ViT (mmpretrain)',
+    r'^layers\.\d+\.ln1\.',
+    (
+        (r'^layers\.(\d+)\.ln(\d)\.', r'blocks.\1.norm\2.'),
+        (r'^layers\.(\d+)\.attn\.', r'blocks.\1.attn.'),
+        (r'^layers\.(\d+)\.ffn\.layers\.0\.0\.', r'blocks.\1.mlp.fc1.'),
+        (r'^layers\.(\d+)\.ffn\.layers\.1\.', r'blocks.\1.mlp.fc2.'),
+        (r'^ln1\.', 'norm.'),
+        (r'^patch_embed\.projection\.', 'patch_embed.proj.'),
+    ),
+)
+
+VIT_TIMM = _image_vit('image ViT (timm)', r'^blocks\.\d+\.attn\.')
+
+ATA_TIMESFORMER = KeyLayout(
+    'ata_mm', r'^blocks\.\d+\.temporal\.', zeros=(_TIME_BIAS,), native=True
+)
+
+# MMAction2's TimeSformer has the keys of its image ViT and more, and ours has
+# those of timm's: the more specific markers come first.
+TIMESFORMER = Family(
+    r'^blocks\.\d+\.norm1\.',
+    (
+        TIMESFORMER_OFFICIAL,
+        TIMESFORMER_MMACTION,
+        TIMESFORMER_HUGGINGFACE,
+        VIT_MMACTION,
+        VIT_MMPRETRAIN,
+        ATA_TIMESFORMER,
+        VIT_TIMM,
+    ),
+)
+
+# Image models, for ATABackbone: under ``image.`` they keep the names of the
+# package that they come from.
+
+# Buffers without learned values, which only some versions of a model save:
+# batch counts, the offsets of CycleFC, the windows of Swin transformers.
+_CONSTANTS = (
+    r'\.num_batches_tracked$',
+    r'\.sfc_[hw]\.offset$',
+    r'\.relative_position_index$',
+    r'\.attn_mask$',
+)
+_TEMPORAL = r'^temporal\.'
+# The classifier of an image model normalises averaged features. A backbone
+# that returns feature maps has no such norm.
+_FINAL_NORM = r'^image\.norm\.'
+
+
+def _image_model(
+    name: str, marker: str, renames: Renames = (), native: bool = False
+) -> KeyLayout:
+    """Return the layout of an image model.
+
+    Temporal modules keep their initial values. They start at zero by default,
+    which leaves the image model unchanged.
+    """
+    return KeyLayout(
+        name,
+        marker,
+        renames=(*renames, (r'^(?!image\.)', 'image.')),
+        keeps=(_TEMPORAL, *_CONSTANTS),
+        drops=_CONSTANTS,
+        native=native,
+    )
+
+
+def _without_final_norm(layout: KeyLayout) -> KeyLayout:
+    return layout._replace(drops=(_FINAL_NORM, *_CONSTANTS))
+
+
+ATA_BACKBONE = KeyLayout(
+    'ata_mm',
+    _TEMPORAL,
+    zeros=(_TIME_BIAS,),
+    keeps=_CONSTANTS,
+    drops=_CONSTANTS,
+    native=True,
+)
+
+ATA_IMAGE = _image_model('image model (ata_mm)', r'^image\.', native=True)
+
+CONVNEXT_OFFICIAL = _image_model(
+    'ConvNeXt (official)', r'^stages\.\d+\.\d+\.dwconv\.'
+)
+
+CONVNEXT_MMPRETRAIN = _image_model(
+    'ConvNeXt (mmpretrain)',
+    r'^stages\.\d+\.\d+\.depthwise_conv\.',
+    (
+        (r'\.depthwise_conv\.', '.dwconv.'),
+        (r'\.pointwise_conv(\d)\.', r'.pwconv\1.'),
+        (r'^norm3\.', 'norm.'),
+    ),
+)
+
+CONVNEXT_TIMM = _image_model(
+    'ConvNeXt (timm)',
+    r'^stages\.\d+\.blocks\.\d+\.conv_dw\.',
+    (
+        (r'^stem\.', 'downsample_layers.0.'),
+        (r'^stages\.(\d+)\.downsample\.', r'downsample_layers.\1.'),
+        (r'^(stages\.\d+)\.blocks\.', r'\1.'),
+        (r'\.conv_dw\.', '.dwconv.'),
+        (r'\.mlp\.fc(\d)\.', r'.pwconv\1.'),
+        (r'^head\.norm\.', 'norm.'),
+    ),
+)
+
+CYCLEMLP_OFFICIAL = _image_model(
+    'CycleMLP (official)', r'^network\.\d+\.\d+\.attn\.sfc_h\.'
+)
+
+# Matches every key.
+IMAGE_UNCHANGED = _image_model("image model, the model's own keys", '')
+
+CONVNEXT = Family(
+    r'^image\.stages\.\d+\.\d+\.dwconv\.',
+    tuple(
+        map(
+            _without_final_norm,
+            (
+                ATA_BACKBONE,
+                ATA_IMAGE,
+                CONVNEXT_OFFICIAL,
+                CONVNEXT_MMPRETRAIN,
+                CONVNEXT_TIMM,
+            ),
+        )
+    ),
+)
+
+CYCLEMLP = Family(
+    r'^image\.network\.\d+\.\d+\.attn\.sfc_h\.',
+    (ATA_BACKBONE, ATA_IMAGE, CYCLEMLP_OFFICIAL),
+)
+
+IMAGE = Family(r'^image\.', (ATA_BACKBONE, ATA_IMAGE, IMAGE_UNCHANGED))
+
+# The marker of IMAGE matches ConvNeXt and CycleMLP too: it must be the last.
+FAMILIES = (TIMESFORMER, CONVNEXT, CYCLEMLP, IMAGE)
+
+# Layouts that keys identify without a model, which excludes IMAGE_UNCHANGED.
+IDENTIFIABLE = TIMESFORMER.layouts + CONVNEXT.layouts + CYCLEMLP.layouts
+
+
+def find_family(backbone: nn.Module) -> Family:
+    """Identify the family of a backbone by its parameter names.
+
+    Args:
+        backbone (nn.Module): The backbone.
+
+    Returns:
+        Family: The first of ``FAMILIES`` whose marker matches.
+
+    Raises:
+        ValueError: If no family matches.
+    """
+    keys = list(backbone.state_dict())
+    for family in FAMILIES:
+        if has_key(family.marker, keys):
+            return family
+    raise ValueError(
+        'Expected a backbone of ata_mm (ATATimeSformer, ATABackbone, '
+        'ATAConvNeXt, ATACycleMLP, ConvNeXt, CycleMLP), got '
+        f'{type(backbone).__name__} with the parameters {sorted(keys)[:8]}.'
+    )
+
+
+def find_key_layout(
+    keys: Iterable[str], layouts: Sequence[KeyLayout]
+) -> KeyLayout:
+    """Identify the layout of the keys of a backbone.
+
+    Args:
+        keys (Iterable[str]): Keys without prefixes and head, see
+            :func:`~ata_mm.checkpoints.conversion.split_head`.
+        layouts (Sequence[KeyLayout]): Candidates.
+
+    Returns:
+        KeyLayout: The first candidate whose marker matches a key.
+
+    Raises:
+        ValueError: If no candidate matches.
+    """
+    for layout in layouts:
+        if has_key(layout.marker, keys):
+            return layout
+    raise ValueError(
+        'Expected a checkpoint in one of these layouts: '
+        f'{", ".join(dict.fromkeys(layout.name for layout in layouts))}; got '
+        f'keys that match none of them, such as {sorted(keys)[:8]}.'
+    )
+
+
+def has_key(marker: str, keys: Iterable[str]) -> bool:
+    """Return whether a pattern matches the start of one of the keys."""
+    return any(re.match(marker, key) for key in keys)
+
+
+def any_match(patterns: Iterable[str], key: str) -> bool:
+    """Return whether one of the patterns occurs anywhere in a key."""
+    return any(re.search(pattern, key) for pattern in patterns)
+
+
+def substitute(renames: Renames, key: str) -> str:
+    """Apply renames to a key, in order."""
+    for pattern, target in renames:
+        key = re.sub(pattern, target, key)
+    return key
+
+
+def rename(state_dict: StateDict, layout: KeyLayout) -> StateDict:
+    """Rename the keys of a backbone to those of ata_mm.
+
+    Pure and idempotent: keys of ata_mm, and keys that no pattern matches, are
+    unchanged.
+
+    Args:
+        state_dict (dict): Keys without prefixes and head.
+        layout (KeyLayout): Their layout.
+
+    Returns:
+        dict: The same tensors under their new keys.
+    """
+    return {substitute(layout.renames, k): v for k, v in state_dict.items()}

@@ -1,0 +1,132 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Command line options that tools share, and the reporting of user errors."""
+
+import argparse
+import os
+import sys
+from contextlib import contextmanager
+from typing import Iterator, Optional
+
+from mmengine.config import DictAction
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``.
+
+    Args:
+        parser (ArgumentParser): The parser of a tool, changed in place.
+    """
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        type=_assignment,
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings that replace those of the config, for example '
+        'train_dataloader.batch_size=4; a list is written as key="[a,b]" or '
+        'key=a,b, without white space',
+    )
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a tool that runs a trained model.
+
+    They are ``--config``, ``--checkpoint``, ``--device`` and
+    ``--cfg-options``.
+
+    Args:
+        parser (ArgumentParser): The parser of a tool, changed in place.
+    """
+    parser.add_argument('--config', required=True, help='the config file')
+    parser.add_argument(
+        '--checkpoint', required=True, help='the trained weights'
+    )
+    parser.add_argument(
+        '--device', help='cpu, cuda, cuda:1, … (default: the GPU if any)'
+    )
+    add_cfg_options(parser)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that training and testing share.
+
+    Args:
+        parser (ArgumentParser): The parser of a tool, changed in place.
+    """
+    parser.add_argument(
+        '--work-dir',
+        help='directory of logs and results (default: '
+        "the config's work_dir, or work_dirs/<config name>)",
+    )
+    add_cfg_options(parser)
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='launcher of the processes of a distributed job',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def add_timing_options(parser: argparse.ArgumentParser, rounds: int) -> None:
+    """Add the options of a benchmark, ``--rounds`` and ``--threads``.
+
+    Args:
+        parser (ArgumentParser): The parser of a tool, changed in place.
+        rounds (int): Default of ``--rounds``.
+    """
+    parser.add_argument(
+        '--rounds',
+        type=int,
+        default=rounds,
+        help=f'number of timed rounds ({rounds})',
+    )
+    parser.add_argument(
+        '--threads',
+        type=int,
+        help="number of CPU threads (default: torch's choice)",
+    )
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Report user errors in one line and exit with status 1.
+
+    Only for the block before training, testing or prediction starts. There, a
+    ValueError comes from a check of the user's input and an OSError from a
+    file or folder; later ones keep their traceback.
+
+    Raises:
+        SystemExit: With the name of the tool and the message.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        sys.exit(f'{os.path.basename(sys.argv[0])}: error: {error}')
+
+
+def make_folder(path: Optional[str]) -> None:
+    """Create the folder of ``--out-dir``, before any work.
+
+    Args:
+        path (str, optional): The folder; None to create nothing.
+
+    Raises:
+        ValueError: If the folder cannot be created.
+    """
+    try:
+        if path:
+            os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            'Expected a folder that can be created, but '
+            f'--out-dir {path} cannot be a folder: '
+            f'{error.strerror}.'
+        ) from error
+
+
+def _assignment(text: str) -> str:
+    """Validate one word of ``--cfg-options``, which DictAction splits."""
+    if '=' not in text:
+        raise argparse.ArgumentTypeError(f'expected KEY=VALUE, got {text!r}')
+    return text

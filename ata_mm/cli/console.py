@@ -1,0 +1,110 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Progress bars and messages on stderr; stdout is left to the results."""
+
+import sys
+import warnings
+from contextlib import contextmanager
+from functools import partial
+from typing import Callable, Iterator, Sequence
+
+from mmengine.logging import MMLogger
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+def stderr_progress(auto_refresh: bool = True) -> Progress:
+    """Build a progress bar with counts and times on stderr.
+
+    On a terminal, lines printed to stdout scroll above the bar. A redirected
+    stdout receives them unchanged.
+
+    Args:
+        auto_refresh (bool): Redraw the bar in a thread. Defaults to True.
+
+    Returns:
+        rich.progress.Progress: A context manager.
+    """
+    return Progress(
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        auto_refresh=auto_refresh,
+        redirect_stdout=sys.stdout.isatty(),
+    )
+
+
+@contextmanager
+def round_progress(rounds: int) -> Iterator[Callable[[], None]]:
+    """Show the progress of a benchmark.
+
+    The bar is redrawn between rounds only: a thread that redraws it would
+    take time from the code that is measured.
+
+    Args:
+        rounds (int): Number of rounds.
+
+    Yields:
+        Callable: To be called after each round.
+    """
+    with stderr_progress(auto_refresh=False) as progress:
+        task = progress.add_task('Rounds', total=rounds)
+        yield partial(progress.update, task, advance=1, refresh=True)
+
+
+def print_message(message: object) -> None:
+    """Print a line to stderr.
+
+    Args:
+        message (object): Converted with ``str``.
+    """
+    print(message, file=sys.stderr)
+
+
+def print_error(error: object) -> None:
+    """Print an error to stderr in one line, without a traceback.
+
+    Args:
+        error (object): The error or its message.
+    """
+    print_message(f'error: {error}')
+
+
+def print_summary(total: int, failed: Sequence[str], verb: str) -> None:
+    """Print how many videos succeeded, and name the others, to stderr.
+
+    Args:
+        total (int): Number of videos.
+        failed (Sequence[str]): Those that failed.
+        verb (str): Past participle, such as ``'recognised'``.
+    """
+    print_message(f'{total - len(failed)} of {total} videos {verb}')
+    for name in failed:
+        print_message(f'  failed: {name}')
+
+
+def hide_log() -> None:
+    """Hide mmengine's log lines below errors.
+
+    Its messages on its own deprecations would appear between the lines of a
+    tool.
+    """
+    MMLogger.get_current_instance().setLevel('ERROR')
+
+
+def shorten_warnings() -> None:
+    """Show warnings in one line each, without their source lines."""
+    warnings.showwarning = _show_warning
+
+
+def _show_warning(message: object, *args: object, **kwargs: object) -> None:
+    print_message(f'warning: {message}')

@@ -1,0 +1,133 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Write video files."""
+
+import os
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Iterable, Iterator, Tuple, Union
+
+import cv2
+import numpy as np
+
+
+class VideoWriter:
+    """Video file that is written frame by frame.
+
+    A context manager: the file is complete when the block ends, also by an
+    error.
+
+    Args:
+        path (str | Path): The file, such as ``'out.mp4'``.
+        fps (float): Frames per second.
+        size (tuple[int, int]): Width and height of the frames in pixels, both
+            even.
+        codec (str): FourCC of the codec. Defaults to ``'mp4v'``, MPEG-4;
+            ``'MJPG'`` codes every frame by itself.
+
+    Raises:
+        ValueError: If the file cannot be written.
+
+    Example:
+        >>> with VideoWriter('out.mp4', fps=25, size=(64, 48)) as out:
+        ...     out.write(np.zeros((48, 64, 3), np.uint8))
+    """
+
+    def __init__(
+        self,
+        path: Union[str, Path],
+        fps: float,
+        size: Tuple[int, int],
+        codec: str = 'mp4v',
+    ) -> None:
+        self.size = size
+        # Only the FFmpeg backend: if it fails, others would write a file of
+        # another format under the same name.
+        with nullcontext() if codec == 'mp4v' else _silent_stderr():
+            self._writer = cv2.VideoWriter(
+                str(path),
+                cv2.CAP_FFMPEG,
+                cv2.VideoWriter.fourcc(*codec),
+                fps,
+                size,
+            )
+        if not self._writer.isOpened():
+            raise ValueError(
+                f'Expected a video file that can be written, but {path} '
+                f'cannot be written with codec {codec}, {size[0]} x {size[1]} '
+                f'pixels at {fps:g} frames per second.'
+            )
+
+    def __enter__(self) -> 'VideoWriter':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def write(self, frame: np.ndarray) -> None:
+        """Append a frame.
+
+        Args:
+            frame (np.ndarray): RGB, (H, W, 3), uint8, of the writer's size.
+
+        Raises:
+            ValueError: If the frame has another size, which OpenCV would drop
+                silently.
+        """
+        width, height = self.size
+        if frame.shape != (height, width, 3):
+            raise ValueError(
+                f'Expected frames of shape ({height}, {width}, '
+                f'3), got {frame.shape}.'
+            )
+        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """Complete the file."""
+        self._writer.release()
+
+
+def write_video(
+    path: Union[str, Path],
+    frames: Iterable[np.ndarray],
+    fps: float,
+    codec: str = 'mp4v',
+) -> None:
+    """Write frames to a video file.
+
+    Args:
+        path (str | Path): The file, such as ``'out.mp4'``.
+        frames (Iterable[np.ndarray]): RGB, (H, W, 3), uint8, at least one, all
+            of one size with even H and W.
+        fps (float): Frames per second.
+        codec (str): FourCC of the codec, see :class:`VideoWriter`. Defaults
+            to ``'mp4v'``.
+
+    Raises:
+        ValueError: If no frame is given or the file cannot be written.
+    """
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError(f'Expected at least one frame for {path}, got none.')
+    height, width = first.shape[:2]
+    with VideoWriter(path, fps, (width, height), codec) as out:
+        out.write(first)
+        for frame in frames:
+            out.write(frame)
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Context manager that discards the output of libraries to stderr.
+
+    FFmpeg reports for each file that mp4 stores Motion JPEG under the tag
+    mp4v, and OpenCV has no setting against it.
+    """
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)

@@ -1,0 +1,81 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import argparse
+import sys
+
+import pytest
+
+from ata_mm.cli.arguments import (
+    add_cfg_options,
+    add_model_options,
+    add_run_options,
+    add_timing_options,
+    make_folder,
+    user_errors,
+)
+
+
+@pytest.fixture
+def parse():
+    """Parse words with the options that a function adds."""
+
+    def parse(add, *words, **options):
+        parser = argparse.ArgumentParser()
+        add(parser, **options)
+        return parser.parse_args(words)
+
+    return parse
+
+
+def test_cfg_options_become_values_by_key(parse):
+    args = parse(add_cfg_options, '--cfg-options', 'a.b=4', 'c=[x,y]')
+    assert args.cfg_options == {'a.b': 4, 'c': ['x', 'y']}
+
+
+def test_cfg_option_without_a_value_is_refused(parse, capsys):
+    with pytest.raises(SystemExit):
+        parse(add_cfg_options, '--cfg-options', 'a.b')
+    assert "expected KEY=VALUE, got 'a.b'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('missing', ['--config', '--checkpoint'])
+def test_model_options_require_config_and_checkpoint(parse, capsys, missing):
+    words = {'--config': 'a.py', '--checkpoint': 'a.pth'}
+    del words[missing]
+    with pytest.raises(SystemExit):
+        parse(add_model_options, *next(iter(words.items())))
+    assert f'required: {missing}' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('option', ['--local_rank', '--local-rank'])
+def test_run_options_take_both_spellings_of_the_rank(parse, option):
+    args = parse(add_run_options, option, '1')
+    assert args.local_rank == 1 and args.launcher == 'none'
+
+
+def test_timing_options_have_the_default_of_the_tool(parse):
+    args = parse(add_timing_options, rounds=11)
+    assert (args.rounds, args.threads) == (11, None)
+
+
+@pytest.mark.parametrize('error', [ValueError, FileNotFoundError])
+def test_user_errors_end_with_one_line(monkeypatch, error):
+    monkeypatch.setattr(sys, 'argv', ['tools/train.py'])
+    with pytest.raises(SystemExit) as end, user_errors():
+        raise error('Expected a file.')
+    assert end.value.code == 'train.py: error: Expected a file.'
+
+
+def test_other_errors_keep_their_traceback():
+    with pytest.raises(KeyError), user_errors():
+        raise KeyError('model')
+
+
+def test_folder_is_created(tmp_path):
+    make_folder(str(tmp_path / 'a' / 'b'))
+    assert (tmp_path / 'a' / 'b').is_dir()
+
+
+def test_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / 'a').touch()
+    with pytest.raises(ValueError, match='a cannot be a folder: File exists'):
+        make_folder(str(tmp_path / 'a'))

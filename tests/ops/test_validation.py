@@ -1,0 +1,85 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import pytest
+import torch
+
+from ata_mm.ops import validation
+from ata_mm.ops.validation import (
+    check,
+    check_finite,
+    check_grid,
+    check_patches,
+    check_radius,
+    check_square,
+    is_compiling,
+)
+
+
+def test_is_compiling_while_torch_compile_is_tracing():
+
+    @torch.compile(backend='eager', fullgraph=True)
+    def double_if_traced(x):
+        return 2 * x if is_compiling() else x
+
+    assert double_if_traced(torch.ones(1)).item() == 2
+    assert not is_compiling()
+
+
+def test_a_failed_condition_raises_its_message():
+    check(torch.tensor(True), 'unused')
+    with pytest.raises(ValueError, match='Expected order'):
+        check(torch.tensor(False), 'Expected order.')
+
+
+def test_a_traced_condition_is_asserted_on_the_device(monkeypatch):
+    asserted = []
+    monkeypatch.setattr(validation, 'is_compiling', lambda: True)
+    monkeypatch.setattr(
+        torch, '_assert_async', lambda *arguments: asserted.append(arguments)
+    )
+    condition = torch.tensor(False)
+    check(condition, 'Expected order.')
+    assert asserted == [(condition, 'Expected order.')]
+
+
+def test_the_meta_device_has_no_value_to_check():
+    check(torch.empty((), dtype=torch.bool, device='meta'), 'unused')
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_finite_values_are_required(value):
+    check_finite(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match='finite.*diverged'):
+        check_finite(torch.tensor([[0.0, value]]))
+
+
+@pytest.mark.parametrize('shape', [(3, 4, 5), (1, 2, 3, 4, 5), (2, 3, 0, 5)])
+def test_patches_have_four_dimensions_that_are_not_empty(shape):
+    check_patches(torch.empty(2, 3, 4, 5))
+    with pytest.raises(ValueError, match=r'\(B, T, N, C\) without empty'):
+        check_patches(torch.empty(shape))
+
+
+@pytest.mark.parametrize('shape', [(2, 4, 5), (4,)])
+def test_similarities_are_square(shape):
+    assert check_square(torch.empty(2, 3, 4, 4)) == 4
+    with pytest.raises(ValueError, match=r'shape \(\.\.\., N, N\), got \('):
+        check_square(torch.empty(shape))
+
+
+@pytest.mark.parametrize('grid', [None, (2, 2)])
+def test_a_grid_holds_all_patches(grid):
+    assert check_grid((2, 3), 6) == (2, 3)
+    with pytest.raises(ValueError, match='H x W = N = 6 patches, got grid='):
+        check_grid(grid, 6)
+
+
+def test_a_missing_grid_names_the_caller():
+    with pytest.raises(ValueError, match=r'which LocalMatcher\(\) needs'):
+        check_grid(None, 6, 'LocalMatcher()')
+
+
+@pytest.mark.parametrize('radius', [0, -1, 1.5, '3', None])
+def test_a_radius_is_a_positive_integer(radius):
+    assert check_radius(3) == 3
+    with pytest.raises(ValueError, match='radius.*integer of at least 1'):
+        check_radius(radius)

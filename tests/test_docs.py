@@ -1,0 +1,116 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""The README, the guides and the other pages agree with the package."""
+
+import ast
+import pkgutil
+import re
+from pathlib import Path
+from textwrap import dedent
+
+import ata_mm
+
+import pytest
+from mmengine.config import Config
+from mmengine.fileio import load
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    *ROOT.glob('*.md'),
+    *ROOT.glob('configs/**/*.md'),
+    *(p for p in ROOT.glob('docs/**/*.md') if '_build' not in p.parts),
+]
+FENCE = re.compile(r'^( *)```(\w*)\n(.*?)^\1```', re.MULTILINE | re.DOTALL)
+LINK = re.compile(r'\]\(([^)#\s]+)(?:#[^)]*)?\)')
+PATH = re.compile(
+    r'(?<![\w./-])(?:ata_mm|configs|docs|tests|tools)/[\w./*-]*\w'
+)
+NAME = re.compile(r'\bata_mm(?:\.\w+)+')
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def python_blocks(path):
+    for _, language, code in FENCE.findall(path.read_text()):
+        if language == 'python':
+            yield dedent(code)
+
+
+BLOCKS = [
+    pytest.param(code, id=f'{name_of(path)}:{i}')
+    for path in PAGES
+    for i, code in enumerate(python_blocks(path))
+]
+CONFIGS = [block for block in BLOCKS if '_base_ =' in block.values[0]]
+# Each is complete: it imports what it uses and opens no file.
+EXAMPLES = [
+    block
+    for block in BLOCKS
+    if 'guides/matchers.md' in block.id
+    or '@MODELS.register_module' in block.values[0]
+]
+
+every_page = pytest.mark.parametrize('path', PAGES, ids=name_of)
+
+
+def test_readme_is_short():
+    lines = (ROOT / 'README.md').read_text().splitlines()
+    assert len(lines) <= 160
+
+
+@pytest.mark.parametrize('script', ['quickstart.sh', 'run_tests.sh'])
+def test_readme_has_the_two_commands(script):
+    text = (ROOT / 'README.md').read_text()
+    assert re.search(rf'^bash tools/{script} ', text, re.MULTILINE)
+    assert (ROOT / 'tools' / script).is_file()
+
+
+def test_citation_has_the_version_of_the_package():
+    citation = load(ROOT / 'CITATION.cff', file_format='yaml')
+    assert citation['version'] == ata_mm.__version__
+
+
+@every_page
+def test_relative_links_lead_to_files(path):
+    for link in LINK.findall(path.read_text()):
+        if '://' not in link:
+            assert (path.parent / link).exists(), link
+
+
+@every_page
+def test_named_paths_exist(path):
+    for name in PATH.findall(path.read_text()):
+        if '_build' not in name:
+            assert list(ROOT.glob(name)), name
+
+
+@every_page
+def test_dotted_names_can_be_imported(path):
+    text = path.read_text()
+    if path.name == 'CHANGELOG.md':  # has names of earlier versions, too
+        text = text.split('### Renamed')[0]
+    for name in NAME.findall(text):
+        pkgutil.resolve_name(name)
+
+
+@pytest.mark.parametrize('code', BLOCKS)
+def test_python_blocks_parse(code):
+    ast.parse(code)
+
+
+@pytest.mark.parametrize('code', CONFIGS)
+def test_configs_normalise_pixels(code, tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text(code)
+    model = Config.fromfile(path).model
+    preprocessor = model.data_preprocessor
+    dims = dict(Recognizer2D='NCHW', Recognizer3D='NCTHW')
+    assert preprocessor.format_shape == dims[model.type]
+    # Pixels are in 0…255; statistics in 0…1 would leave them as they are.
+    assert min(*preprocessor.mean, *preprocessor.std) > 1
+
+
+@pytest.mark.parametrize('code', EXAMPLES)
+def test_examples_run(code):
+    exec(compile(code, '<example>', 'exec'), {})

@@ -1,0 +1,66 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import numpy as np
+import pytest
+
+from ata_mm.video import FrameSource, VideoWriter, open_video, write_video
+
+RED = np.full((48, 64, 3), (200, 30, 30), np.uint8)
+
+
+def read(path):
+    """Frames of a file, (T, H, W, 3)."""
+    with open_video(str(path)) as reader:
+        return reader[:].asnumpy()
+
+
+@pytest.mark.parametrize('codec', ['mp4v', 'MJPG'])
+def test_frames_come_back_as_rgb(tmp_path, codec):
+    write_video(tmp_path / 'a.mp4', [RED] * 5, fps=10, codec=codec)
+    frames = read(tmp_path / 'a.mp4')
+    assert frames.shape == (5, 48, 64, 3)
+    assert np.abs(frames.mean((0, 1, 2)) - RED[0, 0]).max() < 8
+
+
+def test_frame_rate_is_written(tmp_path):
+    write_video(tmp_path / 'a.mp4', [RED], fps=12.5)
+    with FrameSource(str(tmp_path / 'a.mp4')) as source:
+        assert source.fps == 12.5
+
+
+def test_motion_jpeg_is_silent(tmp_path, capfd):
+    write_video(tmp_path / 'a.mp4', [RED], fps=10, codec='MJPG')
+    assert capfd.readouterr() == ('', '')
+
+
+def test_frames_may_be_generated(tmp_path):
+    write_video(tmp_path / 'a.mp4', (RED for _ in range(3)), fps=10)
+    assert len(read(tmp_path / 'a.mp4')) == 3
+
+
+def test_file_is_complete_after_an_error(tmp_path):
+    with pytest.raises(KeyboardInterrupt), VideoWriter(
+        tmp_path / 'a.mp4', 10, (64, 48)
+    ) as out:
+        out.write(RED)
+        raise KeyboardInterrupt
+    assert len(read(tmp_path / 'a.mp4')) == 1
+
+
+def test_frame_of_another_size_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r'\(48, 64, 3\), got \(48, 32, 3\)'):
+        write_video(tmp_path / 'a.mp4', [RED, RED[:, :32]], fps=10)
+
+
+def test_video_without_frames_is_refused(tmp_path):
+    with pytest.raises(ValueError, match='at least one frame'):
+        write_video(tmp_path / 'a.mp4', [], fps=10)
+
+
+def test_rate_that_mp4_does_not_support(tmp_path):
+    with pytest.raises(ValueError, match='at 90000 frames per second'):
+        VideoWriter(tmp_path / 'a.mp4', 90000.0, (64, 48))
+
+
+def test_path_that_cannot_be_written(tmp_path):
+    with pytest.raises(ValueError, match=f'{tmp_path} cannot be written'):
+        VideoWriter(tmp_path, 10, (64, 48))
