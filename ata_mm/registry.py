@@ -1,8 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Registry of matchers.
 
-Everything else is registered in ``mmaction.registry``, so that a config finds
-it without a scope.
+Everything else is registered in ``mmaction.registry``, where configs find it
+without a scope.
 """
 
 from mmengine.registry import Registry

@@ -20,6 +20,7 @@ import ata_mm  # noqa: F401  before any mmaction.models, as users do
 from mmengine.registry import DefaultScope, init_default_scope
 
 from ata_mm.video import VideoWriter
+from tests.tool_process import run_forked
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ('pan left', 'pan right')
@@ -126,7 +127,11 @@ def tiny_config(video_root: Path) -> Path:
 
 @pytest.fixture(scope='session')
 def run() -> Callable[..., subprocess.CompletedProcess]:
-    """Run a script of tools/ in a subprocess with one thread."""
+    """Run a script of tools/ in a process of its own with one thread.
+
+    Python scripts are forked from a process that has imported MMAction2,
+    unless the test sets environment variables.
+    """
     env = dict(
         os.environ,
         PYTHONPATH=str(ROOT),
@@ -135,9 +140,12 @@ def run() -> Callable[..., subprocess.CompletedProcess]:
     )
 
     def _run(script: str, *args, **more) -> subprocess.CompletedProcess:
-        start = ['bash'] if script.endswith('.sh') else [sys.executable]
+        path, words = ROOT / 'tools' / script, [str(arg) for arg in args]
+        if path.suffix == '.py' and not more:
+            return run_forked(path, words, timeout=300)
+        start = 'bash' if path.suffix == '.sh' else sys.executable
         return subprocess.run(
-            start + [str(ROOT / 'tools' / script), *map(str, args)],
+            [start, str(path), *words],
             env=dict(env, **more),
             capture_output=True,
             text=True,

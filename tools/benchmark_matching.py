@@ -67,6 +67,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('video', nargs='?', help='default: a rendered one')
     parser.add_argument('--batch', type=int, default=2, help='clips (2)')
     parser.add_argument(
+        '--num-frames', type=int, default=8, help='frames of a clip (8)'
+    )
+    parser.add_argument(
         '--interval',
         type=int,
         default=32,
@@ -311,7 +314,9 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     with user_errors():
         device = use_device(args.device)
-        clips = read_clips(args.video, args.batch, args.interval).to(device)
+        clips = read_clips(
+            args.video, args.batch, args.interval, args.num_frames
+        ).to(device)
         x = patchify(clips, args.patch)
     setting = (
         f'fp32 on {args.device}, {torch.get_num_threads()} threads, '

@@ -1,7 +1,7 @@
-# What dist_*.sh and slurm_*.sh share; they source it.
+# Shared by dist_*.sh and slurm_*.sh, which source it.
 #
 # PYTHON is the interpreter. Unless the caller sets it, it is `python` of the
-# active environment, or that of the checkout's .venv where none is active.
+# active environment, or that of the checkout's .venv if none is active.
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [ -z "${PYTHON:-}" ]; then
     PYTHON=python
@@ -44,7 +44,7 @@ run_distributed() {
 run_slurm() {
     local gpus=${GPUS:-8}
     local per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
-    # A port of its own lets several jobs share a node.
+    # A separate port for each job, since several jobs may share a node.
     export MASTER_PORT=${MASTER_PORT:-$((12000 + RANDOM % 20000))}
     # SRUN_ARGS is unquoted: it holds several words.
     exec srun -p "$1" --job-name="$2" --gres="gpu:$per_node" \

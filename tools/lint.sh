@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Check the sources and build the documentation, in .venv, which is created
-# first if need be. All checks run; the exit status is 1 if one of them fails.
+# first if it is missing. All checks run; the exit status is 1 if one of them fails.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -30,9 +30,9 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Subset
 
 from ata_mm.apis import VideoRecognizer, load_config
-from ata_mm.apis.config import fit_workers
 from ata_mm.cli.arguments import add_cfg_options, user_errors
 from ata_mm.cli.console import hide_log, stderr_progress
+from ata_mm.cli.launch import fit_workers
 from ata_mm.cli.tables import markdown_table
 from ata_mm.datasets.checks import check_config
 from ata_mm.evaluation import MutualInformation

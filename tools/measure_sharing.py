@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from ata_mm.apis import VideoRecognizer, load_config
-from ata_mm.cli.arguments import add_cfg_options, user_errors
+from ata_mm.cli.arguments import add_model_options, user_errors
 from ata_mm.cli.console import hide_log, stderr_progress
 from ata_mm.cli.tables import markdown_table
 from ata_mm.introspection import observe
@@ -38,14 +38,7 @@ def parse_args() -> argparse.Namespace:
         metavar='VIDEO',
         help='video files, folders or patterns',
     )
-    parser.add_argument('--config', required=True, help='config file')
-    parser.add_argument(
-        '--checkpoint', required=True, help='checkpoint of the trained model'
-    )
-    parser.add_argument(
-        '--device', help='cpu, cuda, cuda:1, … (default: the GPU if any)'
-    )
-    add_cfg_options(parser)
+    add_model_options(parser)
     return parser.parse_args()
 
 

@@ -23,8 +23,13 @@ import ata_mm  # noqa: F401  must precede imports of mmaction
 import numpy as np
 
 from ata_mm.apis import StreamRecognizer, VideoRecognizer, load_config
-from ata_mm.apis.stream import WindowPrediction, parse_length
-from ata_mm.cli.arguments import add_model_options, make_folder, user_errors
+from ata_mm.apis.stream import WindowPrediction
+from ata_mm.cli.arguments import (
+    add_model_options,
+    make_folder,
+    parse_length,
+    user_errors,
+)
 from ata_mm.cli.console import (
     hide_log,
     print_message,
@@ -126,8 +131,7 @@ def frame_rate(source: FrameSource, args: argparse.Namespace) -> float:
     fps = args.fps or source.fps
     if not fps or fps < 0:
         raise ValueError(
-            f'Expected --fps, because {args.source} does not '
-            'tell its frame rate.'
+            f'Expected --fps, because {args.source} has no known frame rate.'
         )
     return fps
 
@@ -174,7 +178,7 @@ class Interrupt:
 class Outputs:
     """The outputs of a run: lines on stdout, and files if requested.
 
-    A label is drawn into the frames after its window, as in a live picture.
+    Labels are drawn into the frames after their window, as in a live stream.
 
     Args:
         stack (ExitStack): Closes the files.
@@ -246,9 +250,9 @@ def main() -> None:
             source = stack.enter_context(FrameSource(args.source))
             fps = frame_rate(source, args)
             stream = build(args, fps)
+            outputs = Outputs(stack, args.out_dir, fps)
         print_message(stream.describe())
         interrupt = Interrupt()
-        outputs = Outputs(stack, args.out_dir, fps)
         start = time.perf_counter()
         with user_errors():
             run(source, stream, outputs, interrupt)

@@ -142,7 +142,7 @@ def train_and_test(run: Run) -> dict:
     if done.is_file():
         result = json.loads(done.read_text())
         if result['config'] == text:
-            print(f'[{run.name}] done before: {folder}', flush=True)
+            print(f'[{run.name}] already complete: {folder}', flush=True)
             return result
     folder.mkdir(parents=True, exist_ok=True)
     options = cfg_options(run.options)

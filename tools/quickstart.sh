@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The main job on the embedded data set, from nothing: environment, videos,
-# training of ATA and its twin with plain temporal attention, multi-view test,
-# prediction on one file, a table.
+# Quick start on generated videos of camera motion: environment, videos,
+# training of ATA and of plain temporal attention, multi-view test, prediction
+# and visualization of one file, and a table of results.
 #
 #   bash tools/quickstart.sh                  one seed
 #   bash tools/quickstart.sh --seeds 0 1 2    three seeds
@@ -11,6 +11,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/setup_env.sh
 
-# The runs share the cores; each of them has little to gain from more.
+# The runs share the cores, and more threads would hardly make one faster.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 python tools/quickstart.py "$@"

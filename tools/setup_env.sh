@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Create .venv in the checkout, with ata_mm and the tested versions of what it
-# needs. Nothing is done when it is already complete.
+# Create .venv in the checkout, with ata_mm and the tested versions of its
+# dependencies. An environment that is complete is not changed.
 #
 #   bash tools/setup_env.sh                    create or update it
 #   source tools/setup_env.sh                  the same, and activate it
 #   bash tools/setup_env.sh --integrations     .venv-integrations instead: with
 #                                              timm, mmpretrain, torchvision,
-#                                              and the torch that they go with
+#                                              and a torch that they support
 
 if [ "${1:-}" = --integrations ]; then
     _ata_venv=.venv-integrations
@@ -57,7 +57,7 @@ _ata_install() {
     local constraints=(-c "$_ata_constraints")
     if ! "$_ata_venv/bin/python" -c 'import sys
 sys.exit(sys.version_info < (3, 11))'; then
-        _ata_say 'the tested versions need Python 3.11, taking what pip finds'
+        _ata_say 'the tested versions need Python 3.11; installing the newest ones'
         constraints=()
     fi
     _ata_say 'installing ata_mm and its dependencies (minutes, first time)'
@@ -65,8 +65,8 @@ sys.exit(sys.version_info < (3, 11))'; then
         ${constraints[@]+"${constraints[@]}"} -e ".[$(_ata_extras)]"
 }
 
-# The stamp is written last, so that an interrupted run is taken up again. The
-# folder is part of it, as an environment cannot be moved.
+# The stamp is written last: an interrupted installation is repeated. The folder
+# is part of it, since an environment cannot be moved.
 _ata_stamp() { { pwd && cat setup.cfg "$_ata_constraints"; } | cksum; }
 
 _ata_setup_env() (

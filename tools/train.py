@@ -8,9 +8,9 @@ import ata_mm  # noqa: F401  must precede imports of mmaction
 from mmaction.utils import get_str_type
 from mmengine.config import Config
 
-from ata_mm.apis.config import check_checkpoint, check_precision, load_config
+from ata_mm.apis.config import check_checkpoint, load_config
 from ata_mm.cli.arguments import add_run_options, user_errors
-from ata_mm.cli.launch import prepare, run
+from ata_mm.cli.launch import check_precision, prepare, run
 
 
 def parse_args() -> argparse.Namespace:

@@ -33,15 +33,15 @@ from ata_mm.cli.console import (
     print_summary,
     stderr_progress,
 )
+from ata_mm.introspection import Block, Observation, match_pixels, observe
 from ata_mm.models import ATA
-from ata_mm.video import Clip, View, find_videos, read_pictures, read_view
-from ata_mm.visualization import Block, Observation, class_activation, observe
+from ata_mm.video import Clip, View, find_videos, read_clip, read_view
+from ata_mm.visualization import class_activation
 from ata_mm.visualization.files import write_heat_maps, write_routes
-from ata_mm.visualization.pixels import match_pixels
 
 
 class Model(NamedTuple):
-    """A recognizer and its name in the pictures.
+    """A recognizer and its name in the figures.
 
     Args:
         name (str): Unique name.
@@ -173,9 +173,7 @@ def check_options(args: argparse.Namespace) -> None:
                 f'Expected {option} of at least {least}, got {value}.'
             )
     if not 1 <= args.quality <= 100:
-        raise ValueError(
-            f'Expected --quality from 1 to 100, got {args.quality}.'
-        )
+        raise ValueError(f'Expected --quality in 1..100, got {args.quality}.')
     if args.checkpoint and len(args.checkpoint) != len(args.config):
         raise ValueError(
             f'Expected a checkpoint for each of the {len(args.config)} '
@@ -208,7 +206,7 @@ def load_models(args: argparse.Namespace) -> List[Model]:
     """Build the models of the command line.
 
     Raises:
-        ValueError: If none of the models has ATA.
+        ValueError: If no model has ATA.
     """
     models = [load_model(args, i) for i in range(len(args.config))]
     if models and not any(has_ata(model) for model in models):
@@ -244,7 +242,7 @@ def has_ata(model: Model) -> bool:
 def visualize(
     video: str, folder: Path, models: List[Model], args: argparse.Namespace
 ) -> List[Path]:
-    """Write all pictures of a video and return their files."""
+    """Write all figures of a video and return their files."""
     write_all = partial(
         write_routes,
         patches=args.patches,
@@ -254,7 +252,7 @@ def visualize(
         video=Path(video).name,
     )
     if not models:
-        clip, grid = read_pictures(
+        clip, grid = read_clip(
             video, args.num_frames, args.interval, args.rows
         )
         block = match_pixels(clip, grid)

@@ -350,30 +350,6 @@ def find_sampling(steps: List[dict]) -> ClipSampling:
     return ClipSampling(frames, step.get('frame_interval', 1), segments)
 
 
-def parse_length(text: str, fps: float) -> int:
-    """Convert a length of time to frames.
-
-    Args:
-        text (str): Frames, such as '64', or seconds, such as '2.5s'.
-        fps (float): Frames a second.
-
-    Returns:
-        int: Number of frames.
-
-    Raises:
-        ValueError: If the text is neither.
-    """
-    try:
-        if text.endswith('s'):
-            return round(float(text[:-1]) * fps)
-        return int(text)
-    except (ValueError, OverflowError):
-        raise ValueError(
-            'Expected a number of frames such as 64, or of '
-            f'seconds such as 2.5s, got {text!r}.'
-        ) from None
-
-
 def _interval(clip: ClipSampling, window: Optional[int]) -> int:
     """Return the distance of the frames of a window in the video."""
     if window is None:

@@ -1,16 +1,16 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Loading and conversion of checkpoints of other code bases."""
 
-from .conversion import convert_state_dict
-from .hook import AdaptCheckpointHook, name_as_recognizer
+from .conversion import LoadReport, convert_state_dict
 from .loading import (
+    AdaptCheckpointHook,
     adapt_state_dict,
     convert_checkpoint,
     load_pretrained,
+    name_as_recognizer,
     read_checkpoint,
     read_state_dict,
 )
-from .report import LoadReport
 
 __all__ = [
     'AdaptCheckpointHook',

@@ -243,10 +243,6 @@ def _image_model(
     )
 
 
-def _without_final_norm(layout: KeyLayout) -> KeyLayout:
-    return layout._replace(drops=(_FINAL_NORM, *_CONSTANTS))
-
-
 ATA_BACKBONE = KeyLayout(
     'ata_mm',
     _TEMPORAL,
@@ -295,15 +291,13 @@ IMAGE_UNCHANGED = _image_model("image model, the model's own keys", '')
 CONVNEXT = Family(
     r'^image\.stages\.\d+\.\d+\.dwconv\.',
     tuple(
-        map(
-            _without_final_norm,
-            (
-                ATA_BACKBONE,
-                ATA_IMAGE,
-                CONVNEXT_OFFICIAL,
-                CONVNEXT_MMPRETRAIN,
-                CONVNEXT_TIMM,
-            ),
+        layout._replace(drops=(_FINAL_NORM, *_CONSTANTS))
+        for layout in (
+            ATA_BACKBONE,
+            ATA_IMAGE,
+            CONVNEXT_OFFICIAL,
+            CONVNEXT_MMPRETRAIN,
+            CONVNEXT_TIMM,
         )
     ),
 )

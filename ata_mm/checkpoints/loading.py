@@ -11,12 +11,16 @@ from typing import Optional, Tuple, Union
 from urllib.error import URLError
 
 import torch
+from mmaction.registry import HOOKS
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
 from .conversion import (
+    LoadReport,
     as_video_backbone,
     backbone_keys,
     convert_state_dict,
@@ -26,7 +30,6 @@ from .conversion import (
     unused_head,
 )
 from .key_tables import IDENTIFIABLE, StateDict, find_key_layout, rename
-from .report import LoadReport
 
 Source = Union[str, 'os.PathLike[str]', dict]
 
@@ -237,6 +240,52 @@ def as_recognizer(backbone: StateDict, classifier: StateDict) -> StateDict:
         **{f'backbone.{key}': value for key, value in backbone.items()},
         **{f'cls_head.fc_cls.{k}': v for k, v in classifier.items()},
     }
+
+
+def name_as_recognizer(checkpoint: dict, model: nn.Module) -> None:
+    """Rename the keys of a checkpoint to those of a recognizer, in place.
+
+    The keys of a bare model (official TimeSformer, timm) have no prefix
+    ``backbone.``, and mmengine would load none of them into a recognizer.
+    They get it here, under 'state_dict'. The classifier becomes
+    ``cls_head.fc_cls``; one of another shape is left out, and a message is
+    logged. The backbone converts its own keys while it is loaded. Checkpoints
+    of recognizers are not changed.
+
+    Args:
+        checkpoint (dict): The content of a checkpoint file, changed in place.
+        model (nn.Module): The recognizer to load it into.
+
+    Raises:
+        ValueError: If the checkpoint has no state_dict.
+    """
+    state_dict = read_state_dict(checkpoint)
+    if any(key.startswith('backbone.') for key in state_dict):
+        return
+    backbone = model.get_submodule('backbone')
+    keys, head = split_head(state_dict, backbone_keys(backbone))
+    classifier, reason = fit_classifier(head, model)
+    if head and not classifier:
+        print_log(f'classifier: {reason}', logger='current')
+    checkpoint['state_dict'] = as_recognizer(keys, classifier)
+
+
+@HOOKS.register_module()
+class AdaptCheckpointHook(Hook):
+    """Hook that adapts checkpoints of bare models for ``load_from``.
+
+    See :func:`name_as_recognizer`. It runs before other hooks that read the
+    checkpoint, such as mmengine's EMAHook.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Rename the keys before mmengine loads them into the model."""
+        model = runner.model
+        if is_model_wrapper(model):
+            model = model.module
+        name_as_recognizer(checkpoint, model)
 
 
 def _rename(keys: StateDict) -> Tuple[StateDict, LoadReport]:

@@ -88,6 +88,30 @@ def add_timing_options(parser: argparse.ArgumentParser, rounds: int) -> None:
     )
 
 
+def parse_length(text: str, fps: float) -> int:
+    """Convert a length of time to frames.
+
+    Args:
+        text (str): Frames, such as '64', or seconds, such as '2.5s'.
+        fps (float): Frames a second.
+
+    Returns:
+        int: Number of frames.
+
+    Raises:
+        ValueError: If the text is neither.
+    """
+    try:
+        if text.endswith('s'):
+            return round(float(text[:-1]) * fps)
+        return int(text)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            'Expected a number of frames such as 64, or of '
+            f'seconds such as 2.5s, got {text!r}.'
+        ) from None
+
+
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Report user errors in one line and exit with status 1.
@@ -119,8 +143,7 @@ def make_folder(path: Optional[str]) -> None:
             os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise ValueError(
-            'Expected a folder that can be created, but '
-            f'--out-dir {path} cannot be a folder: '
+            f'Expected a folder for --out-dir, but {path} cannot be created: '
             f'{error.strerror}.'
         ) from error
 

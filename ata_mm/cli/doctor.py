@@ -84,7 +84,7 @@ def check_packages() -> Iterator[Finding]:
 
 
 def check_doubles() -> Iterator[Finding]:
-    """Check mmcv, and packages that must not be installed together."""
+    """Check mmcv and packages that exclude each other."""
     for names, kept in _ONE_FOLDER.items():
         found = [
             f'{name} {_installed(name)}' for name in names if _installed(name)
@@ -116,7 +116,7 @@ def check_torchvision() -> Iterator[Finding]:
         yield Finding(
             WARNING,
             'torchvision',
-            f'does not import beside torch {version("torch")}: {reason}',
+            f'cannot be imported with torch {version("torch")}: {reason}',
             'for image models of timm, torchvision or mmpretrain, install the '
             'torchvision that was built for this torch',
         )
@@ -153,8 +153,9 @@ def check_gpu() -> Iterator[Finding]:
         yield Finding(
             WARNING,
             'GPU',
-            f'there seems to be one that torch {torch.__version__} cannot use',
-            'install a driver and a torch that go together: '
+            'nvidia-smi is installed, but torch '
+            f'{torch.__version__} cannot use a GPU',
+            'install a driver and a torch that support each other: '
             'https://pytorch.org/get-started/locally',
         )
     else:
@@ -180,7 +181,7 @@ def check_decoder() -> Iterator[Finding]:
             FAULT,
             'decoder',
             f'a video of {_NUM_FRAMES} frames of brightness '
-            f'{_levels().tolist()} came back as {levels.round().tolist()}',
+            f'{_levels().tolist()} was decoded as {levels.round().tolist()}',
             'reinstall it: `pip install --force-reinstall --no-deps decord`',
         )
     else:
@@ -241,7 +242,7 @@ def check_model() -> Iterator[Finding]:
             'self-test',
             f'no finite gradient on {device} for '
             f'{len(invalid)} parameters, such as {invalid[0]}',
-            'install a torch that goes with the driver of this machine: '
+            'install a torch that supports the driver of this machine: '
             'https://pytorch.org/get-started/locally',
         )
     else:
@@ -282,7 +283,7 @@ def examine(checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:
                 FAULT,
                 check.__name__.replace('check_', ''),
                 f'{type(error).__name__}: {error}'.splitlines()[0],
-                'reinstall the package that this error is from',
+                'reinstall the package that raises this error',
             )
 
 

@@ -2,10 +2,10 @@
 """Support ``max_testing_views`` for any batch size.
 
 ``Recognizer3D`` runs the backbone on that many views at a time, to limit
-memory, and asserts that they are of one video. Its computation does not depend
-on that, since the head groups the views by video, and validation with a batch
-of videos fails for no reason. All views are therefore passed to the method as
-those of one video.
+memory, and asserts that they belong to one video. Its computation does not
+depend on that, since the head groups the views by video, but validation with a
+batch of videos fails. All views are therefore passed to the method as those of
+one video.
 
 Upstream: no known report; the assertion is in
 https://github.com/open-mmlab/mmaction2/blob/v1.2.0/mmaction/models/recognizers/recognizer3d.py#L60

@@ -16,7 +16,6 @@ from mmaction.registry import HOOKS, METRICS
 from mmaction.structures import ActionDataSample
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from ata_mm.introspection import InformationProbe
@@ -63,11 +62,7 @@ class MutualInformationHook(Hook):
         Raises:
             ValueError: See :class:`~ata_mm.introspection.InformationProbe`.
         """
-        # A wrapper for several processes calls its module alone here.
-        model = runner.model
-        model = model.module if is_model_wrapper(model) else model
-        self._probe = SampleProbe(model, self.blocks, self.temperature)
-        self._probe.attach(model)
+        self._probe = SampleProbe(runner.model, self.blocks, self.temperature)
 
     def after_val(self, runner: Runner) -> None:
         """Detach the probe."""

@@ -6,6 +6,7 @@ the alignments and patches of every forward pass, and is detached. Its uses:
 
 - `AlignmentRecord` averages over the alignments of a training step;
 - `observe` collects one clip at all temporal modules, for figures;
+  `match_pixels` does without a model;
 - `InformationProbe` measures mutual information of frames (Sec. 3.2);
 - `count_complexity` counts parameters, operations and matchings.
 """
@@ -14,7 +15,7 @@ from .alignment_record import AlignedClip, AlignmentRecord
 from .complexity import Complexity, count_complexity, view_shape
 from .information import InformationProbe
 from .listener import AlignmentEvent, Listener
-from .observation import Block, Observation, observe
+from .observation import Block, Observation, match_pixels, observe
 from .taps import Tap, before_tap, final_tap, temporal_modules, temporal_taps
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     'before_tap',
     'count_complexity',
     'final_tap',
+    'match_pixels',
     'observe',
     'temporal_modules',
     'temporal_taps',

@@ -49,6 +49,9 @@ def measure(
 class InformationProbe(Listener):
     """Listener that measures the features around temporal modules.
 
+    Attached to the model from construction until `detach`, or until the end of
+    a ``with`` statement.
+
     Class tokens are left out. ``before`` block 0 of a ViT are the patch
     embeddings, including the position embedding.
 
@@ -60,7 +63,8 @@ class InformationProbe(Listener):
             Defaults to 0.1.
 
     Raises:
-        ValueError: If the model has no temporal module, or none of an index.
+        ValueError: If the model has no temporal module, or an index is out of
+            range.
 
     Attributes:
         num_patches (dict[str, int]): Patches a frame, N, of what has been
@@ -83,12 +87,8 @@ class InformationProbe(Listener):
         self.blocks = _check_blocks(blocks, len(temporal_taps(model)))
         self.temperature = temperature
         self.num_patches: Dict[str, int] = {}
-        self._model = model
         self._values: Dict[str, List[Tensor]] = defaultdict(list)
-
-    def __enter__(self) -> 'InformationProbe':
-        self.attach(self._model)
-        return self
+        self.attach(model)
 
     def taps(self, model: nn.Module) -> List[Tap]:
         """Return two taps for each block, named 'block0/before' and so on."""

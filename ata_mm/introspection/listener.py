@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence
 
 import torch
+from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -50,9 +51,9 @@ class Listener:
 
     All events report patches in the order of the frames. A model without
     de-alignment (``dealign=False``, Table 3) continues in route order, which
-    the listener tracks and undoes within a forward pass. It does so up to a
-    change of the patch grid: the layers in between have mixed patches of
-    different positions. Soft alignments of a stream in route order are
+    the listener tracks and undoes within a forward pass, up to a change of the
+    patch grid: the layers in between have mixed patches of different
+    positions. Soft alignments of a stream in route order are
     reported as permutations.
 
     Activation checkpointing repeats forward passes in the backward pass. These
@@ -124,12 +125,16 @@ class Listener:
 
         Args:
             model (nn.Module): A recognizer, or any module that contains
-                temporal modules.
+                temporal modules; a wrapper, such as that of distributed
+                training, is removed.
 
         Returns:
             Listener: Itself, a context manager that detaches it.
         """
         self.detach()
+        # A wrapper is not called in validation, only the module within.
+        if is_model_wrapper(model):
+            model = model.get_submodule('module')
         modules = temporal_modules(model)
         if modules:
             self._add_start_hooks(model, modules[0][0])
@@ -145,7 +150,7 @@ class Listener:
         for tap in self.taps(model):
             add = self._before if tap.before else self._after
             add(tap.module, partial(self._report_patches, tap))
-        self._after(model, lambda call: self.on_output(call.output))
+        self._after(model, self._report_output)
         return self
 
     def detach(self) -> None:
@@ -221,7 +226,8 @@ class Listener:
     def _reset(self) -> None:
         """Start another forward pass."""
         self._order = StreamOrder()
-        self._computed: Optional[Alignment] = None  # by the last aligner
+        # By the last aligner, until the module that called it has run.
+        self._computed: Optional[Alignment] = None
         self._followed: Optional[Alignment] = None  # by the last module
 
     def _note_alignment(self, call: Call) -> None:
@@ -232,18 +238,17 @@ class Listener:
     ) -> None:
         x, position, grid, alignment = Arguments(*call.args, **call.kwargs)
         order = self._order = self._order.at(x, grid)
-        features = x
-        if isinstance(module, ATA):
-            if alignment is None:  # the module has called its own aligner
-                alignment = self._computed
-            with torch.no_grad():
-                features = module.matched_features(x, position)
+        if alignment is None:  # unless the module has called its own aligner
+            alignment = self._computed
+        self._computed = None
         if alignment is None:
             return
+        with torch.no_grad():
+            features = module.matched_features(x, position)
         # Modules that share an alignment get the same object.
         computed, self._followed = alignment is not self._followed, alignment
         alignment = order.restore_alignment(alignment)
-        if isinstance(module, ATA) and not module.dealign:
+        if not module.dealign:
             self._order = StreamOrder(Alignment(alignment.routes), grid)
         features = order.restore(features.detach())
         self.on_alignment(
@@ -258,6 +263,11 @@ class Listener:
             return order.at(patches, grid).restore(patches), grid
 
         self.on_patches(tap, tap.select(call), read)
+
+    def _report_output(self, call: Call) -> None:
+        # Soft alignments keep the autograd graph of the forward pass alive.
+        self._reset()
+        self.on_output(call.output)
 
 
 class StreamOrder(NamedTuple):
@@ -305,7 +315,7 @@ def now() -> float:
 
 
 def _untraced(hook: Callable) -> Callable:
-    """Wrap a hook so that torch.compile runs it outside of the graph."""
+    """Wrap a hook to run outside of the graphs of torch.compile."""
 
     def wrapper(*args: Any) -> None:
         # A traced hook would be compiled again in every pass, since it changes

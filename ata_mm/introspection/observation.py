@@ -1,19 +1,25 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""One forward pass of a clip, observed at the temporal modules."""
+"""Observation of one clip, in a model or by its pixels."""
 
 from dataclasses import dataclass
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
+import cv2
+import numpy as np
 import torch
 from mmaction.models.recognizers.base import BaseRecognizer
 from mmaction.structures import ActionDataSample
 from torch import Tensor
 
-from ata_mm.ops import Alignment
+from ata_mm.models.embeddings import sincos_embedding
+from ata_mm.ops import Alignment, align_frames
 from ata_mm.ops.types import Grid
+from ata_mm.video import Clip, patchify
 
 from .listener import AlignmentEvent, Listener, Read
 from .taps import Tap, final_tap, temporal_taps
+
+_SIDE = 16  # of a patch of `match_pixels`, in pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +51,22 @@ class Block:
     alignment: Optional[Alignment] = None
     features: Optional[Tensor] = None
 
+    def aligned(self) -> Tuple[Alignment, Tensor]:
+        """Return the alignment and the features compared by the matching.
+
+        Returns:
+            tuple[Alignment, Tensor]: (1, T, N) and (1, T, N, C).
+
+        Raises:
+            ValueError: If the block does not align.
+        """
+        if self.alignment is None or self.features is None:
+            raise ValueError(
+                'Expected a block that aligns, such as ATA, got '
+                f'{self.kind} ({self.name}).'
+            )
+        return self.alignment, self.features
+
     def similarity(self) -> Tensor:
         """Return the cosine similarity of each step of each route.
 
@@ -54,11 +76,8 @@ class Block:
         Raises:
             ValueError: If the block does not align.
         """
-        if self.alignment is None or self.features is None:
-            raise ValueError(
-                f'Expected a block that aligns, such as ATA, got {self.kind}.'
-            )
-        return self.alignment.similarity(self.features)
+        alignment, features = self.aligned()
+        return alignment.similarity(features)
 
 
 class Observation(NamedTuple):
@@ -98,6 +117,37 @@ def observe(model: BaseRecognizer, inputs: Tensor) -> Observation:
         result = model.test_step(batch)[0]
     *blocks, final = observer.blocks
     return Observation(blocks, final, result.pred_score.flatten().cpu())
+
+
+def match_pixels(clip: Clip, grid: Grid) -> Block:
+    """Match the patches of all neighbouring frames by their pixels.
+
+    The features of a patch are the colours of 16 x 16 pixels and, at half
+    their norm, a sinusoidal embedding of its position, as the tokens of a ViT
+    contain both. Without the embedding, flat regions would match anywhere.
+
+    Args:
+        clip (Clip): T frames.
+        grid (tuple[int, int]): Rows and columns of the patches, N in all.
+
+    Returns:
+        Block: With alignment and features (1, T, N, 832), without a response.
+    """
+    rows, columns = grid
+    size = columns * _SIDE, rows * _SIDE
+    frames = np.stack(
+        [
+            cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+            for frame in clip.frames
+        ]
+    )
+    x = patchify(torch.from_numpy(frames).float() - 127.5, _SIDE)[None]
+    position = sincos_embedding(grid, 64).view(1, 1, -1, 64)
+    position = position / position.norm(dim=-1, keepdim=True)
+    position = position * x.norm(dim=-1).mean() / 2
+    x = torch.cat([x, position.expand(1, len(frames), -1, -1)], dim=-1)
+    alignment = align_frames(x, grid=grid)
+    return Block(0, 'pixels', 'pixels', grid, None, alignment, x)
 
 
 class _Observer(Listener):

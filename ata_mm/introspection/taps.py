@@ -70,7 +70,7 @@ class Tap(NamedTuple):
         name (str): Name of the temporal module, as in ``named_modules()``.
         kind (str): Class name of the temporal module.
         module (nn.Module): The module whose hooks see the tensor: the temporal
-            module, or the block that runs in its place.
+            module, or the block that is called instead.
         select (Callable): Maps the call of that module to the tensor.
         read (Callable): Maps the tensor, or its gradient, and the call to
             patches (B, T, N, C) and their grid.
@@ -88,8 +88,8 @@ class Tap(NamedTuple):
 def temporal_modules(model: nn.Module) -> List[Tuple[str, TimeMixer]]:
     """Return the names and temporal modules of a model, in its order.
 
-    Blocks that mix frames themselves, such as `JointAttention`, take the place
-    of a temporal module.
+    Blocks that mix frames themselves, such as `JointAttention`, count as
+    temporal modules.
 
     Args:
         model (nn.Module): Any model.

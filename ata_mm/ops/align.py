@@ -8,7 +8,6 @@ from torch import Tensor
 from .alignment import Alignment
 from .matching import AutoMatcher, Matcher, MatchingCache, as_matcher
 from .types import Grid
-from .validation import check_grid, check_patches
 
 
 def align_frames(
@@ -55,9 +54,6 @@ def align_frames(
         >>> alignment.routes.shape
         torch.Size([2, 8, 196])
     """
-    check_patches(x)
-    if grid is not None:
-        check_grid(grid, x.shape[2])
     # Only this name is resolved here: the registry is part of OpenMMLab, which
     # ops does not import.
     chosen = AutoMatcher() if matcher == 'auto' else as_matcher(matcher)

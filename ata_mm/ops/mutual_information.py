@@ -4,8 +4,8 @@
 The paper defines the entropies (Eqs. 8-14), but neither the probability
 p(x_j | x_i) nor how Table 4 was computed. The estimator here is ours: the
 softmax over j of the cosine similarity at a temperature. Its values depend on
-that temperature, so they can be compared with each other at the same one, and
-not with the paper's.
+that temperature: they can be compared with each other at the same one, but not
+with the paper's.
 """
 
 import math

@@ -1,9 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Permutations of patches, as index tensors of shape (..., N).
 
-A permutation ``p`` maps i to ``p[..., i]``. It takes the place of the
-rearrangement matrix R of Eq. 4: N indices instead of N^2 entries, of which N
-are 1.
+A permutation ``p`` maps i to ``p[..., i]``. It represents the rearrangement
+matrix R of Eq. 4 by N indices instead of N^2 entries, of which N are 1.
 """
 
 from typing import Optional

@@ -4,7 +4,7 @@
 No other part of the package opens or writes a video.
 """
 
-from .clips import Clip, View, patchify, read_pictures, read_view
+from .clips import Clip, View, patchify, read_clip, read_view
 from .files import check_video_file, find_videos
 from .pipeline import parse_views, set_views
 from .reading import FrameSource, decoding, open_video
@@ -21,7 +21,7 @@ __all__ = [
     'open_video',
     'parse_views',
     'patchify',
-    'read_pictures',
+    'read_clip',
     'read_view',
     'set_views',
     'write_video',

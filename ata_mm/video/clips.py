@@ -15,7 +15,7 @@ from ata_mm.ops.types import Grid
 from .pipeline import step_names, warn_if_short
 from .reading import decoding
 
-_PICTURE = 448  # least side of a displayed frame, in pixels
+_MIN_SIDE = 448  # least side of a displayed frame, in pixels
 
 # Index of the middle crop by number of crops: ThreeCrop has it last; TenCrop
 # has two of its five flipped pairs after it.
@@ -96,7 +96,7 @@ def read_view(video: str, cfg: Config, view: Optional[int] = None) -> View:
             f'Expected a view from 0 to {num_views - 1}, of the '
             f'test pipeline of {cfg.filename}, got {view}.'
         )
-    factor = -(-_PICTURE // min(inputs.shape[-2:]))
+    factor = -(-_MIN_SIDE // min(inputs.shape[-2:]))
     enlarged = _decode(video, _enlarged(steps[:end], factor))['imgs']
     first = view * num_frames
     frames = [
@@ -107,7 +107,7 @@ def read_view(video: str, cfg: Config, view: Optional[int] = None) -> View:
     return View(frames, numbers[view % len(numbers)].tolist(), own)
 
 
-def read_pictures(
+def read_clip(
     video: str,
     num_frames: int = 8,
     interval: Optional[int] = None,
@@ -142,7 +142,7 @@ def read_pictures(
         num_clips=1,
         test_mode=True,
     )
-    side = -(-_PICTURE // rows)
+    side = -(-_MIN_SIDE // rows)
     resize = dict(type='mmaction.Resize', scale=(-1, side * rows))
     decode = dict(type='mmaction.DecordDecode')
     results = _decode(video, [init, sample, decode, resize])

@@ -1,8 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Drawings of routes, matchings and responses.
 
-Nothing here runs a model but `observe` and `class_activation`, both by means
-of :mod:`ata_mm.introspection`; the rest draws what these return.
+Only `observe` and `class_activation` run a model, both by means of
+:mod:`ata_mm.introspection`; the other functions draw their results.
 """
 
 from ata_mm.introspection import Block, Observation, observe

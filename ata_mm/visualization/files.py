@@ -1,5 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Picture, video and HTML files of a clip and its observation."""
+"""Image, video and HTML files of a clip and its observation."""
 
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
@@ -10,7 +10,7 @@ from ata_mm.introspection import Block
 from ata_mm.video import Clip, write_video
 
 from .matching import matching_figure
-from .page import aligned, routes_page
+from .page import routes_page
 from .responses import responses_figure, responses_images
 from .routes import Patch, choose_patches, draw_routes, routes_figure
 
@@ -33,7 +33,7 @@ def write_routes(
         folder (Path): Folder of the files; created if missing.
         clip (Clip): The frames.
         blocks (Sequence[Block]): The blocks of the page; all of them align.
-        chosen (Block): The one of them in the pictures.
+        chosen (Block): The one of them in the figures.
         patches (Sequence[tuple[int, int]], optional): Row and column of the
             patches of the first frame to follow. Defaults to None, five by
             :func:`choose_patches`.
@@ -51,7 +51,7 @@ def write_routes(
         ValueError: If a patch or the frame pair is out of range, or a block
             does not align.
     """
-    alignment, features = aligned(chosen)
+    alignment, features = chosen.aligned()
     similarity = chosen.similarity()
     patches = patches or choose_patches(
         clip.frames, chosen.grid, similarity=similarity[0]

@@ -63,38 +63,22 @@ def matching_figure(
     matched = first.new_empty(len(first)).scatter(0, first, second).numpy()
     values = matrix[np.arange(len(matched)), matched]
 
+    titles = labels[pair], labels[pair + 1]
     aspect = frames[0].shape[0] / frames[0].shape[1]
     figure = Figure((9.2, 4 * aspect + 4.9), dpi=2 * DPI)
     figure.set_layout_engine('constrained')
-    (left, right), (before, after) = figure.subplots(
+    (left, right), matrices = figure.subplots(
         2, 2, height_ratios=[4 * aspect, 4]
     )
     arrows = draw_displacement(left, frames[pair], grid, matched, values)
     show_frame(right, frames[pair + 1], grid)
-    left.set_title(f'{labels[pair]}: displacement of its patches', fontsize=10)
-    right.set_title(labels[pair + 1], fontsize=10)
+    left.set_title(f'{titles[0]}: displacement of its patches', fontsize=10)
+    right.set_title(titles[1], fontsize=10)
     figure.colorbar(arrows, ax=[left, right], pad=0.01, aspect=30).set_label(
         'cosine similarity of the matched patches'
     )
-    image = _show_matrix(before, matrix)
-    _show_matrix(after, matrix[:, matched])
-    before.plot(
-        matched,
-        np.arange(len(matched)),
-        '.',
-        color='black',
-        ms=max(0.4, min(1.5, 400 / len(matched))),
-    )
-    before.set(
-        title='similarity matrix, matches in black',
-        xlabel=f'patch of {labels[pair + 1]}',
-        ylabel=f'patch of {labels[pair]}',
-    )
-    after.set(
-        title='aligned: matches on the diagonal',
-        xlabel=f'patch of {labels[pair + 1]}, aligned',
-    )
-    figure.colorbar(image, ax=[before, after], pad=0.01, aspect=30).set_label(
+    image = _draw_matrices(matrices, matrix, matched, titles)
+    figure.colorbar(image, ax=list(matrices), pad=0.01, aspect=30).set_label(
         'cosine similarity'
     )
     return figure
@@ -159,6 +143,35 @@ def draw_displacement(
         path_effects=outline(0.6),
     )
     return arrows if moved.any() else dots
+
+
+def _draw_matrices(
+    axes: Sequence[Axes],
+    similarity: np.ndarray,
+    matched: np.ndarray,
+    titles: Sequence[str],
+) -> ScalarMappable:
+    """Draw the similarity matrix (N, N) in original and in route order."""
+    before, after = axes
+    image = _show_matrix(before, similarity)
+    _show_matrix(after, similarity[:, matched])
+    before.plot(
+        matched,
+        np.arange(len(matched)),
+        '.',
+        color='black',
+        ms=max(0.4, min(1.5, 400 / len(matched))),
+    )
+    before.set(
+        title='similarity matrix, matches in black',
+        xlabel=f'patch of {titles[1]}',
+        ylabel=f'patch of {titles[0]}',
+    )
+    after.set(
+        title='aligned: matches on the diagonal',
+        xlabel=f'patch of {titles[1]}, aligned',
+    )
+    return image
 
 
 def _show_matrix(ax: Axes, similarity: np.ndarray) -> ScalarMappable:

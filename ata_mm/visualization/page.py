@@ -4,14 +4,13 @@
 import base64
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence
 
 import cv2
 import numpy as np
-from torch import Tensor
 
 from ata_mm.introspection import Block
-from ata_mm.ops import Alignment, neighbour_similarity
+from ata_mm.ops import neighbour_similarity
 
 from .routes import Patch
 
@@ -75,7 +74,7 @@ def routes_page(
         patches=[list(patch) for patch in patches],
         blocks=packed,
     )
-    # Matrices, which are quadratic in N, get what room is left.
+    # The matrices, which are quadratic in N, get the remaining bytes.
     template = Path(__file__).with_name('page.html').read_text('utf-8')
     room = max_bytes - len(template) - len(_dump(data))
     for entry, one in zip(packed, blocks):
@@ -87,23 +86,9 @@ def routes_page(
     return template.replace('/*DATA*/', _dump(data))
 
 
-def aligned(block: Block) -> Tuple[Alignment, Tensor]:
-    """Return the alignment of a block and the features that were matched.
-
-    Raises:
-        ValueError: If the block does not align.
-    """
-    if block.alignment is None or block.features is None:
-        raise ValueError(
-            'Expected a block that aligns, such as ATA, got '
-            f'{block.kind} ({block.name}).'
-        )
-    return block.alignment, block.features
-
-
 def _pack_block(block: Block) -> Dict[str, Any]:
     """Return the data of a block: 16-bit routes and similarities of steps."""
-    alignment, _ = aligned(block)
+    alignment, _ = block.aligned()
     similarity = block.similarity()[0].cpu().numpy()
     return dict(
         index=block.index,
@@ -117,7 +102,7 @@ def _pack_block(block: Block) -> Dict[str, Any]:
 
 def _pack_map(block: Block) -> Dict[str, Any]:
     """Return all similarities as text, one of 64 levels per character."""
-    _, features = aligned(block)
+    _, features = block.aligned()
     maps = neighbour_similarity(features)[0].cpu().numpy()
     # Levels span the range of this block, which is often narrow.
     low, high = float(maps.min()), float(maps.max())

@@ -1,14 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pytest
 import torch
-from mmengine.config import Config
 
 from ata_mm.apis.config import (
     check_checkpoint,
-    check_precision,
-    fit_workers,
     load_config,
-    set_work_dir,
     use_device,
 )
 
@@ -29,22 +25,6 @@ def test_load_config_defaults_to_the_scope_of_mmaction(tmp_path):
     assert load_config(path).default_scope == 'mmaction'
 
 
-@pytest.mark.parametrize(
-    'option, own, expected',
-    [
-        ('option', 'own', 'option'),
-        (None, 'own', 'own'),
-        (None, None, 'work_dirs/tiny'),
-    ],
-)
-def test_work_dir_is_option_then_config_then_name(
-    option, own, expected, tiny_config
-):
-    cfg = load_config(tiny_config, {'work_dir': own})
-    set_work_dir(cfg, option)
-    assert cfg.work_dir == expected
-
-
 def test_check_checkpoint_refuses_what_is_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match='x.pth is not a file'):
         check_checkpoint(str(tmp_path / 'x.pth'))
@@ -52,27 +32,6 @@ def test_check_checkpoint_refuses_what_is_no_file(tmp_path):
 
 def test_check_checkpoint_leaves_a_url_alone():
     check_checkpoint('https://example.org/x.pth')
-
-
-def test_amp_on_the_cpu_says_what_to_do(monkeypatch):
-    monkeypatch.setattr('ata_mm.apis.config.get_device', lambda: 'cpu')
-    cfg = Config(dict(optim_wrapper=dict(type='AmpOptimWrapper')))
-    with pytest.raises(ValueError, match='train without --amp'):
-        check_precision(cfg)
-
-
-def test_no_workers_need_no_persistent_workers():
-    loader = dict(num_workers=0, persistent_workers=True, prefetch_factor=2)
-    cfg = Config(dict(test_dataloader=loader))
-    fit_workers(cfg)
-    assert cfg.test_dataloader == dict(num_workers=0, persistent_workers=False)
-
-
-def test_workers_stay_persistent():
-    loader = dict(num_workers=2, persistent_workers=True)
-    cfg = Config(dict(train_dataloader=loader))
-    fit_workers(cfg)
-    assert cfg.train_dataloader.persistent_workers
 
 
 def test_device_of_a_name():

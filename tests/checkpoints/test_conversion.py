@@ -4,7 +4,11 @@ import torch
 from mmaction.models import ResNet
 from torch import nn
 
-from ata_mm.checkpoints import convert_state_dict, load_pretrained
+from ata_mm.checkpoints import (
+    LoadReport,
+    convert_state_dict,
+    load_pretrained,
+)
 from ata_mm.checkpoints.conversion import (
     as_video_backbone,
     backbone_keys,
@@ -31,6 +35,14 @@ from tests.checkpoints.toys import (
     timesformer,
 )
 
+REPORT = LoadReport(
+    'some layout',
+    loaded=['blocks.0.mlp.fc1.weight', 'blocks.11.mlp.fc1.bias', 'pos_embed'],
+    interpolated=['image.layer2.3.bn1.running_mean'],
+    left=['temporal.3.attn.qkv.weight'],
+    dropped=['head.weight', 'head.bias'],
+    head='left as initialised (5 classes here, 400 in the checkpoint)',
+)
 CLASSIFIER = dict(weight=torch.ones(5, 24), bias=torch.ones(5))
 
 
@@ -314,3 +326,22 @@ def test_our_own_checkpoint_with_fewer_temporal_modules_is_an_error():
     del source['temporal.0.attn.qkv.weight']
     with pytest.raises(ValueError, match='none for 1: .*temporal.0.attn.qkv'):
         Video(ConvNeXt(ARCH)).load_state_dict(source, strict=False)
+
+
+def test_every_kind_is_counted_and_named():
+    assert str(REPORT).splitlines() == [
+        'Checkpoint layout: some layout. Parameters:',
+        '     3 loaded unchanged: blocks.*.mlp.fc1, pos_embed',
+        '     1 interpolated: image.layer*.*.bn1',
+        '     1 left as initialised: temporal.*.attn.qkv',
+        '     2 dropped from the checkpoint: head',
+        '  classifier: left as initialised (5 classes here, 400 in the '
+        'checkpoint)',
+    ]
+
+
+def test_long_rows_are_wrapped():
+    names = [f'layer{i}.weight' for i in range(40)]
+    text = str(LoadReport('some layout', loaded=names))
+    assert max(map(len, text.splitlines())) < 80
+    assert 'layer39' in text

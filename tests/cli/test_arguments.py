@@ -10,6 +10,7 @@ from ata_mm.cli.arguments import (
     add_run_options,
     add_timing_options,
     make_folder,
+    parse_length,
     user_errors,
 )
 
@@ -77,5 +78,18 @@ def test_folder_is_created(tmp_path):
 
 def test_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / 'a').touch()
-    with pytest.raises(ValueError, match='a cannot be a folder: File exists'):
+    with pytest.raises(ValueError, match='a cannot be created: File exists'):
         make_folder(str(tmp_path / 'a'))
+
+
+@pytest.mark.parametrize(
+    'text, frames', [('64', 64), ('2s', 50), ('0.5s', 12)]
+)
+def test_length_in_frames_or_seconds(text, frames):
+    assert parse_length(text, fps=25.0) == frames
+
+
+@pytest.mark.parametrize('text', ['2m', 's', '1.5', ''])
+def test_refuses_other_lengths(text):
+    with pytest.raises(ValueError, match='such as 64, or of seconds'):
+        parse_length(text, fps=25.0)

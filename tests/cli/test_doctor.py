@@ -85,7 +85,7 @@ def test_a_check_that_breaks_is_a_fault():
         'fault',
         'fire',
         'OSError: too hot',
-        'reinstall the package that this error is from',
+        'reinstall the package that raises this error',
     )
 
 

@@ -3,9 +3,17 @@ import os
 from argparse import Namespace
 
 import pytest
+from mmengine.config import Config
 
 from ata_mm.apis.config import load_config
-from ata_mm.cli.launch import destroy_process_group, prepare, run
+from ata_mm.cli.launch import (
+    check_precision,
+    destroy_process_group,
+    fit_workers,
+    prepare,
+    run,
+    set_work_dir,
+)
 from ata_mm.compat import cpu_distributed
 
 
@@ -43,3 +51,40 @@ def test_no_thread_of_the_process_group_outlives_a_run(tiny_config, tmp_path):
 
     run(cfg, train)
     assert during and not during & threads()
+
+
+@pytest.mark.parametrize(
+    'option, own, expected',
+    [
+        ('option', 'own', 'option'),
+        (None, 'own', 'own'),
+        (None, None, 'work_dirs/tiny'),
+    ],
+)
+def test_work_dir_is_option_then_config_then_name(
+    option, own, expected, tiny_config
+):
+    cfg = load_config(tiny_config, {'work_dir': own})
+    set_work_dir(cfg, option)
+    assert cfg.work_dir == expected
+
+
+def test_amp_on_the_cpu_says_what_to_do(monkeypatch):
+    monkeypatch.setattr('ata_mm.cli.launch.get_device', lambda: 'cpu')
+    cfg = Config(dict(optim_wrapper=dict(type='AmpOptimWrapper')))
+    with pytest.raises(ValueError, match='train without --amp'):
+        check_precision(cfg)
+
+
+def test_no_workers_need_no_persistent_workers():
+    loader = dict(num_workers=0, persistent_workers=True, prefetch_factor=2)
+    cfg = Config(dict(test_dataloader=loader))
+    fit_workers(cfg)
+    assert cfg.test_dataloader == dict(num_workers=0, persistent_workers=False)
+
+
+def test_workers_stay_persistent():
+    loader = dict(num_workers=2, persistent_workers=True)
+    cfg = Config(dict(train_dataloader=loader))
+    fit_workers(cfg)
+    assert cfg.train_dataloader.persistent_workers

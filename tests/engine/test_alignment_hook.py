@@ -4,7 +4,8 @@ import pytest
 from mmaction.registry import HOOKS
 from mmengine.runner import Runner
 
-from ata_mm.apis.config import fit_workers, load_config
+from ata_mm.apis import load_config
+from ata_mm.cli.launch import fit_workers
 
 NAMES = ['displacement', 'in_place', 'similarity', 'time_share']
 

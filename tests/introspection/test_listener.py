@@ -1,8 +1,11 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import weakref
+
 import pytest
 import torch
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ata_mm.introspection import Listener, listener, temporal_taps
@@ -24,6 +27,16 @@ class OwnAlignment(TemporalModule):
 
     def alignment(self, x, position=None, grid=None):
         return align_frames(x, grid=grid)
+
+
+@MODELS.register_module()
+class OwnRouteOrder(OwnAlignment):
+    """A module that only reorders the stream."""
+
+    dealign = False
+
+    def forward(self, x, position=None, grid=None, alignment=None):
+        return alignment.align(x)
 
 
 class Recorder(Listener):
@@ -67,7 +80,7 @@ def step(model, *views):
 
 
 def recorded(model, *views):
-    """Events of one forward pass, by a listener of its own."""
+    """Return the events of one forward pass, by a new listener."""
     recorder = Recorder()
     with recorder.attach(model):
         step(model, *views)
@@ -151,6 +164,26 @@ def test_output_is_that_of_the_model():
     assert recorder.outputs == [samples]
 
 
+def test_a_wrapper_is_not_part_of_the_model():
+    model, recorder = models.vit(), Recorder()
+    with recorder.attach(nn.DataParallel(model)):
+        samples = step(model, models.clip())
+    assert recorder.outputs == [samples]
+    assert recorder.events[0].name == 'backbone.blocks.0.temporal'
+
+
+def test_alignments_are_released_at_the_end_of_a_pass():
+    model, references = models.vit(), []
+
+    class Referring(Listener):
+        def on_alignment(self, event):
+            references.append(weakref.ref(event.alignment))
+
+    with Referring().attach(model):
+        step(model, models.clip())
+        assert [reference() for reference in references] == [None] * 3
+
+
 def test_order_is_reset_by_every_pass():
     model, first, second = models.vit(IN_ROUTE_ORDER), *two_clips()
     recorder = Recorder()
@@ -189,6 +222,14 @@ def test_order_is_that_of_the_frames():
     assert same_routes(events, expected)
     for event, other in zip(events, expected):
         torch.testing.assert_close(event.features, other.features)
+
+
+def test_order_of_a_module_of_ones_own_is_that_of_the_frames():
+    model = models.vit(dict(type='OwnRouteOrder'))
+    plain = models.vit(dict(type='OwnAlignment'))
+    plain.load_state_dict(model.state_dict())
+    clip = models.clip()
+    assert same_routes(recorded(model, clip), recorded(plain, clip))
 
 
 def test_order_is_not_carried_to_another_grid():

@@ -2,8 +2,9 @@
 import pytest
 import torch
 
-from ata_mm.introspection import observe
+from ata_mm.introspection import match_pixels, observe
 from ata_mm.models import ATA
+from ata_mm.video import Clip, read_clip
 from tests.visualization import models
 
 FAMILIES = [
@@ -163,3 +164,19 @@ def test_vectors_have_no_map():
     )
     with pytest.raises(ValueError, match='returns feature maps, got an out'):
         observe(model, models.clip())
+
+
+def test_pixels_follow_a_texture(video_root):
+    """It moves by 3 pixels a frame, patches of 8 by one column in 16/6."""
+    clip, grid = read_clip(str(video_root / '0.mp4'), 2, 8, rows=6)
+    block = match_pixels(clip, grid)
+    routes = block.alignment.routes[0].view(2, *grid)
+    right = (routes[1] - routes[0])[:, :4]  # 24 pixels: three columns
+    assert (right == 3).float().mean() > 0.8
+
+
+def test_pixels_that_do_not_move_stay(video_root):
+    clip, grid = read_clip(str(video_root / '0.mp4'), 3, 1, rows=6)
+    still = Clip([clip.frames[0]] * 3, clip.numbers)
+    routes = match_pixels(still, grid).alignment.routes[0]
+    assert torch.equal(routes, torch.arange(48).expand(3, 48))

@@ -58,6 +58,8 @@ def test_matching_of_large_maps_leaves_out_what_is_slow(
         video,
         '--batch',
         1,
+        '--num-frames',
+        2,
         '--interval',
         1,
         '--rounds',

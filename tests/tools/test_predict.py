@@ -154,5 +154,5 @@ def test_folder_of_copies_that_is_a_file(run, tiny_config, checkpoint, folder):
         folder / 'short.mp4',
     )
     assert done.returncode == 1
-    assert 'short.mp4 cannot be a folder: File exists' in done.stderr
+    assert 'short.mp4 cannot be created: File exists' in done.stderr
     assert 'Traceback' not in done.stderr

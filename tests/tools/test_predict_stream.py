@@ -135,5 +135,5 @@ def test_interrupt_leaves_complete_files(
         rest, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert len(windows_of(tmp_path / 'out')) == 1 + len(rest.splitlines())
-    there, _ = cv2.VideoCapture(str(tmp_path / 'out' / 'overlay.mp4')).read()
-    assert there and 'stopped by Ctrl-C' in errors
+    decoded, _ = cv2.VideoCapture(str(tmp_path / 'out' / 'overlay.mp4')).read()
+    assert decoded and 'stopped by Ctrl-C' in errors

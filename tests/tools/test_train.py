@@ -86,7 +86,7 @@ def test_auto_scale_lr(options):
 
 
 def test_amp(options, monkeypatch):
-    monkeypatch.setattr('ata_mm.apis.config.get_device', lambda: 'cuda')
+    monkeypatch.setattr('ata_mm.cli.launch.get_device', lambda: 'cuda')
     wrapper = options('--amp').optim_wrapper
     assert wrapper.type == 'AmpOptimWrapper'
     assert wrapper.loss_scale == 'dynamic'

@@ -184,7 +184,7 @@ def test_block_out_of_range(
     'options, message',
     [
         (['--block', '1'], 'need a model'),
-        (['--quality', '0'], '--quality from 1 to 100, got 0'),
+        (['--quality', '0'], '--quality in 1..100, got 0'),
         (['--num-frames', '1'], '--num-frames of at least 2, got 1'),
         (['--config', 'x.py'], 'config x.py is not a file'),
         (

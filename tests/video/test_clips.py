@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ata_mm.apis import load_config
-from ata_mm.video import patchify, read_pictures, read_view
+from ata_mm.video import patchify, read_clip, read_view
 
 
 @pytest.fixture(scope='module')
@@ -59,7 +59,7 @@ def test_view_out_of_range(cfg, video_root):
 
 
 def test_pictures_are_cut_into_square_patches(video_root):
-    clip, grid = read_pictures(str(video_root / '0.mp4'), 5, 2, rows=6)
+    clip, grid = read_clip(str(video_root / '0.mp4'), 5, 2, rows=6)
     assert len(clip.frames) == 5 and grid == (6, 8)
     height, width = clip.frames[0].shape[:2]
     assert height / 6 == width / 8
@@ -68,7 +68,7 @@ def test_pictures_are_cut_into_square_patches(video_root):
 
 def test_short_video_is_not_overrun(write_video, tmp_path):
     write_video(tmp_path / 'a.mp4', num_frames=8)
-    clip, _ = read_pictures(str(tmp_path / 'a.mp4'), 8)
+    clip, _ = read_clip(str(tmp_path / 'a.mp4'), 8)
     assert clip.numbers == list(range(8))
 
 
@@ -93,4 +93,4 @@ def test_broken_video(kept, video_root, tmp_path):
     path = tmp_path / 'broken.mp4'
     path.write_bytes((video_root / '0.mp4').read_bytes()[:kept])
     with pytest.raises(ValueError, match='broken.mp4 cannot be decoded'):
-        read_pictures(str(path))
+        read_clip(str(path))

@@ -41,8 +41,8 @@ def test_file_is_complete_after_an_error(tmp_path):
     ) as out:
         out.write(np.zeros((48, 64, 3), np.uint8), PREDICTIONS)
         raise KeyboardInterrupt
-    there, _ = cv2.VideoCapture(str(tmp_path / 'out.mp4')).read()
-    assert there
+    decoded, _ = cv2.VideoCapture(str(tmp_path / 'out.mp4')).read()
+    assert decoded
 
 
 def test_frame_given_is_left_as_it_was(tmp_path):

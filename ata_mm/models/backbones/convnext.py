@@ -32,8 +32,8 @@ ARCHS = dict(
 class LayerNorm2d(nn.LayerNorm):
     """Layer normalisation of feature maps (B, C, H, W) over C.
 
-    The result is channels-last in memory, so linear layers and the alignment
-    need no copy of it.
+    The result is channels-last in memory, which linear layers and the
+    alignment read without a copy.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -300,8 +300,8 @@ class CycleMLP(PretrainedBackbone):
     def _load_from_state_dict(
         self, state_dict: dict, prefix: str, *args, **kwargs
     ) -> None:
-        # All offsets are checked before the first layer is loaded, so that an
-        # error leaves the model unchanged.
+        # All offsets are checked before the first layer is loaded: an error
+        # leaves the model unchanged.
         for name, module in self.named_modules():
             if isinstance(module, CycleFC):
                 module.check_offset(state_dict, f'{prefix}{name}.')

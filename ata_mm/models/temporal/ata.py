@@ -20,8 +20,8 @@ from .attention import TemporalAttention
 class Aligner(nn.Module):
     """Align clips with a matcher.
 
-    A module without parameters, so that forward hooks can observe its input
-    and the alignment (see :mod:`ata_mm.introspection`).
+    A module without parameters, whose input and output forward hooks can
+    observe (see :mod:`ata_mm.introspection`).
 
     Args:
         matcher (Matcher): The matcher.
@@ -76,8 +76,8 @@ class ATA(TemporalAttention):
             input of this module, as in the paper. 'content': the input minus
             the position and time embedding that the backbone added at its
             entrance, which otherwise draws matches towards the same position.
-            Residual connections carry those embeddings to every depth, so that
-            deeper blocks subtract the same. No difference for backbones
+            Residual connections carry those embeddings to every depth: deeper
+            blocks subtract the same. No difference for backbones
             without such embeddings. Defaults to 'tokens'.
         dealign (bool): Restore the order of the patches after attention. False
             is the paper's ablation (Table 3): the stream continues in route
@@ -153,13 +153,13 @@ class ATA(TemporalAttention):
 
     @property
     def matcher(self) -> Matcher:
-        """The matcher."""
+        """Return the matcher."""
         return self.aligner.matcher
 
     def matched_features(
         self, x: Tensor, position: Optional[Tensor] = None
     ) -> Tensor:
-        """Return the features compared by the matching, (B, T, N, C)."""
+        """Return x, or its content; see ``match_on``: (B, T, N, C)."""
         # The embedding was added to x once, at the entrance of the backbone,
         # and the residual connections have kept it since.
         if self.match_on == 'content' and position is not None:
@@ -176,8 +176,8 @@ class ATA(TemporalAttention):
         return self.aligner(self.matched_features(x, position), grid)
 
     def alignment_key(self) -> object:
-        """Return the features and the matcher that `alignment` uses."""
-        return self.match_on, self.matcher
+        """Return all that `alignment` depends on, apart from its input."""
+        return type(self), self.match_on, self.matcher.key()
 
     def forward(
         self,

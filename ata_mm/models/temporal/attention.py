@@ -91,14 +91,14 @@ class TemporalAttention(TemporalModule):
             position. Defaults to 0.
         num_frames (int, optional): Frames per clip, T; required by
             ``time_bias_std``. Defaults to None.
-        zero_init (bool): Initialise ``temporal_fc`` to zero, so that a
-            pretrained image model is unchanged at the first step. False
+        zero_init (bool): Initialise ``temporal_fc`` to zero: a pretrained
+            image model is unchanged at the first step. False
             (Xavier) learns motion sooner when trained from scratch. Defaults
             to True.
         time_bias_std (float, optional): Standard deviation at which a learned
             relative time bias of the attention logits starts, of shape
             (heads, 2T - 1). Not in the paper: trained from scratch, large
-            random biases let heads look forward or backward from the first
+            random biases make heads look forward or backward from the first
             step on, without which the direction of motion is learned late.
             Defaults to None, no bias.
         route_encoding (bool): Add a fixed encoding of position and velocity to
@@ -106,8 +106,8 @@ class TemporalAttention(TemporalModule):
             :func:`~ata_mm.models.embeddings.route_encoding`. Here every route
             stays at its position; in `ATA` attention sees the trajectory. Not
             in the paper: for backbones without a position embedding. Added
-            after LayerNorm, where features have unit variance at any depth, so
-            that the encoding has the same weight in every block. Needs
+            after LayerNorm, where features have unit variance at any depth:
+            the encoding has the same weight in every block. Needs
             ``grid``. Defaults to False.
         init_cfg (dict, optional): As in mmengine. Defaults to None.
 

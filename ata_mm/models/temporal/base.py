@@ -35,6 +35,8 @@ class TemporalModule(BaseModule):
         share_alignment (int | str): Number of consecutive blocks that use the
             alignment of the first of them, or 'stage', all blocks of the same
             grid. Defaults to 1.
+        dealign (bool): Whether `forward` restores the order of the patches;
+            see :class:`ATA`. Defaults to True.
 
     Example:
         >>> @MODELS.register_module()
@@ -45,6 +47,7 @@ class TemporalModule(BaseModule):
 
     mixes_frames: bool = True
     share_alignment: Union[int, str] = 1
+    dealign: bool = True
 
     def __init__(
         self,
@@ -86,6 +89,20 @@ class TemporalModule(BaseModule):
         them.
         """
         return type(self)
+
+    def matched_features(
+        self, x: Tensor, position: Optional[Tensor] = None
+    ) -> Tensor:
+        """Return the features compared by the matching; by default x.
+
+        Args:
+            x (Tensor): Patch features (B, T, N, C).
+            position (Tensor, optional): As in `forward`. Defaults to None.
+
+        Returns:
+            Tensor: (B, T, N, C).
+        """
+        return x
 
     def forward(
         self,
@@ -167,7 +184,7 @@ class AlignmentSharing:
         # All that must agree. The features differ in every block, which shared
         # routes ignore by intention.
         problem = (*x.shape[:3], grid, share, module.alignment_key())
-        if problem == self._problem and self._uses != share:
+        if self._uses != share and problem == self._problem:
             self._uses += 1
             return self._alignment
         alignment = module.alignment(x, position, grid)
@@ -231,7 +248,8 @@ def registered_class(cfg: dict) -> Optional[type]:
     if isinstance(kind, str):
         with MODELS.switch_scope_and_registry('mmaction') as registry:
             kind = registry.get(kind)
-    return kind
+    # A function may be registered too.
+    return kind if isinstance(kind, type) else None
 
 
 def build_temporal_layer(

@@ -13,8 +13,8 @@ from ..validation import check_grid
 class Alignment:
     """Routes of patches through a clip, one through every patch.
 
-    `align` orders the patches of all frames by route, so that attention over
-    T at a fixed index follows the content. `dealign` is its inverse, exact to
+    `align` orders the patches of all frames by route: attention over T at a
+    fixed index then follows the content. `dealign` is its inverse, exact to
     the bit (Eq. 7).
 
     Args:
@@ -45,8 +45,8 @@ class Alignment:
         self.shape = routes.shape
         self._routes = routes
         self._align_rows = _flat_rows(routes)
-        # Inverted here rather than in `dealign`: this is also the check that
-        # every frame is a permutation, where the matcher is still known.
+        # Inverted here rather than in `dealign`: this also checks that every
+        # frame is a permutation, while the stack still shows the matcher.
         self._dealign_rows = _flat_rows(invert(routes))
 
     @classmethod

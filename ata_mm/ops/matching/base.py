@@ -4,12 +4,12 @@
 from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..alignment import Alignment, SoftAlignment
 from ..permutation import identity
 from ..types import Grid
-from ..validation import is_compiling
+from ..validation import check_grid, check_patches, is_compiling
 from .cache import MatchingCache
 
 # Similarities that exist at a time: 256 MB of fp32. 32 frames of 56x56 patches
@@ -66,8 +66,8 @@ class Matcher:
 
     The constructor stores its arguments as public attributes, and anything
     else as private ones. The public attributes make up the matcher's ``repr``
-    and its equality: equal matchers compute equal matchings, and blocks with
-    equal matchers can share an alignment (see ``share_alignment`` of
+    and its `key`: matchers of equal keys compute equal matchings, and their
+    blocks can share an alignment (see ``share_alignment`` of
     :class:`~ata_mm.models.ATA`).
 
     Examples:
@@ -111,24 +111,21 @@ class Matcher:
             Tensor: As `match` returns, (B, T-1, ...).
 
         Raises:
-            ValueError: As `match`; if it returns neither permutations nor
-                plans.
+            ValueError: As `match`.
         """
         batch, frames, num, _ = x.shape
         if frames == 1:  # no frame pair; the route is the identity
             return x.new_empty(batch, 0, num, dtype=torch.int64)
-        # A few frame pairs at a time, so that large maps fit into memory.
-        # Called as self(...), so that a subclass can wrap every solve.
+        # A few frame pairs at a time: large maps have to fit into memory.
+        # Called as self(...): a subclass may override it to wrap every solve.
         step = max(1, _MAX_SIMILARITIES // (batch * num**2))
-        matching = torch.cat(
+        return torch.cat(
             [
                 self(neighbour_similarity(x[:, i : i + step + 1]), grid)
                 for i in range(0, frames - 1, step)
             ],
             1,
         )
-        self._check_matching(matching, (batch, frames - 1, num))
-        return matching
 
     def follow(self, matching: Tensor, grid: Optional[Grid]) -> Alignment:
         """Compose matchings of neighbouring frames to routes.
@@ -142,11 +139,18 @@ class Matcher:
             plans.
 
         Raises:
-            ValueError: If a matching is not a permutation.
+            ValueError: If the matchings are neither.
         """
-        if matching.is_floating_point():
+        if matching.ndim == 3 and matching.dtype == torch.int64:
+            return Alignment.from_matching(matching)
+        square = matching.shape[-2:] == 2 * matching.shape[-1:]
+        if matching.ndim == 4 and square and matching.is_floating_point():
             return SoftAlignment.from_matching(matching)
-        return Alignment.from_matching(matching)
+        raise ValueError(
+            'Expected int64 permutations of shape (B, T-1, N) or '
+            f'floating-point plans of shape (B, T-1, N, N) from {self!r}, got '
+            f'{matching.dtype} of shape {tuple(matching.shape)}.'
+        )
 
     def can_compile(self, device: torch.device, num_patches: int) -> bool:
         """Return whether torch.compile can trace the matching.
@@ -169,7 +173,7 @@ class Matcher:
     ) -> Alignment:
         """Match neighbouring frames and compose the matchings to routes.
 
-        :func:`~ata_mm.ops.align_frames` checks its arguments and calls this.
+        Called by :func:`~ata_mm.ops.align_frames`.
 
         Args:
             x (Tensor): Patch features (B, T, N, C).
@@ -180,8 +184,14 @@ class Matcher:
 
         Returns:
             Alignment: Its ``routes`` have shape (B, T, N). On the meta device,
-            where values cannot be compared, every route stays in place.
+            where values cannot be compared, the routes are the identity.
+
+        Raises:
+            ValueError: As :func:`~ata_mm.ops.align_frames`.
         """
+        check_patches(x)
+        if grid is not None:
+            check_grid(grid, x.shape[2])
         if x.device.type == 'meta':
             return Alignment(identity(*x.shape[:3], device=x.device))
         align = self._align
@@ -200,23 +210,14 @@ class Matcher:
             return self.match_frames(frames, grid)
 
         matching = match(x) if cache is None else cache(x, match)
-        return self.follow(matching, grid)
-
-    def _check_matching(
-        self, matching: Tensor, shape: Tuple[int, ...]
-    ) -> None:
-        plans = (*shape, shape[-1])
-        if not (
-            matching.shape == shape
-            and matching.dtype == torch.int64
-            or matching.shape == plans
-            and matching.is_floating_point()
-        ):
+        alignment = self.follow(matching, grid)
+        if alignment.shape != x.shape[:3]:
             raise ValueError(
-                f'Expected int64 permutations of shape {shape} or '
-                f'floating-point plans of shape {plans} from {self!r}, got '
-                f'{matching.dtype} of shape {tuple(matching.shape)}.'
+                f'Expected matchings of features {tuple(x.shape)} from '
+                f'{self!r}, got an alignment of {tuple(alignment.shape)}, of '
+                'another number of clips, frames or patches.'
             )
+        return alignment
 
     def __call__(
         self, similarity: Tensor, grid: Optional[Grid] = None
@@ -228,13 +229,11 @@ class Matcher:
         """Return the public attributes, which determine the matchings."""
         return {k: v for k, v in vars(self).items() if not k.startswith('_')}
 
-    def __eq__(self, other: object) -> bool:
-        # Not isinstance: a subclass may match differently.
-        return type(self) is type(other) and self.options() == other.options()
-
-    def __hash__(self) -> int:
-        # Options need not be hashable, and equal matchers have equal types.
-        return hash(type(self))
+    def key(self) -> Tuple[type, Dict[str, Any]]:
+        """Return class and options: equal keys mean equal matchings."""
+        # Not as __eq__, by which torch would drop the parameters of a matcher
+        # that is a module as well: it visits equal modules once.
+        return type(self), self.options()
 
     def __repr__(self) -> str:
         options = (f'{k}={v!r}' for k, v in self.options().items())
@@ -280,12 +279,14 @@ def as_matcher(matcher: object) -> Matcher:
     """
     if isinstance(matcher, Matcher):
         return matcher
-    # A class is callable too: ExactMatcher instead of ExactMatcher().
-    if not callable(matcher) or isinstance(matcher, type):
+    # A class is callable too (ExactMatcher instead of ExactMatcher()), and so
+    # is a module, whose parameters a wrapper would hide from the optimizer.
+    if not callable(matcher) or isinstance(matcher, (type, nn.Module)):
         raise ValueError(
             "Expected matcher='auto', a Matcher such as ExactMatcher(), or a "
-            f'function of similarities, got {matcher!r}. Other names are '
-            'resolved in configs only.'
+            f'function of similarities, got {matcher!r}. Derive a module from '
+            'ata_mm.ops.Matcher as well; other names are resolved in configs '
+            'only.'
         )
     return CallableMatcher(matcher)
 

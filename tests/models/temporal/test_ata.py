@@ -100,6 +100,11 @@ def test_matcher_is_chosen_by_config():
     )
 
 
+def test_refuses_a_grid_that_does_not_hold_the_patches():
+    with pytest.raises(ValueError, match=r'N = 9 patches, got grid=\(2, 2\)'):
+        ata()(torch.randn(1, 2, 9, 24), grid=(2, 2))
+
+
 def test_unknown_matcher_lists_the_registered_ones():
     with pytest.raises(ValueError, match="'ExactMatcher'.*Hungarian"):
         ata(matcher=dict(type='Hungarian'))

@@ -165,6 +165,30 @@ def test_modules_that_match_other_features_do_not_share():
     assert first is not second
 
 
+def test_modules_of_other_classes_do_not_share():
+
+    class Opposite(ATA):
+        def matched_features(self, x, position=None):
+            return x.flip(1)
+
+    other = Opposite(24, 3, share_alignment='stage')
+    first, second = share(ATA(24, 3, share_alignment='stage'), other)
+    assert first is not second
+
+
+def test_keys_are_not_compared_unless_alignments_are_shared():
+
+    class Key:
+        def __eq__(self, other):
+            raise AssertionError('compared')
+
+    modules = ATA(24, 3), ATA(24, 3)
+    for module in modules:
+        module.alignment_key = Key
+    first, second = share(*modules)
+    assert first is not second
+
+
 def test_module_without_alignment_does_not_end_the_sharing():
     first, none, second = share(local(1), TemporalAttention(24, 3), local(1))
     assert none is None

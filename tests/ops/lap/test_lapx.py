@@ -11,7 +11,7 @@ import torch
 from ata_mm.ops import ExactMatcher, neighbour_similarity
 from ata_mm.ops.lap import lapx, solve_lapx, solve_on_cpu, solve_scipy
 
-# In a process of its own: the threads of pytest would be counted and forked.
+# In a separate process: the threads of pytest would be counted and forked.
 # The threads of other libraries are counted before and after.
 PROCESS = """
 import os

@@ -32,6 +32,7 @@ class JointAttention(TimeSformerBlock):
         num_frames (int, optional): Not used; part of the signature of blocks.
             Defaults to None.
         drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
+        init_cfg (dict, optional): As in mmengine. Defaults to None.
     """
 
     def __init__(
@@ -40,8 +41,11 @@ class JointAttention(TimeSformerBlock):
         num_heads: int,
         num_frames: Optional[int] = None,
         drop_path_rate: float = 0.0,
+        init_cfg: Optional[dict] = None,
     ) -> None:
-        super().__init__(embed_dims, num_heads, drop_path_rate)
+        super().__init__(
+            embed_dims, num_heads, drop_path_rate, init_cfg=init_cfg
+        )
 
     def forward(
         self,

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from mmaction.registry import MODELS
 from mmcv.cnn.bricks import DropPath
-from mmengine.model import ModuleList, kaiming_init
+from mmengine.model import BaseModule, ModuleList, kaiming_init
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -79,7 +79,7 @@ def average_class_token_(x: Tensor) -> None:
     x[:, :, 0] = x[:, :, 0].mean(1, keepdim=True)
 
 
-class TimeSformerBlock(nn.Module):
+class TimeSformerBlock(BaseModule):
     """ViT block on the frames of a clip, base class of space-time blocks.
 
     Args:
@@ -88,6 +88,7 @@ class TimeSformerBlock(nn.Module):
         drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
         temporal (TemporalModule, optional): Temporal module of the block.
             Defaults to None.
+        init_cfg (dict, optional): As in mmengine. Defaults to None.
 
     Attributes:
         mixes_frames (bool): Whether frames see each other in the block.
@@ -101,8 +102,9 @@ class TimeSformerBlock(nn.Module):
         num_heads: int,
         drop_path_rate: float = 0.0,
         temporal: Optional[TemporalModule] = None,
+        init_cfg: Optional[dict] = None,
     ) -> None:
-        super().__init__()
+        super().__init__(init_cfg)
         if temporal is not None:
             # First, since optimizer states are restored by the order of the
             # parameters.
@@ -220,7 +222,8 @@ def build_block(
 
     Args:
         temporal (dict): Config of a :class:`TimeSformerBlock` such as
-            `JointAttention`, or of a temporal module for a `DividedBlock`.
+            `JointAttention`, or of a temporal module for a `DividedBlock`; its
+            options override the other arguments.
         embed_dims (int): Channels C.
         num_heads (int): Number of heads.
         num_frames (int): Frames per clip, T.
@@ -236,7 +239,9 @@ def build_block(
     # temporal module, as Table 6 does.
     kind = registered_class(temporal)
     if kind is not None and issubclass(kind, TimeSformerBlock):
-        return MODELS.build({'_scope_': 'mmaction', **temporal, **options})
+        return MODELS.build(
+            {'_scope_': 'mmaction', **temporal}, default_args=options
+        )
     return DividedBlock(temporal=temporal, **options)
 
 
@@ -389,7 +394,7 @@ class ATATimeSformer(VideoBackbone):
         x = self._add_class_token(patches + position)  # (B, T, 1+N, C)
         sharing = AlignmentSharing()
         for block in self.blocks:
-            # Outside of `checkpoint`, so that no matching is solved twice.
+            # Outside of `checkpoint`, which would solve the matching twice.
             alignment = block.alignment(x, position, self.grid, sharing)
             inputs = x, position, self.grid, alignment
             if self.with_cp and self.training:

@@ -77,7 +77,7 @@ class TemporalHook:
         """
         module = self.temporal[self.index]
         patches, grid = self.layout.split(x, self.num_frames)
-        # Outside of `checkpoint`, so that no matching is solved twice.
+        # Outside of `checkpoint`, which would solve the matching twice.
         alignment = self.sharing(module, patches, None, grid)
         inputs = patches, None, grid, alignment
         if self.with_cp and module.training:

@@ -28,6 +28,11 @@ def test_is_a_block_chosen_by_the_config_of_the_temporal_module():
     assert isinstance(timesformer('ATA').blocks[0], DividedBlock)
 
 
+def test_options_of_the_config_override_those_of_the_backbone():
+    joint = build_block(dict(type='JointAttention', num_heads=6), 24, 3, 4, 0)
+    assert joint.attn.num_heads == 6
+
+
 def test_has_the_parameters_of_an_image_block():
     joint, image = map(timesformer, ('JointAttention', 'TemporalAveraging'))
     assert (

@@ -119,6 +119,14 @@ def test_temporal_blocks_select_the_blocks():
     assert kinds == ['ATA', 'TemporalAttention', 'ATA']
 
 
+def test_temporal_module_is_initialised_by_its_config():
+    init = dict(type='Constant', layer='Linear', val=0.5)
+    model = build(dict(type='TemporalAttention', init_cfg=init))
+    model.init_weights()
+    assert (model.blocks[0].temporal.temporal_fc.weight == 0.5).all()
+    assert not (model.blocks[0].attn.proj.weight == 0.5).any()
+
+
 def test_is_built_in_any_default_scope():
     init_default_scope('mmengine')
     assert type(build('ATA').blocks[0].temporal).__name__ == 'ATA'
