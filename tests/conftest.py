@@ -20,9 +20,12 @@ import ata_mm  # noqa: F401  before any mmaction.models, as users do
 from mmengine.registry import DefaultScope, init_default_scope
 
 from ata_mm.video import VideoWriter
-from tests.tool_process import run_forked
 
 ROOT = Path(__file__).resolve().parents[1]
+# By this name in forked processes too: packages of others install a `tests`.
+sys.path.append(str(ROOT / 'tests'))
+from tool_process import run_forked  # noqa: E402
+
 CLASSES = ('pan left', 'pan right')
 
 CONFIG = """
