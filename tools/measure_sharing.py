@@ -59,7 +59,7 @@ def measure(recognizer: VideoRecognizer, video: str) -> torch.Tensor:
         module, x = modules[block.name], block.features
         if not isinstance(module, ATA) or x is None:
             continue
-        own = module.matcher.align(x, block.grid)
+        own = module.aligner(x, block.grid)
         in_place = F.cosine_similarity(x[:, :-1], x[:, 1:], dim=-1)
         values.append(
             [

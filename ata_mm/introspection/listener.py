@@ -12,7 +12,6 @@ from torch.utils.hooks import RemovableHandle
 
 from ata_mm.models import ATA, TemporalModule
 from ata_mm.ops import Alignment
-from ata_mm.ops.permutation import compose
 from ata_mm.ops.types import Grid
 from ata_mm.ops.validation import is_compiling
 
@@ -304,7 +303,7 @@ class StreamOrder(NamedTuple):
         """Return an alignment of the stream as one of the frames."""
         if self.alignment is None:
             return alignment
-        return Alignment(compose(self.alignment.routes, alignment.routes))
+        return alignment.after(self.alignment)
 
 
 def now() -> float:

@@ -1,13 +1,24 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Alignment of the frames of clips (Alg. 1)."""
 
-from typing import Callable, Optional, Union
+from typing import Any, Callable, Dict, List, Optional, Union
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .alignment import Alignment
-from .matching import AutoMatcher, Matcher, MatchingCache, as_matcher
+from .alignment.hard import take_frames
+from .matching import (
+    AutoMatcher,
+    Matcher,
+    Matching,
+    MatchingCache,
+    as_matcher,
+)
+from .permutation import identity
 from .types import Grid
+from .validation import check_grid, check_patches, is_compiling
 
 
 def align_frames(
@@ -15,8 +26,12 @@ def align_frames(
     matcher: Union[Matcher, Callable[..., Tensor], str] = 'auto',
     grid: Optional[Grid] = None,
     cache: Optional[MatchingCache] = None,
+    reference: Union[str, int] = 'previous',
+    refine: int = 0,
+    min_similarity: Optional[float] = None,
+    support_radius: int = 0,
 ) -> Alignment:
-    """Match the patches of neighbouring frames and compose routes.
+    """Match the patches of frames and compose the matches to routes.
 
     Alg. 1 aligns each frame to the aligned frame before it, one solve after
     another. Aligning a frame only permutes the rows of the next problem.
@@ -24,6 +39,10 @@ def align_frames(
     original order, and the permutations are composed. Both give the same
     routes, except for exact ties; :mod:`ata_mm.ops.reference` has the literal
     algorithm.
+
+    The defaults are the paper's form. The other options add no parameter, and
+    follow motion that it loses; the guide "Routes and motion" has
+    measurements.
 
     Args:
         x (Tensor): Patch features of shape (B, T, N, C).
@@ -33,28 +52,192 @@ def align_frames(
             (..., N, N). Defaults to 'auto', an `AutoMatcher`: exact up to 1024
             patches.
         grid (tuple[int, int], optional): Height and width of the patch grid,
-            which some matchers need. Defaults to None.
+            which some matchers and ``support_radius`` need. Defaults to None.
         cache (MatchingCache, optional): Reuses matchings of the previous call,
-            for overlapping windows of a video. Defaults to None.
+            for overlapping windows of a video, with reference='previous'.
+            ``refine`` depends on the whole window and is computed again.
+            Defaults to None.
+        reference (str | int): The earlier frame that each frame is matched to.
+            'previous', the frame before it, as in the paper: below half a
+            patch a frame, every match says that nothing moves. 'first', frame
+            0: slow motion adds up until it is seen, and errors do not; content
+            has to stay in view. An integer K, the last frame whose index is a
+            multiple of K, for long clips: 1 is 'previous', T or more 'first'.
+            Defaults to 'previous'.
+        refine (int): Number of times that every frame is then matched again,
+            to the mean of the normalised features that its routes have in the
+            other frames, except those behind a rejected match. One batch of
+            solves each. Defaults to 0.
+        min_similarity (float, optional): Lower similarities are raised to this
+            value in the solve, which then prefers matches above it; a match
+            that is not above it is rejected (see `Alignment.accepted`).
+            Content that leaves the view no longer takes the patches of content
+            that stays. Defaults to None.
+        support_radius (int): Compare each patch together with its neighbours
+            up to this distance, in patches; see
+            :func:`~ata_mm.ops.matching.similarity.aggregate`. Defaults to 0.
 
     Returns:
         Alignment: Its ``routes`` have shape (B, T, N). A `SoftAlignment` if
         the matcher returns plans, a `DisplacementAlignment` if it is a
-        `DisplacementMatcher`.
+        `DisplacementMatcher`. On the meta device, where values cannot be
+        compared, the routes are the identity.
 
     Raises:
         ValueError: If x is not (B, T, N, C), holds NaN or infinity, or has
             more patches than the matcher can solve; if the grid does not hold
-            N patches; if ``matcher`` is neither 'auto' nor a matcher nor
-            callable; if it returns neither permutations nor plans.
+            N patches, or ``support_radius`` is given without one; if
+            ``matcher`` is neither 'auto' nor a matcher nor callable; if it
+            returns neither permutations nor plans; if an option is out of
+            range.
 
     Examples:
         >>> x = torch.randn(2, 8, 196, 768)
         >>> alignment = align_frames(x, ExactMatcher(), grid=(14, 14))
         >>> alignment.routes.shape
         torch.Size([2, 8, 196])
+        >>> alignment = align_frames(
+        ...     x, grid=(14, 14), reference='first', refine=1,
+        ...     min_similarity=0.4, support_radius=1)
     """
     # Only this name is resolved here: the registry is part of OpenMMLab, which
     # ops does not import.
     chosen = AutoMatcher() if matcher == 'auto' else as_matcher(matcher)
-    return chosen.align(x, grid, cache)
+    check_options(reference, refine, min_similarity, support_radius)
+    check_patches(x)
+    if grid is not None:
+        check_grid(grid, x.shape[2])
+    if support_radius:
+        check_grid(grid, x.shape[2], f'support_radius={support_radius}')
+    if x.device.type == 'meta':
+        return Alignment(identity(*x.shape[:3], device=x.device))
+    align = _align
+    # A cache reads values of the features, which tracing cannot.
+    if is_compiling() and not (
+        cache is None and chosen.can_compile(x.device, x.shape[2])
+    ):
+        align = torch.compiler.disable(align)  # one graph break, not many
+    options: Dict[str, Any] = {}
+    if min_similarity is not None:
+        options['min_similarity'] = min_similarity
+    if support_radius:
+        options['support_radius'] = support_radius
+    return align(x, chosen, grid, cache, reference, refine, options)
+
+
+def check_options(
+    reference: Union[str, int] = 'previous',
+    refine: int = 0,
+    min_similarity: Optional[float] = None,
+    support_radius: int = 0,
+) -> None:
+    """Raise if an option of :func:`align_frames` is out of range.
+
+    Args:
+        reference (str | int): See :func:`align_frames`. Defaults to
+            'previous'.
+        refine (int): Likewise. Defaults to 0.
+        min_similarity (float, optional): Likewise. Defaults to None.
+        support_radius (int): Likewise. Defaults to 0.
+
+    Raises:
+        ValueError: If one is.
+    """
+    if reference not in ('previous', 'first') and not _is_count(reference, 1):
+        raise ValueError(
+            "Expected reference='previous', reference='first' or a number of "
+            f'frames from 1, got {reference!r}.'
+        )
+    if not _is_count(refine, 0):
+        raise ValueError(
+            f'Expected refine to be a number of times from 0, got {refine!r}.'
+        )
+    # NaN compares as out of range, too.
+    if min_similarity is not None and not -1 <= min_similarity < 1:
+        raise ValueError(
+            'Expected min_similarity=None or a cosine similarity from -1 to '
+            f'below 1, got {min_similarity!r}.'
+        )
+    if not _is_count(support_radius, 0):
+        raise ValueError(
+            'Expected support_radius to be a number of patches from 0, got '
+            f'{support_radius!r}.'
+        )
+
+
+def _is_count(value: object, least: int) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return False
+    return value >= least
+
+
+def _align(
+    x: Tensor,
+    matcher: Matcher,
+    grid: Optional[Grid],
+    cache: Optional[MatchingCache],
+    reference: Union[str, int],
+    refine: int,
+    options: Dict[str, Any],
+) -> Alignment:
+    anchors = _anchors(reference, x.shape[1])
+
+    def match(frames: Tensor) -> Matching:
+        if anchors is None and not options:  # the paper's form
+            return Matching(matcher.match_frames(frames, grid))
+        if reference == 'first':
+            source = frames[:, :1]  # one frame, not T-1 copies of it
+        else:
+            source = take_frames(frames, anchors)
+        return matcher.match_pairs(source, frames[:, 1:], grid, **options)
+
+    if cache is not None and anchors is None:
+        found = cache(x, match)
+    else:  # anchors depend on where the window starts
+        found = match(x)
+    if found.accepted is None and anchors is None:
+        alignment = matcher.follow(found.matching, grid)
+    else:
+        alignment = matcher.follow(
+            found.matching, grid, found.accepted, anchors
+        )
+    if alignment.shape != x.shape[:3]:
+        raise ValueError(
+            f'Expected matchings of features {tuple(x.shape)} from '
+            f'{matcher!r}, got an alignment of {tuple(alignment.shape)}, of '
+            'another number of clips, frames or patches.'
+        )
+    for _ in range(refine if x.shape[1] > 1 else 0):
+        template = _template(x, alignment)[:, 1:]
+        found = matcher.match_pairs(template, x[:, 1:], grid, **options)
+        alignment = alignment.rematch(*found)
+    return alignment
+
+
+def _anchors(reference: Union[str, int], frames: int) -> Optional[List[int]]:
+    """Return the frames that frames 1 to T-1 are matched to."""
+    if reference in ('previous', 1):
+        return None
+    step = frames if reference == 'first' else int(reference)
+    return [(t - 1) // step * step for t in range(1, frames)]
+
+
+@torch.no_grad()
+def _template(x: Tensor, alignment: Alignment) -> Tensor:
+    """Average the features of each route over the other frames.
+
+    Args:
+        x (Tensor): (B, T, N, C).
+        alignment (Alignment): Its routes.
+
+    Returns:
+        Tensor: (B, T, N, C) in the order of the frames, not normalised: at
+        each patch of a frame, the sum over all other frames of what the route
+        through that patch shows there.
+    """
+    along = alignment.align(F.normalize(x.float(), dim=-1))
+    if alignment.segments is not None:
+        # What is behind a rejected match is not what frame 0 shows.
+        along = along * (alignment.segments == 0)[..., None]
+    # Without the frame itself, whose features match best where they are.
+    return alignment.dealign(along.sum(1, keepdim=True) - along)

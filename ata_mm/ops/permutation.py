@@ -5,7 +5,7 @@ A permutation ``p`` maps i to ``p[..., i]``. It represents the rearrangement
 matrix R of Eq. 4 by N indices instead of N^2 entries, of which N are 1.
 """
 
-from typing import Optional
+from typing import Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -72,23 +72,25 @@ def compose(second: Tensor, first: Tensor) -> Tensor:
     return second.gather(-1, first)
 
 
-def chain(matching: Tensor) -> Tensor:
-    r"""Compose matchings of neighbouring frames to routes.
+def chain(matching: Tensor, anchors: Optional[Sequence[int]] = None) -> Tensor:
+    r"""Compose the matchings of a clip to routes.
 
-    .. math:: \sigma_0 = id, \quad \sigma_t = \pi_t \circ \sigma_{t-1}
+    .. math:: \sigma_0 = id, \quad \sigma_t = \pi_t \circ \sigma_{a(t)}
 
     Args:
-        matching (Tensor): The permutations ``pi_1 .. pi_{T-1}`` of the T-1
-            frame pairs, int64 of shape (B, T-1, N).
+        matching (Tensor): The permutations ``pi_1 .. pi_{T-1}`` from frame
+            a(t) to frame t, int64 of shape (B, T-1, N).
+        anchors (Sequence[int], optional): The frames a(1) .. a(T-1), each
+            before its own frame. Defaults to None, the previous ones, t - 1.
 
     Returns:
         Tensor: Routes, int64 of shape (B, T, N): ``routes[b, t, i]`` is the
         patch of frame t on the route that starts at patch i of frame 0.
     """
-    batch, _, num = matching.shape
+    batch, pairs, num = matching.shape
     # Frame 0 keeps its order (Sec. 3.3). The loop is over T - 1 gathers of
     # B * N indices, a small part of the time of the solves.
     routes = [identity(batch, num, device=matching.device)]
-    for pair in matching.unbind(1):
-        routes.append(compose(pair, routes[-1]))
+    for anchor, pair in zip(anchors or range(pairs), matching.unbind(1)):
+        routes.append(compose(pair, routes[anchor]))
     return torch.stack(routes, dim=1)

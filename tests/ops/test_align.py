@@ -6,6 +6,8 @@ from scipy.optimize import linear_sum_assignment
 from ata_mm.ops import (
     AutoMatcher,
     ExactMatcher,
+    MatchingCache,
+    align,
     align_frames,
     neighbour_similarity,
 )
@@ -138,3 +140,21 @@ def test_routes_keep_the_order_on_the_meta_device():
     x = torch.empty(2, 3, 4, 5, device='meta')
     alignment = align_frames(x)
     assert alignment.routes.shape == alignment.align(x).shape[:3] == (2, 3, 4)
+
+
+@pytest.mark.parametrize('able', [True, False])
+@pytest.mark.parametrize('cache', [None, MatchingCache()])
+def test_only_a_traceable_matching_is_traced(able, cache, monkeypatch):
+
+    class Noting(ExactMatcher):
+        def can_compile(self, device, num_patches):
+            assert (device.type, num_patches) == ('cpu', 4)
+            return able
+
+    outside = []
+    monkeypatch.setattr(align, 'is_compiling', lambda: True)
+    monkeypatch.setattr(
+        torch.compiler, 'disable', lambda f: outside.append(f) or f
+    )
+    align_frames(torch.randn(1, 3, 4, 2), Noting(), cache=cache)
+    assert bool(outside) == (not able or cache is not None)

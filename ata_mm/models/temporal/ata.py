@@ -5,12 +5,14 @@ Paper: "Alignment-guided Temporal Attention for Video Action Recognition",
 NeurIPS 2022, Sec. 3.3, Algorithms 1 and 2.
 """
 
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
+import torch
 from mmaction.registry import MODELS
 from torch import Tensor, nn
 
-from ata_mm.ops import Alignment, Matcher, MatchingCache
+from ata_mm.ops import Alignment, Matcher, MatchingCache, align_frames
+from ata_mm.ops.align import check_options
 from ata_mm.ops.types import Grid
 from ata_mm.registry import MATCHERS
 
@@ -25,24 +27,36 @@ class Aligner(nn.Module):
 
     Args:
         matcher (Matcher): The matcher.
+        **options: ``reference``, ``refine``, ``min_similarity`` and
+            ``support_radius`` of :func:`~ata_mm.ops.align_frames`.
 
     Attributes:
         cache (MatchingCache | None): Reuses matchings of the previous call;
             :class:`~ata_mm.apis.StreamRecognizer` sets it.
+
+    Raises:
+        ValueError: If an option is out of range.
     """
 
-    def __init__(self, matcher: Matcher) -> None:
+    def __init__(self, matcher: Matcher, **options: Any) -> None:
         super().__init__()
+        check_options(**options)
         self.matcher = matcher
+        self.options = options
         self.cache: Optional[MatchingCache] = None
 
     def forward(self, x: Tensor, grid: Optional[Grid] = None) -> Alignment:
         """Align patch features (B, T, N, C)."""
-        return self.matcher.align(x, grid, self.cache)
+        return align_frames(x, self.matcher, grid, self.cache, **self.options)
+
+    def key(self) -> object:
+        """Return what determines an alignment, apart from its input."""
+        return self.matcher.key(), self.options
 
     def extra_repr(self) -> str:
-        """Return the matcher for the module's ``repr``."""
-        return repr(self.matcher)
+        """Return the matcher and the options for the module's ``repr``."""
+        options = [f'{name}={value!r}' for name, value in self.options.items()]
+        return ', '.join([repr(self.matcher), *options])
 
 
 @MODELS.register_module()
@@ -89,15 +103,29 @@ class ATA(TemporalAttention):
         route_encoding (bool): See :class:`TemporalAttention`. Without it,
             attention along a route knows the position of a patch only from the
             features. Defaults to False.
+        reference (str | int): The frame that each frame is matched to; see
+            :func:`~ata_mm.ops.align_frames`, as for the next three. Defaults
+            to 'previous', as in the paper.
+        refine (int): Number of times that every frame is matched again, to
+            what its routes show in the other frames. Defaults to 0.
+        min_similarity (float, optional): Matches that are not more similar are
+            rejected: attention does not cross them. Defaults to None.
+        support_radius (int): Patches are compared together with their
+            neighbours up to this distance. Defaults to 0.
+        route_heads (int, optional): Number of heads that attend along the
+            routes, the first ones; the others stay at their position. They see
+            motion within a patch, which no route follows. Query, key and value
+            are computed once. Not in the paper. Defaults to None, all heads.
         init_cfg (dict, optional): As in mmengine. Defaults to None.
 
     Attributes:
         aligner (Aligner): Aligns the features that are matched.
 
     Raises:
-        ValueError: If ``match_on`` or ``share_alignment`` is unknown; if
-            ``match_on`` is 'content', ``share_alignment`` is not 1 or
-            ``route_encoding`` is on, while ``dealign`` is off: the next block
+        ValueError: If ``match_on`` or ``share_alignment`` is unknown, or
+            another option out of range; if ``match_on`` is 'content',
+            ``share_alignment`` is not 1, or ``route_encoding`` or
+            ``route_heads`` is on, while ``dealign`` is off: the next block
             would not know the positions of the patches.
     """
 
@@ -114,6 +142,11 @@ class ATA(TemporalAttention):
         dealign: bool = True,
         share_alignment: Union[int, str] = 1,
         route_encoding: bool = False,
+        reference: Union[str, int] = 'previous',
+        refine: int = 0,
+        min_similarity: Optional[float] = None,
+        support_radius: int = 0,
+        route_heads: Optional[int] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(
@@ -146,8 +179,16 @@ class ATA(TemporalAttention):
                 'route_encoding=False with dealign=False.'
             )
         _check_sharing(share_alignment, dealign)
+        _check_route_heads(route_heads, num_heads, dealign)
         self.share_alignment = share_alignment
-        self.aligner = Aligner(MATCHERS.build(matcher))
+        self.aligner = Aligner(
+            MATCHERS.build(matcher),
+            reference=reference,
+            refine=refine,
+            min_similarity=min_similarity,
+            support_radius=support_radius,
+        )
+        self.route_heads = route_heads
         self.match_on = match_on
         self.dealign = dealign
 
@@ -177,7 +218,7 @@ class ATA(TemporalAttention):
 
     def alignment_key(self) -> object:
         """Return all that `alignment` depends on, apart from its input."""
-        return type(self), self.match_on, self.matcher.key()
+        return type(self), self.match_on, self.aligner.key()
 
     def forward(
         self,
@@ -203,13 +244,58 @@ class ATA(TemporalAttention):
         """
         if alignment is None:
             alignment = self.alignment(x, position, grid)
-        aligned = alignment.align(x)
         encoding = self.encode_routes(x, grid, alignment.align)
+        if self.route_heads is not None:
+            return x + self._branch_by_heads(x, alignment, encoding)
+        aligned = alignment.align(x)
+        branch = self.branch(aligned, encoding, alignment.segments)
         if not self.dealign:
-            return aligned + self.branch(aligned, encoding)
+            return aligned + branch
         # The residual keeps the order of the frames: the same sum as aligning
         # and de-aligning the whole stream, with less memory traffic.
-        return x + alignment.dealign(self.branch(aligned, encoding))
+        return x + alignment.dealign(branch)
+
+    def _branch_by_heads(
+        self, x: Tensor, alignment: Alignment, encoding: Optional[Tensor]
+    ) -> Tensor:
+        """Compute the branch with some heads along the routes."""
+        if encoding is not None:
+            encoding = alignment.dealign(encoding)
+        qkv = self.attn.project(self._encode(self.norm(x), encoding))
+        routed = qkv[..., : self.route_heads, :]  # (B, T, N, 3, heads, d)
+        aligned = alignment.align(routed.flatten(3)).view(routed.shape)
+        along = self.attn.attend(
+            aligned,
+            dim=1,
+            bias=self.logit_bias(alignment.segments, slice(self.route_heads)),
+        )
+        out = alignment.dealign(along)
+        if self.route_heads != self.attn.num_heads:
+            rest = slice(self.route_heads, None)
+            in_place = self.attn.attend(
+                qkv[..., rest, :], dim=1, bias=self.logit_bias(heads=rest)
+            )
+            out = torch.cat([out, in_place], -1)
+        return self.temporal_fc(self._drop_positions(self.attn.proj(out)))
+
+
+def _check_route_heads(
+    route_heads: Optional[int], num_heads: int, dealign: bool
+) -> None:
+    if route_heads is None:
+        return
+    if not isinstance(route_heads, int) or not 1 <= route_heads <= num_heads:
+        raise ValueError(
+            f'Expected route_heads=None or a number from 1 to num_heads='
+            f'{num_heads}, got {route_heads!r}. For none, use '
+            'TemporalAttention.'
+        )
+    if not dealign:
+        raise ValueError(
+            f'Expected dealign=True with route_heads={route_heads}, whose '
+            'other heads need the patches in the order of the frame, got '
+            'dealign=False. Use route_heads=None with dealign=False.'
+        )
 
 
 def _check_sharing(share_alignment: Union[int, str], dealign: bool) -> None:

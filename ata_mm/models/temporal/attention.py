@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ata_mm.ops import Alignment
 from ata_mm.ops.types import Grid
-from ata_mm.ops.validation import check_grid
+from ata_mm.ops.validation import check_grid, is_compiling
 
 from ..embeddings import patch_positions, route_encoding
 from .base import TemporalModule
@@ -58,21 +58,41 @@ class SelfAttention(nn.Module):
         Args:
             x (Tensor): Features (..., C) with at least three dimensions.
             dim (int): The dimension to attend along, of length L.
-            bias (Tensor, optional): Added to the logits, (heads, L, L).
-                Defaults to None.
+            bias (Tensor, optional): See `attend`. Defaults to None.
 
         Returns:
             Tensor: Same shape as x.
         """
-        qkv = self.qkv(x).movedim(dim, -2)  # (..., L, 3C)
-        lead = qkv.shape[:-2]
-        qkv = qkv.unflatten(-1, (3, self.num_heads, -1))
+        return self.proj(self.attend(self.project(x), dim, bias))
+
+    def project(self, x: Tensor) -> Tensor:
+        """Compute queries, keys and values: (..., C) -> (..., 3, heads, d)."""
+        return self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
+
+    def attend(
+        self, qkv: Tensor, dim: int, bias: Optional[Tensor] = None
+    ) -> Tensor:
+        """Attend with some or all heads along one dimension.
+
+        Args:
+            qkv (Tensor): Queries, keys and values, (..., 3, heads, d).
+            dim (int): The dimension to attend along, of length L.
+            bias (Tensor, optional): Added to the logits, or a bool mask, True
+                where a query sees a key; (heads, L, L), or broadcastable to
+                (batch, heads, L, L), where the batch is all other dimensions.
+                Defaults to None.
+
+        Returns:
+            Tensor: (..., heads * d).
+        """
+        qkv = qkv.movedim(dim, -4)  # (..., L, 3, heads, d)
+        lead = qkv.shape[:-4]
         qkv = qkv.movedim(-3, 0).transpose(-2, -3)  # (3, ..., heads, L, d)
         # Fused kernels want exactly (batch, heads, L, d).
         query, key, value = qkv.reshape(3, -1, *qkv.shape[-3:])
         out = F.scaled_dot_product_attention(query, key, value, bias)
         out = out.unflatten(0, lead).transpose(-2, -3).flatten(-2)
-        return self.proj(out.movedim(-2, dim))
+        return out.movedim(-2, dim)
 
 
 @MODELS.register_module()
@@ -163,16 +183,55 @@ class TemporalAttention(TemporalModule):
             'distance', time[:, None] - time + num_frames - 1, persistent=False
         )
 
-    def branch(self, x: Tensor, encoding: Optional[Tensor] = None) -> Tensor:
-        """Compute the residual branch: (B, T, N, C) -> (B, T, N, C)."""
+    def branch(
+        self,
+        x: Tensor,
+        encoding: Optional[Tensor] = None,
+        segments: Optional[Tensor] = None,
+    ) -> Tensor:
+        """Compute the residual branch: (B, T, N, C) -> (B, T, N, C).
+
+        Args:
+            x (Tensor): Features (B, T, N, C).
+            encoding (Tensor, optional): Added to the normalised features.
+                Defaults to None.
+            segments (Tensor, optional): See `logit_bias`. Defaults to None.
+        """
+        x = self._encode(self.norm(x), encoding)
+        x = self.attn(x, dim=1, bias=self.logit_bias(segments))
+        return self.temporal_fc(self._drop_positions(x))
+
+    def _encode(self, x: Tensor, encoding: Optional[Tensor]) -> Tensor:
+        # x may be in half precision.
+        return x if encoding is None else x + encoding.to(x.dtype)
+
+    def logit_bias(
+        self,
+        segments: Optional[Tensor] = None,
+        heads: slice = slice(None),
+    ) -> Optional[Tensor]:
+        """Return the bias of the attention logits, or a mask.
+
+        Args:
+            segments (Tensor, optional): int64 of shape (B, T, N): frames see
+                each other if their numbers are equal. Defaults to None: all
+                frames do.
+            heads (slice): The heads. Defaults to all.
+
+        Returns:
+            Tensor | None: (heads, T, T), (B*N, heads, T, T) or a bool mask
+            (B*N, 1, T, T); see `SelfAttention.attend`.
+        """
         bias = None
         if self.time_bias is not None:
-            bias = self.time_bias[:, self.distance]  # (heads, T, T)
-        x = self.norm(x)
-        if encoding is not None:
-            x = x + encoding.to(x.dtype)  # x may be in half precision
-        x = self.attn(x, dim=1, bias=bias)
-        return self.temporal_fc(self._drop_positions(x))
+            bias = self.time_bias[heads, self.distance]  # (heads, T, T)
+        if segments is None or _all_equal(segments):
+            return bias
+        seen = segments[:, :, None] == segments[:, None]  # (B, T, T, N)
+        seen = seen.permute(0, 3, 1, 2).flatten(0, 1)[:, None]
+        if bias is None:
+            return seen
+        return torch.where(seen, bias, float('-inf'))
 
     def encode_routes(
         self,
@@ -233,3 +292,11 @@ class TemporalAttention(TemporalModule):
             Tensor: (B, T, N, C).
         """
         return x + self.branch(x, self.encode_routes(x, grid))
+
+
+def _all_equal(segments: Tensor) -> bool:
+    # Without a mask the kernel is faster. Not on a GPU, where reading a value
+    # would synchronise host and device.
+    if segments.device.type != 'cpu' or is_compiling():
+        return False
+    return not bool(segments.any())

@@ -2,14 +2,15 @@
 """Alignment along continuous displacements of patches (Sec. 5)."""
 
 from functools import cached_property
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence
 
 import torch
 from torch import Tensor
 
 from ..lap import solve_on_cpu
 from ..types import Grid
-from .hard import Alignment
+from ..validation import check_grid
+from .hard import Alignment, prepend_frame_0
 
 # Below this total weight a splatted value fades to 0 rather than being divided
 # by an ever smaller number. This also bounds the gradient.
@@ -46,6 +47,8 @@ class DisplacementAlignment(Alignment):
         assign (Callable, optional): Solver for `routes`: similarities
             (B, N, N) and the grid to permutations (B, N). Defaults to None, an
             exact solve, which takes seconds a frame for thousands of patches.
+        accepted (Tensor, optional): See `Alignment`. Defaults to None.
+        anchors (Sequence[int], optional): Likewise. Defaults to None.
 
     Attributes:
         shape (torch.Size): (B, T, N).
@@ -54,21 +57,70 @@ class DisplacementAlignment(Alignment):
     """
 
     def __init__(
-        self, positions: Tensor, grid: Grid, assign: Optional[Assign] = None
+        self,
+        positions: Tensor,
+        grid: Grid,
+        assign: Optional[Assign] = None,
+        accepted: Optional[Tensor] = None,
+        anchors: Optional[Sequence[int]] = None,
     ) -> None:
-        self.shape = positions.shape[:3]
+        self._set_matches(positions.shape[:3], accepted, anchors)
         self.positions = positions
         self.grid = grid
         self._assign = assign or _assign_exactly
         self._sampling = BilinearSampling(positions.flatten(0, 1), grid)
 
+    def rematch(
+        self, matching: Tensor, accepted: Optional[Tensor] = None
+    ) -> 'DisplacementAlignment':
+        """Correct the routes by displacements within each frame.
+
+        Args:
+            matching (Tensor): Displacements of the patches of frames 1 to
+                T-1, in patches, (B, T-1, N, 2).
+            accepted (Tensor, optional): Bool of shape (B, T-1, N), by patch.
+                Defaults to None.
+
+        Returns:
+            DisplacementAlignment: Routes whose matches all come from frame 0.
+        """
+        before = self.positions[:, 1:]
+        later = [
+            move(position, step, self.grid)
+            for position, step in zip(before.unbind(1), matching.unbind(1))
+        ]
+        if accepted is not None:
+            accepted = accept(before, accepted, self.grid)
+        return type(self)(
+            torch.stack([self.positions[:, 0], *later], 1),
+            self.grid,
+            self._assign,
+            accepted,
+            [0] * before.shape[1],
+        )
+
+    def clip(
+        self, index: int, device: Optional[torch.device] = None
+    ) -> 'DisplacementAlignment':
+        """Return the alignment of one clip, (1, T, N); see `Alignment`."""
+        part = slice(index, index + 1)
+        accepted = self._accepted
+        return type(self)(
+            self.positions[part].to(device),
+            self.grid,
+            self._assign,
+            None if accepted is None else accepted[part].to(device),
+            self._anchors,
+        )
+
     @cached_property
     def routes(self) -> Tensor:
         """Permutations nearest to the positions: int64 of shape (B, T, N).
 
-        They minimise the sum of squared distances, for uses that need one
-        patch a route, such as figures. Computed at the first access, outside
-        autograd.
+        For uses that need a permutation; see `places` for the nearest patch of
+        each route. They maximise the sum of exp(-d^2) over the distances d:
+        a sum of squares would move a whole row by one patch for each patch
+        that leaves it. Computed at the first access, outside autograd.
         """
         with torch.no_grad():
             # In frame 0 every route is at its own patch: these positions are
@@ -77,12 +129,34 @@ class DisplacementAlignment(Alignment):
             return torch.stack(
                 [
                     self._assign(
-                        -torch.cdist(positions, patches).square(), self.grid
+                        _closeness(torch.cdist(positions, patches)), self.grid
                     )
                     for positions in self.positions.unbind(1)
                 ],
                 1,
             )
+
+    @property
+    def places(self) -> Tensor:
+        """Patch nearest to each position: int64 of shape (B, T, N)."""
+        nearest = self.positions.detach().round().long()
+        return nearest[..., 0] * self.grid[1] + nearest[..., 1]
+
+    def displacement(self, grid: Grid) -> Tensor:
+        """Compute the length of each step along each route, in patches.
+
+        Args:
+            grid (tuple[int, int]): Height and width of the patch grid.
+
+        Returns:
+            Tensor: fp32 of shape (B, T-1, N), the distances between the
+            positions in the frames t and t + 1.
+
+        Raises:
+            ValueError: If the grid does not hold N patches.
+        """
+        check_grid(grid, self.shape[2])
+        return self.positions.detach().diff(dim=1).norm(dim=-1)
 
     def align(self, x: Tensor) -> Tensor:
         """Sample at the positions of the routes.
@@ -116,30 +190,74 @@ class DisplacementAlignment(Alignment):
         return self._sampling.write(y.flatten(0, 1)).view(y.shape)
 
 
-def chain_displacements(displacement: Tensor, grid: Grid) -> Tensor:
-    """Compose displacements of neighbouring frames to positions.
+def chain_displacements(
+    displacement: Tensor, grid: Grid, anchors: Optional[Sequence[int]] = None
+) -> Tensor:
+    """Compose the displacements of a clip to positions.
 
     Args:
-        displacement (Tensor): Rows and columns by which each patch moves to
-            the next frame, in patches, (B, T-1, N, 2).
+        displacement (Tensor): Rows and columns by which each patch moves into
+            frames 1 to T-1, in patches, (B, T-1, N, 2).
         grid (tuple[int, int]): Height and width of the patch grid.
+        anchors (Sequence[int], optional): The frames that they come from.
+            Defaults to None, the previous ones.
 
     Returns:
         Tensor: Positions of the routes that start at the patches of frame 0,
         (B, T, N, 2).
     """
+    batch, pairs = displacement.shape[:2]
     rows, columns = (
         torch.arange(side, dtype=displacement.dtype) for side in grid
     )
     start = torch.cartesian_prod(rows, columns).to(displacement.device)
-    last = start[-1]
-    positions = [start.expand(len(displacement), -1, -1)]
-    for step in displacement.unbind(1):
-        # A step is given at patches, and the route is between them.
-        sampling = BilinearSampling(positions[-1], grid)
-        moved = positions[-1] + sampling.read(step)
-        positions.append(torch.minimum(moved.clamp_min(0), last))
+    positions = [start.expand(batch, -1, -1)]
+    for anchor, step in zip(anchors or range(pairs), displacement.unbind(1)):
+        positions.append(move(positions[anchor], step, grid))
     return torch.stack(positions, 1)
+
+
+def move(positions: Tensor, displacement: Tensor, grid: Grid) -> Tensor:
+    """Move positions by the displacements at them, within the grid.
+
+    Args:
+        positions (Tensor): Row and column in patches, (B, N, 2).
+        displacement (Tensor): Of the patches, (B, N, 2).
+        grid (tuple[int, int]): Height and width of the patch grid.
+
+    Returns:
+        Tensor: (B, N, 2).
+    """
+    # A displacement is given at patches, and the position is between them.
+    moved = positions + BilinearSampling(positions, grid).read(displacement)
+    return torch.stack(
+        [
+            value.clamp(0, side - 1)
+            for value, side in zip(moved.unbind(-1), grid)
+        ],
+        -1,
+    )
+
+
+def accept(positions: Tensor, accepted: Tensor, grid: Grid) -> Tensor:
+    """Accept routes if most of the patches around them are accepted.
+
+    Args:
+        positions (Tensor): (B, T-1, N, 2), where the matches come from.
+        accepted (Tensor): Bool of shape (B, T-1, N), by patch.
+        grid (tuple[int, int]): Height and width of the patch grid.
+
+    Returns:
+        Tensor: Bool of shape (B, T, N), by route.
+    """
+    sampling = BilinearSampling(positions.detach().flatten(0, 1), grid)
+    share = sampling.read(accepted.flatten(0, 1)[..., None].float())
+    return prepend_frame_0(share.view(accepted.shape) > 0.5)
+
+
+def _closeness(distance: Tensor) -> Tensor:
+    # The linear part sends what is left over to the nearest patches.
+    return torch.exp(-distance.square()) - 1e-3 * distance
 
 
 class BilinearSampling:
@@ -161,7 +279,13 @@ class BilinearSampling:
         fraction = positions - low
         # In the last row or column the fraction is 0, and the patch that is
         # repeated there has no weight.
-        high = torch.minimum(low + 1, low.new_tensor(grid) - 1).long()
+        high = torch.stack(
+            [
+                value.add(1).clamp_max(side - 1)
+                for value, side in zip(low.unbind(-1), grid)
+            ],
+            -1,
+        ).long()
         low = low.long()
         # The four patches around a position, and their weights: (P, N, 4).
         self.index = torch.stack(

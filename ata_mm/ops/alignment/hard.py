@@ -1,11 +1,14 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Alignment along routes of whole patches (Sec. 3.3)."""
 
+from functools import cached_property
+from typing import Optional, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..permutation import chain, invert
+from ..permutation import chain, compose, invert
 from ..types import Grid
 from ..validation import check_grid
 
@@ -20,6 +23,11 @@ class Alignment:
     Args:
         routes (Tensor): int64 of shape (B, T, N); ``routes[b, t, i]`` is the
             patch of frame t on route i.
+        accepted (Tensor, optional): See `accepted`. Defaults to None:
+            everything is accepted.
+        anchors (Sequence[int], optional): For each frame from 1 on, the
+            earlier frame that its matches come from. Defaults to None, the
+            previous one.
 
     Attributes:
         shape (torch.Size): (B, T, N).
@@ -36,25 +44,50 @@ class Alignment:
         True
     """
 
-    def __init__(self, routes: Tensor) -> None:
+    def __init__(
+        self,
+        routes: Tensor,
+        accepted: Optional[Tensor] = None,
+        anchors: Optional[Sequence[int]] = None,
+    ) -> None:
         if routes.ndim != 3 or routes.dtype != torch.int64:
             raise ValueError(
                 'Expected int64 routes of shape (B, T, N), got '
                 f'{routes.dtype} of shape {tuple(routes.shape)}.'
             )
-        self.shape = routes.shape
+        self._set_matches(routes.shape, accepted, anchors)
         self._routes = routes
         self._align_rows = _flat_rows(routes)
         # Inverted here rather than in `dealign`: this also checks that every
         # frame is a permutation, while the stack still shows the matcher.
         self._dealign_rows = _flat_rows(invert(routes))
 
+    def _set_matches(
+        self,
+        shape: torch.Size,
+        accepted: Optional[Tensor],
+        anchors: Optional[Sequence[int]],
+    ) -> None:
+        self.shape = shape
+        self._accepted = accepted
+        self._anchors = anchors or range(shape[1] - 1)
+
     @classmethod
-    def from_matching(cls, matching: Tensor) -> 'Alignment':
-        """Compose the matchings of neighbouring frames to routes.
+    def from_matching(
+        cls,
+        matching: Tensor,
+        accepted: Optional[Tensor] = None,
+        anchors: Optional[Sequence[int]] = None,
+    ) -> 'Alignment':
+        """Compose the matchings of a clip to routes.
 
         Args:
-            matching (Tensor): int64 permutations of shape (B, T-1, N).
+            matching (Tensor): int64 permutations of shape (B, T-1, N);
+                ``[:, t - 1]`` leads into frame t.
+            accepted (Tensor, optional): Bool of shape (B, T-1, N), by the
+                first patch of each match. Defaults to None, all.
+            anchors (Sequence[int], optional): See :class:`Alignment`. Defaults
+                to None.
 
         Returns:
             Alignment: Its routes start at the patches of frame 0.
@@ -62,12 +95,104 @@ class Alignment:
         Raises:
             ValueError: If a matching is not a permutation.
         """
-        return cls(chain(matching))
+        routes = chain(matching, anchors)
+        if accepted is not None:
+            before = take_frames(routes, anchors)
+            accepted = prepend_frame_0(accepted.gather(2, before))
+        return cls(routes, accepted, anchors)
+
+    def rematch(
+        self, matching: Tensor, accepted: Optional[Tensor] = None
+    ) -> 'Alignment':
+        """Correct the routes by matchings within each frame.
+
+        Args:
+            matching (Tensor): int64 permutations of shape (B, T-1, N) that
+                lead from the patches of frames 1 to T-1 on the routes so far
+                to better ones.
+            accepted (Tensor, optional): As in `from_matching`. Defaults to
+                None.
+
+        Returns:
+            Alignment: Routes whose matches all come from frame 0.
+        """
+        before = self.routes[:, 1:]
+        routes = torch.cat([self.routes[:, :1], compose(matching, before)], 1)
+        if accepted is not None:
+            accepted = prepend_frame_0(accepted.gather(2, before))
+        return type(self)(routes, accepted, [0] * before.shape[1])
 
     @property
     def routes(self) -> Tensor:
         """Patch of each frame on each route: int64 of shape (B, T, N)."""
         return self._routes
+
+    @property
+    def places(self) -> Tensor:
+        """Patch that each route is at: int64 of shape (B, T, N).
+
+        The `routes`; where they are between patches, the nearest one, which
+        several routes may share.
+        """
+        return self.routes
+
+    @property
+    def accepted(self) -> Tensor:
+        """Whether the match that leads into a frame is accepted.
+
+        Bool of shape (B, T, N), by route; True in frame 0. See
+        ``min_similarity`` of :func:`~ata_mm.ops.align_frames`.
+        """
+        if self._accepted is None:
+            device = self.routes.device
+            return torch.ones(self.shape, dtype=torch.bool, device=device)
+        return self._accepted
+
+    @cached_property
+    def segments(self) -> Optional[Tensor]:
+        """Parts of each route that no rejected match divides.
+
+        int64 of shape (B, T, N): frames of a route that show the same content
+        have equal numbers. None if nothing can be rejected.
+        """
+        if self._accepted is None:
+            return None
+        segments = [torch.zeros_like(self._accepted[:, 0], dtype=torch.long)]
+        for anchor, accepted in zip(
+            self._anchors, self._accepted[:, 1:].unbind(1)
+        ):
+            # A rejected match starts a segment, numbered by its frame.
+            start = torch.full_like(segments[0], len(segments))
+            segments.append(torch.where(accepted, segments[anchor], start))
+        return torch.stack(segments, 1)
+
+    def clip(
+        self, index: int, device: Optional[torch.device] = None
+    ) -> 'Alignment':
+        """Return the alignment of one clip, (1, T, N).
+
+        Args:
+            index (int): Index of the clip in the batch.
+            device (torch.device, optional): Of the result. Defaults to None,
+                the same.
+        """
+        part = slice(index, index + 1)
+        accepted = self._accepted
+        return type(self)(
+            self.routes[part].to(device),
+            None if accepted is None else accepted[part].to(device),
+            self._anchors,
+        )
+
+    def after(self, first: 'Alignment') -> 'Alignment':
+        """Return this alignment of aligned patches as one of the frames.
+
+        Args:
+            first (Alignment): Applied to the patches before this one was
+                computed.
+        """
+        routes = compose(first.routes, self.routes)
+        return Alignment(routes, self._accepted, self._anchors)
 
     def __repr__(self) -> str:
         batch, frames, num = self.shape
@@ -134,7 +259,7 @@ class Alignment:
         """
         _, width = check_grid(grid, self.shape[2])
         # Patches are numbered row by row, as flattening (H, W) does.
-        row, column = self.routes // width, self.routes % width
+        row, column = self.places // width, self.places % width
         steps = torch.stack([row, column]).diff(dim=2)  # (2, B, T-1, N)
         return steps.float().norm(dim=0)
 
@@ -151,6 +276,20 @@ class Alignment:
         # expanded over C; its backward is ten times faster than that of
         # x[rows].
         return x.reshape(-1, x.shape[-1]).index_select(0, rows).view(x.shape)
+
+
+def take_frames(x: Tensor, anchors: Optional[Sequence[int]]) -> Tensor:
+    """Return the frames that matches come from: (B, T, …) -> (B, T-1, …)."""
+    if not anchors:
+        return x[:, :-1]
+    # An index of a list would be copied to a GPU, which synchronises it.
+    return torch.stack([x[:, anchor] for anchor in anchors], 1)
+
+
+def prepend_frame_0(accepted: Tensor) -> Tensor:
+    """Prepend frame 0, which needs no match: (B, T-1, N) -> (B, T, N)."""
+    batch, _, num = accepted.shape
+    return torch.cat([accepted.new_ones(batch, 1, num), accepted], 1)
 
 
 def _flat_rows(index: Tensor) -> Tensor:

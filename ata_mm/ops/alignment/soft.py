@@ -2,12 +2,13 @@
 """Alignment along routes that are distributions over patches (Sec. 5)."""
 
 from functools import cached_property
+from typing import Optional, Sequence
 
 import torch
 from torch import Tensor
 
 from ..lap import solve_on_cpu
-from .hard import Alignment
+from .hard import Alignment, prepend_frame_0, take_frames
 
 
 class SoftAlignment(Alignment):
@@ -33,6 +34,8 @@ class SoftAlignment(Alignment):
     Args:
         plans (Tensor): Q of shape (B, T, N, N); ``plans[b, t, i, j]`` is the
             weight of patch j of frame t in route i.
+        accepted (Tensor, optional): See `Alignment`. Defaults to None.
+        anchors (Sequence[int], optional): Likewise. Defaults to None.
 
     Attributes:
         shape (torch.Size): (B, T, N).
@@ -42,7 +45,12 @@ class SoftAlignment(Alignment):
         ValueError: If ``plans`` is not floating point of shape (B, T, N, N).
     """
 
-    def __init__(self, plans: Tensor) -> None:
+    def __init__(
+        self,
+        plans: Tensor,
+        accepted: Optional[Tensor] = None,
+        anchors: Optional[Sequence[int]] = None,
+    ) -> None:
         if (
             plans.ndim != 4
             or plans.shape[2] != plans.shape[3]
@@ -52,20 +60,54 @@ class SoftAlignment(Alignment):
                 'Expected floating-point plans of shape (B, T, N, N), got '
                 f'{plans.dtype} of shape {tuple(plans.shape)}.'
             )
-        self.shape = plans.shape[:3]
+        self._set_matches(plans.shape[:3], accepted, anchors)
         self.plans = plans
 
     @classmethod
-    def from_matching(cls, matching: Tensor) -> 'SoftAlignment':
-        """Compose the plans of neighbouring frames to routes.
+    def from_matching(
+        cls,
+        matching: Tensor,
+        accepted: Optional[Tensor] = None,
+        anchors: Optional[Sequence[int]] = None,
+    ) -> 'SoftAlignment':
+        """Compose the plans of a clip to routes.
 
         Args:
-            matching (Tensor): Plans of shape (B, T-1, N, N).
+            matching (Tensor): Plans of shape (B, T-1, N, N);
+                ``[:, t - 1]`` leads into frame t.
+            accepted (Tensor, optional): As in `Alignment.from_matching`; a
+                route is accepted if most of its weight is. Defaults to None.
+            anchors (Sequence[int], optional): See :class:`Alignment`. Defaults
+                to None.
 
         Returns:
             SoftAlignment: Its routes start at the patches of frame 0.
         """
-        return cls(chain_plans(matching))
+        plans = chain_plans(matching, anchors)
+        if accepted is not None:
+            accepted = _accept(take_frames(plans, anchors), accepted)
+        return cls(plans, accepted, anchors)
+
+    def rematch(
+        self, matching: Tensor, accepted: Optional[Tensor] = None
+    ) -> 'SoftAlignment':
+        """Correct the routes by plans within each frame.
+
+        Args:
+            matching (Tensor): Plans of shape (B, T-1, N, N) of frames 1 to
+                T-1.
+            accepted (Tensor, optional): As in `from_matching`. Defaults to
+                None.
+
+        Returns:
+            SoftAlignment: Routes whose matches all come from frame 0.
+        """
+        before = self.plans[:, 1:]
+        if accepted is not None:
+            accepted = _accept(before, accepted)
+        with torch.autocast(before.device.type, enabled=False):
+            plans = torch.cat([self.plans[:, :1], before @ matching], 1)
+        return type(self)(plans, accepted, [0] * before.shape[1])
 
     @cached_property
     def routes(self) -> Tensor:
@@ -78,6 +120,23 @@ class SoftAlignment(Alignment):
         # nearest one maximises the sum of the entries of Q that it selects.
         plans = self.plans.detach().float()
         return solve_on_cpu(plans.flatten(0, 1)).view(self.shape)
+
+    @property
+    def places(self) -> Tensor:
+        """Patch of the largest weight in each route: int64 (B, T, N)."""
+        return self.plans.argmax(-1)
+
+    def clip(
+        self, index: int, device: Optional[torch.device] = None
+    ) -> 'SoftAlignment':
+        """Return the alignment of one clip, (1, T, N); see `Alignment`."""
+        part = slice(index, index + 1)
+        accepted = self._accepted
+        return type(self)(
+            self.plans[part].to(device),
+            None if accepted is None else accepted[part].to(device),
+            self._anchors,
+        )
 
     def align(self, x: Tensor) -> Tensor:
         """Average the patches of each route.
@@ -115,21 +174,32 @@ class SoftAlignment(Alignment):
             return plans.to(x.dtype) @ x
 
 
-def chain_plans(plans: Tensor) -> Tensor:
-    """Compose the plans of neighbouring frames to plans from frame 0.
+def _accept(plans: Tensor, accepted: Tensor) -> Tensor:
+    """Accept routes by most of their weight: (B, T-1, N) -> (B, T, N)."""
+    share = plans.detach() @ accepted[..., None].to(plans.dtype)
+    return prepend_frame_0(share.squeeze(-1) > 0.5)
+
+
+def chain_plans(
+    plans: Tensor, anchors: Optional[Sequence[int]] = None
+) -> Tensor:
+    """Compose the plans of a clip to plans from frame 0.
 
     Args:
-        plans (Tensor): P_1 .. P_{T-1} of the frame pairs, (B, T-1, N, N).
+        plans (Tensor): P_1 .. P_{T-1}, into frames 1 to T-1, (B, T-1, N, N).
+        anchors (Sequence[int], optional): The frames that they come from.
+            Defaults to None, the previous ones.
 
     Returns:
         Tensor: Q_0 .. Q_{T-1}, (B, T, N, N).
     """
-    batch, _, num, _ = plans.shape
+    batch, pairs, num, _ = plans.shape
     # In the dtype of the plans, fp32 even under autocast: rounding to 8 bits
     # would accumulate over the T - 1 products.
     start = torch.eye(num, dtype=plans.dtype, device=plans.device)
     chained = [start.expand(batch, num, num)]
     with torch.autocast(plans.device.type, enabled=False):
-        for plan in plans.unbind(1):
-            chained.append(chained[-1] @ plan)
+        for anchor, plan in zip(anchors or range(pairs), plans.unbind(1)):
+            # The plan of frame 0 is the identity.
+            chained.append(chained[anchor] @ plan if anchor else plan)
     return torch.stack(chained, 1)

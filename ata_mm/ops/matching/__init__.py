@@ -5,15 +5,16 @@ from .auto import AutoMatcher
 from .base import (
     CallableMatcher,
     Matcher,
+    Matching,
     as_matcher,
     build_matcher,
-    neighbour_similarity,
 )
 from .cache import MatchingCache
 from .coarse_to_fine import CoarseToFineMatcher
 from .displacement import DisplacementMatcher
 from .exact import ExactMatcher
 from .local import LocalMatcher
+from .similarity import neighbour_similarity
 from .sinkhorn import SinkhornMatcher
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     'ExactMatcher',
     'LocalMatcher',
     'Matcher',
+    'Matching',
     'MatchingCache',
     'SinkhornMatcher',
     'as_matcher',

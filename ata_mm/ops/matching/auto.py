@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..types import Grid
 from ..validation import is_compiling
-from .base import Matcher
+from .base import Matcher, Matching
 from .coarse_to_fine import CoarseToFineMatcher
 from .exact import ExactMatcher
 
@@ -71,20 +71,33 @@ class AutoMatcher(Matcher):
         matcher = self.choose(similarity.shape[-1], similarity.device)
         return matcher.match(similarity, grid)
 
-    def match_frames(self, x: Tensor, grid: Optional[Grid] = None) -> Tensor:
+    def match_pairs(
+        self,
+        source: Tensor,
+        target: Tensor,
+        grid: Optional[Grid] = None,
+        min_similarity: Optional[float] = None,
+        support_radius: int = 0,
+    ) -> Matching:
         """Match by features, on large maps without an N x N matrix.
 
         Args:
-            x (Tensor): Patch features (B, T, N, C).
+            source (Tensor): See `Matcher.match_pairs`.
+            target (Tensor): Likewise.
             grid (tuple[int, int], optional): As in `match`. Defaults to None.
+            min_similarity (float, optional): See `Matcher.match_pairs`.
+                Defaults to None.
+            support_radius (int): Likewise. Defaults to 0.
 
         Returns:
-            Tensor: int64 permutations of shape (B, T-1, N).
+            Matching: int64 permutations of shape (B, P, N).
 
         Raises:
-            ValueError: If x holds NaN or infinity.
+            ValueError: If the features hold NaN or infinity.
         """
-        return self.choose(x.shape[2], x.device).match_frames(x, grid)
+        return self.choose(target.shape[2], target.device).match_pairs(
+            source, target, grid, min_similarity, support_radius
+        )
 
     def can_compile(self, device: torch.device, num_patches: int) -> bool:
         """Return whether torch.compile can trace the chosen matcher."""

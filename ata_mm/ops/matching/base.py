@@ -1,53 +1,43 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Base class of matchers: similarities, matchings and routes (Alg. 1)."""
+"""Base class of matchers: matchings of frame pairs, and routes (Alg. 1)."""
 
-from typing import Any, Callable, Dict, Optional, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Type,
+    Union,
+)
 
 import torch
 from torch import Tensor, nn
 
 from ..alignment import Alignment, SoftAlignment
-from ..permutation import identity
 from ..types import Grid
-from ..validation import check_grid, check_patches, is_compiling
-from .cache import MatchingCache
+from ..validation import check_grid
+from .similarity import aggregate, pair_similarity
 
 # Similarities that exist at a time: 256 MB of fp32. 32 frames of 56x56 patches
 # would take 1.2 GB a clip.
 _MAX_SIMILARITIES = 2**26
 
 
-@torch.no_grad()
-def neighbour_similarity(x: Tensor) -> Tensor:
-    r"""Compute the cosine similarities of all patches of neighbouring frames.
-
-    .. math:: S[t-1, i, j] = \frac{x_{t-1,i} \cdot x_{t,j}}
-                                  {\|x_{t-1,i}\| \|x_{t,j}\|}
-
-    Always in fp32, under any autocast: a matching compares sums of N nearly
-    equal numbers. Outside autograd, as in Alg. 1 (Eq. 17).
+class Matching(NamedTuple):
+    """Matches of the patches of frame pairs.
 
     Args:
-        x (Tensor): Patch features of shape (B, T, N, C).
-
-    Returns:
-        Tensor: fp32 similarities of shape (B, T-1, N, N), from -1 to 1; 0 for
-        features of zeros, NaN for features of NaN or infinity.
+        matching (Tensor): Permutations, plans or displacements, (B, P, ...).
+        accepted (Tensor, optional): Bool of shape (B, P, N): whether the match
+            of a patch is more similar than ``min_similarity``. None, the
+            default, if there is no such limit.
     """
-    batch, frames, num, _ = x.shape
-    with torch.autocast(x.device.type, enabled=False):
-        x = x.float()
-        scale = 1 / torch.linalg.vector_norm(x, dim=-1).clamp_min(1e-12)
-        similarity = x.new_empty(batch, frames - 1, num, num)
-        # Normalising the product instead of the features saves a copy of the
-        # features, which takes as long as the product itself. For the same
-        # reason one product a clip: clip[:-1] is a view that bmm reads as it
-        # is, whereas x[:, :-1] would be copied to flatten B and T.
-        for clip, out in zip(x, similarity):
-            torch.bmm(clip[:-1], clip[1:].transpose(1, 2), out=out)
-        similarity *= scale[:, :-1, :, None]
-        similarity *= scale[:, 1:, None, :]
-    return similarity
+
+    matching: Tensor
+    accepted: Optional[Tensor] = None
 
 
 class Matcher:
@@ -57,9 +47,9 @@ class Matcher:
     have defaults:
 
     - `match`: similarities of frame pairs -> matchings;
-    - `match_frames`: features of a clip -> matchings of its neighbouring
-      frames. Override it if the matcher needs only some similarities, or
-      their gradients;
+    - `match_pairs`: features of frame pairs -> matchings. Override it if the
+      matcher needs only some similarities, or their gradients;
+    - `match_frames`: the same of the neighbouring frames of a clip;
     - `follow`: matchings -> `Alignment`. Override it if the matchings are
       neither permutations nor plans;
     - `can_compile`: False; True if torch.compile can trace the matching.
@@ -99,6 +89,77 @@ class Matcher:
             f'Expected {type(self).__name__} to implement match().'
         )
 
+    def match_pairs(
+        self,
+        source: Tensor,
+        target: Tensor,
+        grid: Optional[Grid] = None,
+        min_similarity: Optional[float] = None,
+        support_radius: int = 0,
+    ) -> Matching:
+        """Match frame pairs by their features.
+
+        Args:
+            source (Tensor): Features of the first frames, (B, P, N, C), or
+                (B, 1, N, C) if all pairs of a clip have the same one.
+            target (Tensor): Features of the second frames, (B, P, N, C).
+            grid (tuple[int, int], optional): Height and width of the patch
+                grid. Defaults to None.
+            min_similarity (float, optional): See
+                :func:`~ata_mm.ops.align_frames`. Defaults to None.
+            support_radius (int): Likewise. Defaults to 0.
+
+        Returns:
+            Matching: The matchings as `match` returns, (B, P, ...), and which
+            matches are accepted.
+
+        Raises:
+            ValueError: As `match`.
+        """
+        batch, pairs, num, _ = target.shape
+        if pairs == 0:  # a clip of one frame
+            matching = target.new_empty(batch, 0, num, dtype=torch.int64)
+            return Matching(matching, matching.bool())
+        # A few pairs at a time: large maps have to fit into memory.
+        step = max(1, _MAX_SIMILARITIES // (batch * num**2))
+        parts = []
+        for i in range(0, pairs, step):
+            chosen = slice(i, i + step) if source.shape[1] > 1 else slice(None)
+            similarity = pair_similarity(
+                source[:, chosen], target[:, i : i + step]
+            )
+            if support_radius:
+                similarity = aggregate(
+                    similarity, check_grid(grid, num), support_radius
+                )
+            parts.append(self._solve(similarity, grid, min_similarity))
+        return concatenate(parts)
+
+    def _solve(
+        self,
+        similarity: Tensor,
+        grid: Optional[Grid],
+        min_similarity: Optional[float],
+    ) -> Matching:
+        # Called as self(...): a subclass may override it to wrap every solve.
+        if min_similarity is None:
+            return Matching(self(similarity, grid))
+        matching = self(similarity.clamp_min(min_similarity), grid)
+        return Matching(
+            matching, self._accept(similarity, matching, min_similarity)
+        )
+
+    def _accept(
+        self, similarity: Tensor, matching: Tensor, min_similarity: float
+    ) -> Tensor:
+        """Return which matches are more similar: bool (..., N)."""
+        if matching.ndim < similarity.ndim:
+            found = similarity.gather(-1, matching[..., None]).squeeze(-1)
+            return found > min_similarity
+        # Of a plan, if most of its weight is on such patches.
+        weight = matching.detach() * (similarity > min_similarity)
+        return weight.sum(-1) > 0.5
+
     def match_frames(self, x: Tensor, grid: Optional[Grid] = None) -> Tensor:
         """Match all neighbouring frame pairs of all clips.
 
@@ -113,26 +174,25 @@ class Matcher:
         Raises:
             ValueError: As `match`.
         """
-        batch, frames, num, _ = x.shape
-        if frames == 1:  # no frame pair; the route is the identity
-            return x.new_empty(batch, 0, num, dtype=torch.int64)
-        # A few frame pairs at a time: large maps have to fit into memory.
-        # Called as self(...): a subclass may override it to wrap every solve.
-        step = max(1, _MAX_SIMILARITIES // (batch * num**2))
-        return torch.cat(
-            [
-                self(neighbour_similarity(x[:, i : i + step + 1]), grid)
-                for i in range(0, frames - 1, step)
-            ],
-            1,
-        )
+        return self.match_pairs(x[:, :-1], x[:, 1:], grid).matching
 
-    def follow(self, matching: Tensor, grid: Optional[Grid]) -> Alignment:
-        """Compose matchings of neighbouring frames to routes.
+    def follow(
+        self,
+        matching: Tensor,
+        grid: Optional[Grid],
+        accepted: Optional[Tensor] = None,
+        anchors: Optional[Sequence[int]] = None,
+    ) -> Alignment:
+        """Compose the matchings of a clip to routes.
 
         Args:
-            matching (Tensor): As `match_frames` returns.
+            matching (Tensor): As `match_frames` returns; ``[:, t - 1]`` leads
+                into frame t.
             grid (tuple[int, int] | None): Height and width of the patch grid.
+            accepted (Tensor, optional): See `Matching`. Defaults to None.
+            anchors (Sequence[int], optional): For each frame from 1 on, the
+                earlier frame that it is matched to. Defaults to None, the
+                previous one.
 
         Returns:
             Alignment: An `Alignment` of permutations, or a `SoftAlignment` of
@@ -141,16 +201,23 @@ class Matcher:
         Raises:
             ValueError: If the matchings are neither.
         """
-        if matching.ndim == 3 and matching.dtype == torch.int64:
-            return Alignment.from_matching(matching)
+        kind: Type[Alignment] = Alignment
+        if matching.is_floating_point():
+            kind = SoftAlignment
+        self._check_matching(matching)
+        return kind.from_matching(matching, accepted, anchors)
+
+    def _check_matching(self, matching: Tensor) -> None:
+        hard = matching.ndim == 3 and matching.dtype == torch.int64
         square = matching.shape[-2:] == 2 * matching.shape[-1:]
-        if matching.ndim == 4 and square and matching.is_floating_point():
-            return SoftAlignment.from_matching(matching)
-        raise ValueError(
-            'Expected int64 permutations of shape (B, T-1, N) or '
-            f'floating-point plans of shape (B, T-1, N, N) from {self!r}, got '
-            f'{matching.dtype} of shape {tuple(matching.shape)}.'
-        )
+        soft = matching.ndim == 4 and square and matching.is_floating_point()
+        if not hard and not soft:
+            raise ValueError(
+                'Expected int64 permutations of shape (B, T-1, N) or '
+                'floating-point plans of shape (B, T-1, N, N) from '
+                f'{self!r}, got {matching.dtype} of shape '
+                f'{tuple(matching.shape)}.'
+            )
 
     def can_compile(self, device: torch.device, num_patches: int) -> bool:
         """Return whether torch.compile can trace the matching.
@@ -165,64 +232,10 @@ class Matcher:
         """
         return False
 
-    def align(
-        self,
-        x: Tensor,
-        grid: Optional[Grid] = None,
-        cache: Optional[MatchingCache] = None,
-    ) -> Alignment:
-        """Match neighbouring frames and compose the matchings to routes.
-
-        Called by :func:`~ata_mm.ops.align_frames`.
-
-        Args:
-            x (Tensor): Patch features (B, T, N, C).
-            grid (tuple[int, int], optional): Height and width of the patch
-                grid. Defaults to None.
-            cache (MatchingCache, optional): Matchings of the previous call.
-                Defaults to None.
-
-        Returns:
-            Alignment: Its ``routes`` have shape (B, T, N). On the meta device,
-            where values cannot be compared, the routes are the identity.
-
-        Raises:
-            ValueError: As :func:`~ata_mm.ops.align_frames`.
-        """
-        check_patches(x)
-        if grid is not None:
-            check_grid(grid, x.shape[2])
-        if x.device.type == 'meta':
-            return Alignment(identity(*x.shape[:3], device=x.device))
-        align = self._align
-        # A cache reads values of the features, which tracing cannot.
-        if is_compiling() and not (
-            cache is None and self.can_compile(x.device, x.shape[2])
-        ):
-            align = torch.compiler.disable(align)  # one graph break, not many
-        return align(x, grid, cache)
-
-    def _align(
-        self, x: Tensor, grid: Optional[Grid], cache: Optional[MatchingCache]
-    ) -> Alignment:
-
-        def match(frames: Tensor) -> Tensor:
-            return self.match_frames(frames, grid)
-
-        matching = match(x) if cache is None else cache(x, match)
-        alignment = self.follow(matching, grid)
-        if alignment.shape != x.shape[:3]:
-            raise ValueError(
-                f'Expected matchings of features {tuple(x.shape)} from '
-                f'{self!r}, got an alignment of {tuple(alignment.shape)}, of '
-                'another number of clips, frames or patches.'
-            )
-        return alignment
-
     def __call__(
         self, similarity: Tensor, grid: Optional[Grid] = None
     ) -> Tensor:
-        """Call `match`, as `match_frames` does for its solves."""
+        """Call `match`, as `match_pairs` does for its solves."""
         return self.match(similarity, grid)
 
     def options(self) -> Dict[str, Any]:
@@ -238,6 +251,21 @@ class Matcher:
     def __repr__(self) -> str:
         options = (f'{k}={v!r}' for k, v in self.options().items())
         return f'{type(self).__name__}({", ".join(options)})'
+
+
+def concatenate(parts: Sequence[Matching]) -> Matching:
+    """Join the matchings of successive frame pairs.
+
+    Args:
+        parts (Sequence[Matching]): At least one, of P_1, P_2, … frame pairs.
+
+    Returns:
+        Matching: Of P_1 + P_2 + … frame pairs.
+    """
+    matchings, accepted = zip(*parts)
+    if accepted[0] is None:
+        return Matching(torch.cat(matchings, 1))
+    return Matching(torch.cat(matchings, 1), torch.cat(accepted, 1))
 
 
 class CallableMatcher(Matcher):

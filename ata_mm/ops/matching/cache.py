@@ -3,8 +3,9 @@
 
 from typing import Callable, Optional
 
-import torch
 from torch import Tensor
+
+from .base import Matching, concatenate
 
 
 class MatchingCache:
@@ -43,18 +44,20 @@ class MatchingCache:
         self.solved = 0
         self.reused = 0
         self._frames: Optional[Tensor] = None
-        self._matching: Optional[Tensor] = None
+        self._matching: Optional[Matching] = None
 
-    def __call__(self, x: Tensor, match: Callable[[Tensor], Tensor]) -> Tensor:
+    def __call__(
+        self, x: Tensor, match: Callable[[Tensor], Matching]
+    ) -> Matching:
         """Return the matchings of neighbouring frames, solving the new ones.
 
         Args:
             x (Tensor): Patch features (B, T, N, C).
             match (Callable): Matches the neighbouring frames of
-                (B, T', N, C), each frame pair by itself -> (B, T'-1, ...).
+                (B, T', N, C), each frame pair by itself.
 
         Returns:
-            Tensor: (B, T-1, ...), as ``match(x)`` returns.
+            Matching: Of T-1 frame pairs, as ``match(x)`` returns.
         """
         x = x.detach()
         frames = x.shape[1]
@@ -62,11 +65,11 @@ class MatchingCache:
         known = max(self._shared_frames(x) - 1, 0)
         parts = []
         if known and self._matching is not None:
-            parts.append(self._matching[:, frames - 1 - known :])
+            parts.append(_last(self._matching, known))
         if known < frames - 1 or not parts:
             # From the last known frame on: its pair with the next is new.
             parts.append(match(x[:, known:]))
-        self._frames, self._matching = x, torch.cat(parts, 1)
+        self._frames, self._matching = x, concatenate(parts)
         self.reused += known
         self.solved += frames - 1 - known
         return self._matching
@@ -92,3 +95,12 @@ class MatchingCache:
             if distance <= bound:
                 return shared
         return 0
+
+
+def _last(matching: Matching, count: int) -> Matching:
+    """Return the last frame pairs, of at least that many."""
+    kept, accepted = matching
+    start = kept.shape[1] - count
+    return Matching(
+        kept[:, start:], None if accepted is None else accepted[:, start:]
+    )

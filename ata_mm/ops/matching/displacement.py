@@ -1,17 +1,23 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Matching by continuous displacements (Sec. 5)."""
 
-from typing import Optional
+from typing import Optional, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..alignment.displacement import DisplacementAlignment, chain_displacements
+from ..alignment.displacement import (
+    DisplacementAlignment,
+    accept,
+    chain_displacements,
+)
+from ..alignment.hard import take_frames
 from ..types import Grid
 from ..validation import check_finite, check_grid, check_radius, check_square
 from .auto import AutoMatcher
-from .base import Matcher
+from .base import Matcher, Matching
+from .similarity import unfold_support
 from .window import correlate_window, gather_window, window_offsets
 
 
@@ -74,38 +80,74 @@ class DisplacementMatcher(Matcher):
         grid = check_grid(grid, num, repr(self))
         problems = similarity.float().reshape(-1, num, num)
         check_finite(problems)
-        # Only N K of the N^2 similarities are used: match_frames computes
+        # Only N K of the N^2 similarities are used: match_pairs computes
         # those alone, and with a gradient.
         windows = gather_window(problems, grid, self.radius)
         return self._mean_offset(windows).view(*similarity.shape[:-1], 2)
 
-    def match_frames(self, x: Tensor, grid: Optional[Grid] = None) -> Tensor:
+    def match_pairs(
+        self,
+        source: Tensor,
+        target: Tensor,
+        grid: Optional[Grid] = None,
+        min_similarity: Optional[float] = None,
+        support_radius: int = 0,
+    ) -> Matching:
         """Compute displacements from features, with gradients to them.
 
         Args:
-            x (Tensor): Patch features (B, T, N, C).
+            source (Tensor): See `Matcher.match_pairs`.
+            target (Tensor): Likewise.
             grid (tuple[int, int]): Height and width of the patch grid;
                 required.
+            min_similarity (float, optional): See `Matcher.match_pairs`. A
+                match is accepted if most of the weight of its window is on
+                patches that are more similar. Defaults to None.
+            support_radius (int): See `Matcher.match_pairs`. Defaults to 0.
 
         Returns:
-            Tensor: fp32 of shape (B, T-1, N, 2), in patches.
+            Matching: Displacements in patches, fp32 of shape (B, P, N, 2).
 
         Raises:
-            ValueError: If x holds NaN or infinity; if ``grid`` does not hold N
-                patches.
+            ValueError: If the features hold NaN or infinity; if ``grid`` does
+                not hold N patches.
         """
-        grid = check_grid(grid, x.shape[2], repr(self))
-        with torch.autocast(x.device.type, enabled=False):
-            x = F.normalize(x.float(), dim=-1)
+        shape = target.shape[:3]
+        grid = check_grid(grid, shape[2], repr(self))
+        with torch.autocast(target.device.type, enabled=False):
+            first, second = (
+                unfold_support(
+                    F.normalize(x.float(), dim=-1), grid, support_radius
+                )
+                for x in (source, target)
+            )
             # Checked here: softmax would spread a NaN over the window.
-            check_finite(x)
-            source, target = x[:, :-1].flatten(0, 1), x[:, 1:].flatten(0, 1)
-            windows = correlate_window(source, target, grid, self.radius)
-            offsets = self._mean_offset(windows)
-            return offsets.unflatten(0, (len(x), x.shape[1] - 1))
+            check_finite(first)
+            check_finite(second)
+            windows = correlate_window(
+                first.expand_as(second).flatten(0, 1),
+                second.flatten(0, 1),
+                grid,
+                self.radius,
+            )
+            if min_similarity is None:
+                return Matching(self._mean_offset(windows).view(*shape, 2))
+            # -inf outside the grid stays below every similarity.
+            inside = windows > float('-inf')
+            raised = windows.clamp_min(min_similarity).where(inside, windows)
+            weight = self._weight(raised).detach()
+            share = (weight * (windows > min_similarity)).sum(-1)
+            return Matching(
+                self._mean_offset(raised).view(*shape, 2),
+                (share > 0.5).view(shape),
+            )
 
     def follow(
-        self, matching: Tensor, grid: Optional[Grid]
+        self,
+        matching: Tensor,
+        grid: Optional[Grid],
+        accepted: Optional[Tensor] = None,
+        anchors: Optional[Sequence[int]] = None,
     ) -> DisplacementAlignment:
         """Compose displacements to positions.
 
@@ -113,17 +155,28 @@ class DisplacementMatcher(Matcher):
             matching (Tensor): Displacements in patches, (B, T-1, N, 2).
             grid (tuple[int, int]): Height and width of the patch grid;
                 required.
+            accepted (Tensor, optional): See `Matcher.follow`. Defaults to
+                None.
+            anchors (Sequence[int], optional): Likewise. Defaults to None.
 
         Returns:
             DisplacementAlignment: Its ``positions`` have shape (B, T, N, 2).
         """
         grid = check_grid(grid, matching.shape[2], repr(self))
-        positions = chain_displacements(matching, grid)
-        return DisplacementAlignment(positions, grid, AutoMatcher())
+        positions = chain_displacements(matching, grid, anchors)
+        if accepted is not None:
+            before = take_frames(positions, anchors)
+            accepted = accept(before, accepted, grid)
+        return DisplacementAlignment(
+            positions, grid, AutoMatcher(), accepted, anchors
+        )
+
+    def _weight(self, windows: Tensor) -> Tensor:
+        # Offsets outside the grid have similarity -inf, hence weight 0.
+        return (windows / self.temperature).softmax(-1)
 
     def _mean_offset(self, windows: Tensor) -> Tensor:
         """Average the offsets: similarities (P, N, K) -> (P, N, 2)."""
-        # Offsets outside the grid have similarity -inf, hence weight 0.
-        weight = (windows / self.temperature).softmax(-1)
+        weight = self._weight(windows)
         offsets = window_offsets(self.radius, windows.device)
         return weight @ offsets.to(weight.dtype)

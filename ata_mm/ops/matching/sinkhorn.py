@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ..types import Grid
-from ..validation import check_finite, check_square
-from .base import Matcher
+from ..validation import check_finite, check_grid, check_square
+from .base import Matcher, Matching
+from .similarity import aggregate
 
 
 class SinkhornMatcher(Matcher):
@@ -94,25 +95,45 @@ class SinkhornMatcher(Matcher):
             columns = _normalise(scores, rows, -2)
         return (scores + rows + columns).exp()
 
-    def match_frames(self, x: Tensor, grid: Optional[Grid] = None) -> Tensor:
+    def match_pairs(
+        self,
+        source: Tensor,
+        target: Tensor,
+        grid: Optional[Grid] = None,
+        min_similarity: Optional[float] = None,
+        support_radius: int = 0,
+    ) -> Matching:
         """Compute plans from features, with gradients to them.
 
         Args:
-            x (Tensor): Patch features (B, T, N, C).
-            grid (tuple[int, int], optional): Not used. Defaults to None.
+            source (Tensor): See `Matcher.match_pairs`.
+            target (Tensor): Likewise.
+            grid (tuple[int, int], optional): Needed by ``support_radius``
+                only. Defaults to None.
+            min_similarity (float, optional): See `Matcher.match_pairs`. A
+                match is accepted if most of its weight is on patches that are
+                more similar. Defaults to None.
+            support_radius (int): See `Matcher.match_pairs`. Defaults to 0.
 
         Returns:
-            Tensor: fp32 plans of shape (B, T-1, N, N).
+            Matching: fp32 plans of shape (B, P, N, N).
 
         Raises:
-            ValueError: If N is too large, or x holds NaN or infinity. On a GPU
-                the last is an asynchronous assertion.
+            ValueError: If N is too large, or the features hold NaN or
+                infinity. On a GPU the last is an asynchronous assertion.
         """
-        self._check_size(x.shape[2])  # before the product allocates N^2
-        # Not by neighbour_similarity, which is outside autograd.
-        with torch.autocast(x.device.type, enabled=False):
-            x = F.normalize(x.float(), dim=-1)
-            return self.match(x[:, :-1] @ x[:, 1:].transpose(2, 3))
+        num = target.shape[2]
+        self._check_size(num)  # before the product allocates N^2
+        # Not by pair_similarity, which is outside autograd.
+        with torch.autocast(target.device.type, enabled=False):
+            source = F.normalize(source.float(), dim=-1)
+            target = F.normalize(target.float(), dim=-1)
+            similarity = source @ target.transpose(2, 3)
+            if support_radius:
+                similarity = aggregate(
+                    similarity, check_grid(grid, num), support_radius
+                )
+            return self._solve(similarity, grid, min_similarity)
 
     def _check_size(self, num: int) -> None:
         if num > self.max_patches:

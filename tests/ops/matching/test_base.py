@@ -9,7 +9,6 @@ from ata_mm.ops import (
     ExactMatcher,
     LocalMatcher,
     Matcher,
-    MatchingCache,
     SoftAlignment,
     align_frames,
     neighbour_similarity,
@@ -171,24 +170,6 @@ def test_a_plain_function_is_wrapped_and_a_matcher_is_not():
     matcher = Reverse()
     assert as_matcher(matcher) is matcher
     assert as_matcher(reverse).key() == CallableMatcher(reverse).key()
-
-
-@pytest.mark.parametrize('able', [True, False])
-@pytest.mark.parametrize('cache', [None, MatchingCache()])
-def test_only_a_traceable_matching_is_traced(able, cache, monkeypatch):
-
-    class Noting(Reverse):
-        def can_compile(self, device, num_patches):
-            assert (device.type, num_patches) == ('cpu', 4)
-            return able
-
-    outside = []
-    monkeypatch.setattr(base, 'is_compiling', lambda: True)
-    monkeypatch.setattr(
-        torch.compiler, 'disable', lambda f: outside.append(f) or f
-    )
-    Noting().align(torch.randn(1, 3, 4, 2), cache=cache)
-    assert bool(outside) == (not able or cache is not None)
 
 
 def test_nothing_is_traced_by_default():
