@@ -73,7 +73,9 @@ class StreamRecognizer:
     scores; for ``ATATimeSformer`` with ``match_on='content'`` if a tolerance
     is given, which may change the scores slightly; never with
     ``match_on='tokens'``, since the time embedding changes the features of a
-    frame from window to window. See :class:`~ata_mm.ops.MatchingCache`.
+    frame from window to window; and with ``reference='previous'`` only, since
+    other references depend on where a window starts. ``refine`` is computed
+    for each window. See :class:`~ata_mm.ops.MatchingCache`.
 
     Args:
         recognizer (VideoRecognizer): The model and its config.
@@ -313,12 +315,24 @@ class StreamRecognizer:
             return None, 'windows share no frame pair'
         for _, module in temporal_modules(self.recognizer.model):
             if isinstance(module, ATA):
-                return module, ''
+                reason = _why_not_reused(module)
+                return None if reason else module, reason
             if module.mixes_frames:
                 return None, (
                     f'{type(module).__name__} mixes frames before any ATA'
                 )
         return None, 'the model has no ATA'
+
+
+def _why_not_reused(module: ATA) -> str:
+    """Return the reason why a module reuses no matching, or ''."""
+    reference = module.aligner.options['reference']
+    if reference in ('previous', 1):
+        return ''
+    return (
+        f'reference={reference!r} matches frames to one that depends on where '
+        'the window starts'
+    )
 
 
 def find_sampling(steps: List[dict]) -> ClipSampling:

@@ -246,3 +246,11 @@ def test_model_without_ata_reuses_nothing(build):
     for block in recognizer.model.backbone.blocks:
         block.temporal = torch.nn.Identity()
     assert StreamRecognizer(recognizer).no_reuse == 'the model has no ATA'
+
+
+@pytest.mark.parametrize('reference, reused', [(1, True), ('first', False)])
+def test_reuse_needs_matches_to_the_previous_frame(build, reference, reused):
+    recognizer = build(**{'temporal.reference': reference})
+    stream = StreamRecognizer(recognizer, window=4, stride=1)
+    assert (stream.no_reuse == '') == reused
+    assert reused or 'where the window starts' in stream.describe()

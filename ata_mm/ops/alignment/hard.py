@@ -138,7 +138,7 @@ class Alignment:
 
     @property
     def accepted(self) -> Tensor:
-        """Whether the match that leads into a frame is accepted.
+        """Acceptance of the match that leads into each frame.
 
         Bool of shape (B, T, N), by route; True in frame 0. See
         ``min_similarity`` of :func:`~ata_mm.ops.align_frames`.
