@@ -7,7 +7,7 @@ model = dict(
             _delete_=True,
             type='TemporalAttention',
             zero_init=False,
-            time_bias_std=3.0,
+            time_bias_slopes=(2.0, 0.25),
         )
     )
 )

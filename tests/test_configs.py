@@ -160,17 +160,42 @@ def test_recipes_of_the_paper_have_no_addition_of_ours(name):
     assert large == (is_ata and backbone.type != 'ATATimeSformer')
 
 
-@pytest.mark.parametrize('twin', ['attention', 'averaging'])
-def test_twins_differ_in_the_temporal_module_alone(twin):
+@pytest.mark.parametrize(
+    'name, twin',
+    [
+        ('ata_vit_camera_motion', 'attention_vit_camera_motion'),
+        ('ata_vit_camera_motion', 'averaging_vit_camera_motion'),
+        ('ata_vit_camera_motion_mixed', 'attention_vit_camera_motion_mixed'),
+    ],
+)
+def test_twins_differ_in_the_temporal_module_alone(name, twin):
     ours, other = (
-        Config.fromfile(RECIPES[f'{name}_vit_camera_motion']).to_dict()
-        for name in ('ata', twin)
+        Config.fromfile(RECIPES[recipe]).to_dict() for recipe in (name, twin)
     )
     kind = [
         c['model']['backbone'].pop('temporal')['type'] for c in (ours, other)
     ]
     assert ours == other
     assert kind[0] == 'ATA' != kind[1]
+
+
+def test_recipe_with_support_differs_in_the_options_of_ata_alone():
+    name = 'ata_vit_camera_motion_mixed'
+    plain, support = (
+        Config.fromfile(RECIPES[recipe]).to_dict()
+        for recipe in (name, f'{name}_support')
+    )
+    options = [
+        c['model']['backbone'].pop('temporal') for c in (plain, support)
+    ]
+    assert plain == support
+    assert options[0].items() < options[1].items()
+
+
+def test_mixed_camera_motion_has_its_speeds_in_all_splits():
+    cfg = Config.fromfile(RECIPES['ata_vit_camera_motion_mixed'])
+    assert {cfg[loader].dataset.speed for loader in LOADERS} == {(2.0, 18.0)}
+    assert len({cfg[loader].dataset.data_root for loader in LOADERS}) == 1
 
 
 MMACTION = """

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Quick start on generated videos of camera motion: environment, videos,
-# training of ATA and of plain temporal attention, multi-view test, prediction
-# and visualization of one file, and a table of results.
+# training of plain temporal attention, of ATA, and of ATA with support windows,
+# multi-view test, prediction and visualization of one file, and a table of
+# accuracies by the speed of the camera.
 #
 #   bash tools/quickstart.sh                  one seed
 #   bash tools/quickstart.sh --seeds 0 1 2    three seeds

@@ -2,13 +2,14 @@
 """Data sets and transforms."""
 
 from .camera_motion import CameraMotionDataset, make_camera_motion
-from .rendering import CLASSES, render_clip
+from .rendering import CLASSES, camera_poses, render_clip
 from .transforms import SafeColorJitter
 
 __all__ = [
     'CLASSES',
     'CameraMotionDataset',
     'SafeColorJitter',
+    'camera_poses',
     'make_camera_motion',
     'render_clip',
 ]

@@ -5,6 +5,7 @@ It needs no download and separates temporal from spatial modelling: see
 :mod:`.rendering`.
 """
 
+import functools
 import json
 import os
 import os.path as osp
@@ -40,7 +41,8 @@ class CameraMotionDataset(VideoDataset):
     Eight classes that no single frame distinguishes: see
     :func:`make_camera_motion`. In distributed training the main process makes
     the videos and the others wait; on several nodes, ``data_root`` has to be a
-    folder that all of them share.
+    folder that all of them share. The results that the pipeline transforms
+    contain ``speed``, that of the camera in pixels per frame.
 
     Args:
         data_root (str): Folder of the data.
@@ -87,9 +89,15 @@ class CameraMotionDataset(VideoDataset):
                 data_root, {split: number}, num_frames, size, speed, seed
             )
         barrier()
+        self._speed_of = functools.partial(_speed, split, seed, speed)
         super().__init__(
             f'{split}.txt', pipeline, data_root=data_root, **kwargs
         )
+
+    def load_data_list(self) -> List[dict]:
+        """Return file name, label and speed (pixels per frame) of videos."""
+        videos = super().load_data_list()
+        return [dict(v, speed=self._speed_of(i)) for i, v in enumerate(videos)]
 
 
 def make_camera_motion(
@@ -226,6 +234,11 @@ def _rng(seed: int, split: str, stream: int) -> np.random.Generator:
     """Return the generator of a split's labels (0) or of video i (i + 1)."""
     entropy = seed, zlib.crc32(split.encode()), stream
     return np.random.default_rng(np.random.SeedSequence(entropy))
+
+
+def _speed(split: str, seed: int, speed: Sequence[float], index: int) -> float:
+    """Return the speed of video i: the first draw of its generator."""
+    return _rng(seed, split, index + 1).uniform(speed[0], speed[1])
 
 
 def _write_videos(tasks: List[_Task]) -> List[int]:

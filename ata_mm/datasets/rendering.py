@@ -82,15 +82,57 @@ def render_clip(
     Raises:
         ValueError: If ``label`` is not the index of a class.
     """
+    # The order of the draws defines the videos: see _VERSION in camera_motion.
+    path = _draw_path(rng, label, num_frames, size, speed)
+    return _expose(rng, _film(rng, _texture(rng), path, size))
+
+
+def camera_poses(
+    rng: np.random.Generator,
+    label: int,
+    num_frames: int = 16,
+    size: Sequence[int] = (64, 48),
+    speed: Sequence[float] = (4.0, 8.0),
+) -> np.ndarray:
+    """Return the true motion of the clip that :func:`render_clip` renders.
+
+    Args:
+        rng (np.random.Generator): In the same state as for `render_clip`.
+        label (int): As of `render_clip`, like the other arguments.
+        num_frames (int): Number of frames T. Defaults to 16.
+        size (Sequence[int]): Width and height. Defaults to (64, 48).
+        speed (Sequence[float]): Lowest and highest speed.
+            Defaults to (4., 8.).
+
+    Returns:
+        np.ndarray: Affine maps from the pixels (x, y) of each frame to the
+        scene, (T, 2, 3): what two frames show at the same point of the scene
+        is the same.
+
+    Raises:
+        ValueError: If ``label`` is not the index of a class.
+    """
+    centre, scale, roll = _draw_path(rng, label, num_frames, size, speed)
+    views = [_view_matrix(2.0**s, r) for s, r in zip(scale, roll)]
+    shift = [c - view @ _middle(size) for c, view in zip(centre, views)]
+    return np.concatenate([views, np.array(shift)[..., None]], -1)
+
+
+def _draw_path(
+    rng: np.random.Generator,
+    label: int,
+    num_frames: int,
+    size: Sequence[int],
+    speed: Sequence[float],
+) -> _CameraPath:
+    """Draw the speed of a clip, and the pose of the camera in each frame."""
     if not 0 <= label < len(CLASSES):
         raise ValueError(
             f'Expected a label in 0..{len(CLASSES) - 1}, the '
             f'index of one of {CLASSES}, got {label}.'
         )
-    # The order of the draws defines the videos: see _VERSION in camera_motion.
     velocity = _VELOCITIES[label] * rng.uniform(speed[0], speed[1])
-    path = _camera_path(rng, velocity, num_frames, size)
-    return _expose(rng, _film(rng, _texture(rng), path, size))
+    return _camera_path(rng, velocity, num_frames, size)
 
 
 def _camera_path(
@@ -177,9 +219,8 @@ def _view(
     size: Sequence[int],
 ) -> np.ndarray:
     """Sample the tile around ``centre`` (texels), ``scale`` texels a pixel."""
-    cos, sin = scale * np.cos(roll), scale * np.sin(roll)
-    matrix = np.array([[cos, -sin], [sin, cos]])
-    shift = centre % _TILE - matrix @ ((np.array(size) - 1) / 2)
+    matrix = _view_matrix(scale, roll)
+    shift = centre % _TILE - matrix @ _middle(size)
     return cv2.warpAffine(
         tile,
         np.column_stack([matrix, shift]),
@@ -187,6 +228,16 @@ def _view(
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_WRAP,
     )
+
+
+def _view_matrix(scale: float, roll: float) -> np.ndarray:
+    cos, sin = scale * np.cos(roll), scale * np.sin(roll)
+    return np.array([[cos, -sin], [sin, cos]])
+
+
+def _middle(size: Sequence[int]) -> np.ndarray:
+    """Return the centre (x, y) of a frame, in pixels."""
+    return (np.array(size) - 1) / 2
 
 
 def _expose(rng: np.random.Generator, frames: np.ndarray) -> np.ndarray:

@@ -1,6 +1,34 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Metrics for MMAction2's evaluators, and the hooks that measure for them."""
+"""Metrics for MMAction2's evaluators, and the hooks that measure for them.
 
+Besides, the comparison of routes with known motion: see
+``tools/benchmark_routes.py``.
+"""
+
+from .accuracy_by_speed import AccuracyBySpeed
+from .known_motion import Layer, LayeredClip, MovingClip, StereoPair
+from .motion_suite import MotionSuite
 from .mutual_information import MutualInformation, MutualInformationHook
+from .patch_features import patch_features
+from .routes import (
+    RouteCount,
+    count_followed,
+    nearest_neighbour,
+    route_positions,
+)
 
-__all__ = ['MutualInformation', 'MutualInformationHook']
+__all__ = [
+    'AccuracyBySpeed',
+    'Layer',
+    'LayeredClip',
+    'MotionSuite',
+    'MovingClip',
+    'MutualInformation',
+    'MutualInformationHook',
+    'RouteCount',
+    'StereoPair',
+    'count_followed',
+    'nearest_neighbour',
+    'patch_features',
+    'route_positions',
+]

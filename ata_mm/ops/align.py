@@ -61,18 +61,20 @@ def align_frames(
             'previous', the frame before it, as in the paper: below half a
             patch a frame, every match says that nothing moves. 'first', frame
             0: slow motion adds up until it is seen, and errors do not; content
-            has to stay in view. An integer K, the last frame whose index is a
+            has to stay in view, and in the window of a matcher that has one.
+            An integer K, the last frame whose index is a
             multiple of K, for long clips: 1 is 'previous', T or more 'first'.
             Defaults to 'previous'.
         refine (int): Number of times that every frame is then matched again,
             to the mean of the normalised features that its routes have in the
             other frames, except those behind a rejected match. One batch of
-            solves each. Defaults to 0.
+            solves each. With ``support_radius``, the neighbours of a patch are
+            those in its own frame. Defaults to 0.
         min_similarity (float, optional): Lower similarities are raised to this
             value in the solve, which then prefers matches above it; a match
             that is not above it is rejected (see `Alignment.accepted`).
             Content that leaves the view no longer takes the patches of content
-            that stays. Defaults to None.
+            that stays. Raised similarities have no gradient. Defaults to None.
         support_radius (int): Compare each patch together with its neighbours
             up to this distance, in patches; see
             :func:`~ata_mm.ops.matching.similarity.aggregate`. Defaults to 0.
@@ -152,8 +154,11 @@ def check_options(
         raise ValueError(
             f'Expected refine to be a number of times from 0, got {refine!r}.'
         )
-    # NaN compares as out of range, too.
-    if min_similarity is not None and not -1 <= min_similarity < 1:
+    if min_similarity is not None and not (
+        isinstance(min_similarity, (int, float))
+        and not isinstance(min_similarity, bool)
+        and -1 <= min_similarity < 1  # False of NaN
+    ):
         raise ValueError(
             'Expected min_similarity=None or a cosine similarity from -1 to '
             f'below 1, got {min_similarity!r}.'
@@ -236,8 +241,10 @@ def _template(x: Tensor, alignment: Alignment) -> Tensor:
         through that patch shows there.
     """
     along = alignment.align(F.normalize(x.float(), dim=-1))
+    # In place: new memory of this size takes longer than the arithmetic.
     if alignment.segments is not None:
         # What is behind a rejected match is not what frame 0 shows.
-        along = along * (alignment.segments == 0)[..., None]
+        along *= (alignment.segments == 0)[..., None]
     # Without the frame itself, whose features match best where they are.
-    return alignment.dealign(along.sum(1, keepdim=True) - along)
+    along -= along.sum(1, keepdim=True)
+    return alignment.dealign(along.neg_())

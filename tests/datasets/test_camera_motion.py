@@ -162,3 +162,15 @@ def test_splits_share_a_folder(tmp_path):
 def test_an_unknown_split_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="train.*val.*got 'test'"):
         CameraMotionDataset(str(tmp_path), 'test', **SPLIT)
+
+
+def test_videos_carry_their_speed(tmp_path):
+    dataset = CameraMotionDataset(str(tmp_path), 'val', speed=(2, 18), **SPLIT)
+    path = str(tmp_path / 'one_speed.mp4')
+    parameters = dict(num_frames=4, size=(32, 16), seed=0)
+    for i in (0, 5):
+        video = dataset[i]
+        parameters['speed'] = (video['speed'],) * 2
+        camera_motion._write_video(path, 'val', i, video['label'], parameters)
+        rendered = Path(video['filename']).read_bytes()
+        assert Path(path).read_bytes() == rendered

@@ -3,7 +3,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ata_mm.datasets import CLASSES, render_clip
+from ata_mm.datasets import CLASSES, camera_poses, render_clip
 
 SIZE = 128, 96
 RHO = np.hypot(*SIZE) / 2
@@ -113,6 +113,22 @@ def last_frame_statistics(label, seed):
         np.log(np.abs(np.diff(frame, axis=0)).mean()),
         np.log(np.abs(np.diff(frame, axis=1)).mean()),
     )
+
+
+@pytest.mark.parametrize('label', range(8))
+def test_poses_are_those_of_the_rendered_clip(label):
+    """What two frames show at the same point of the scene is the same."""
+    options = (label, 3, SIZE, (6.0, 6.0))
+    clip = render_clip(np.random.default_rng(0), *options).mean(-1)
+    first, _, last = camera_poses(np.random.default_rng(0), *options)
+    to_last = np.vstack([cv2.invertAffineTransform(last), [0, 0, 1]])
+    matrix = (to_last @ np.vstack([first, [0, 0, 1]]))[:2]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    moved = cv2.warpAffine(
+        clip[2].astype(np.float32), matrix, SIZE, flags=flags
+    )
+    centre = slice(24, 72), slice(32, 96)
+    assert np.corrcoef(moved[centre].flat, clip[0][centre].flat)[0, 1] > 0.9
 
 
 def test_a_label_that_is_no_class_is_an_error():

@@ -34,6 +34,15 @@ def test_chain_starts_with_the_identity():
     assert torch.equal(routes[:, 0], identity(2, 12))
 
 
+@pytest.mark.parametrize('anchors', [(0, 0, 0), (0, 1, 1), (0, 0, 2)])
+def test_chain_continues_from_the_anchors(anchors):
+    matching = random_permutations(2, 3)
+    routes = chain(matching, anchors)
+    for t, anchor in enumerate(anchors, start=1):
+        for patch, found in zip(routes[1, anchor], routes[1, t]):
+            assert found == matching[1, t - 1, patch]
+
+
 @pytest.mark.parametrize('bad', [[0, 0, 1], [0, 1, 3], [-1, 0, 1]])
 def test_invert_refuses_what_is_not_a_permutation(bad):
     with pytest.raises(ValueError, match='permutations of 0..2'):

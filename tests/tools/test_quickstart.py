@@ -2,6 +2,7 @@
 import importlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,9 @@ def test_run_with_other_options_is_repeated(tool, finished, calls):
     assert calls == ['tools/train.py']
 
 
-@pytest.mark.parametrize('model', ['temporal attention', 'ATA'])
+@pytest.mark.parametrize(
+    'model', ['temporal attention', 'ATA', 'ATA with support']
+)
 def test_fast_options_replace_settings_of_the_config(tool, model):
     path = tool.MODELS[model]
     plain, fast = tool.load_config(path), tool.load_config(path, tool.FAST)
@@ -91,3 +94,18 @@ def test_newest_metrics_are_read(tool, tmp_path):
 def test_options_become_words_of_the_command_line(tool):
     assert tool.cfg_options({}) == []
     assert tool.cfg_options({'a.b': 1}) == ['--cfg-options', 'a.b=1']
+
+
+def test_table_has_the_accuracy_of_each_speed(tool, tmp_path, capsys):
+    values = dict(zip(tool.ACCURACIES.values(), (0.1, 0.2, 0.3, 0.4)))
+    times = dict(train_seconds=1.0, test_seconds=1.0, checkpoint='a.pth')
+    runs = [tool.Run('ATA', seed, tmp_path, {}) for seed in (0, 1)]
+    doubled = {key: 2 * value for key, value in values.items()}
+    tool.print_results(runs, [{**values, **times}, {**doubled, **times}])
+    rows = capsys.readouterr().out
+    assert re.findall(
+        r'\d\.\d{3}', next(r for r in rows.splitlines() if ' 0 ' in r)
+    ) == ['0.100', '0.200', '0.300', '0.400']
+    assert re.findall(
+        r'\d\.\d{3}', next(r for r in rows.splitlines() if 'mean' in r)
+    ) == ['0.150', '0.300', '0.450', '0.600']

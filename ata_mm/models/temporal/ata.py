@@ -5,7 +5,7 @@ Paper: "Alignment-guided Temporal Attention for Video Action Recognition",
 NeurIPS 2022, Sec. 3.3, Algorithms 1 and 2.
 """
 
-from typing import Any, Optional, Union
+from typing import Any, Optional, Sequence, Union
 
 import torch
 from mmaction.registry import MODELS
@@ -115,7 +115,12 @@ class ATA(TemporalAttention):
         route_heads (int, optional): Number of heads that attend along the
             routes, the first ones; the others stay at their position. They see
             motion within a patch, which no route follows. Query, key and value
-            are computed once. Not in the paper. Defaults to None, all heads.
+            are computed once, in the order of the frames: soft matchers mix
+            them after LayerNorm, stochastic depth is drawn per position, and
+            ``route_encoding`` reaches all heads. Not in the paper. Defaults to
+            None, all heads, as in the paper.
+        time_bias_slopes (Sequence[float], optional): See
+            :class:`TemporalAttention`. Defaults to None.
         init_cfg (dict, optional): As in mmengine. Defaults to None.
 
     Attributes:
@@ -147,6 +152,7 @@ class ATA(TemporalAttention):
         min_similarity: Optional[float] = None,
         support_radius: int = 0,
         route_heads: Optional[int] = None,
+        time_bias_slopes: Optional[Sequence[float]] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(
@@ -157,6 +163,7 @@ class ATA(TemporalAttention):
             zero_init,
             time_bias_std,
             route_encoding,
+            time_bias_slopes,
             init_cfg,
         )
         if match_on not in ('tokens', 'content'):
@@ -284,7 +291,7 @@ def _check_route_heads(
 ) -> None:
     if route_heads is None:
         return
-    if not isinstance(route_heads, int) or not 1 <= route_heads <= num_heads:
+    if type(route_heads) is not int or not 1 <= route_heads <= num_heads:
         raise ValueError(
             f'Expected route_heads=None or a number from 1 to num_heads='
             f'{num_heads}, got {route_heads!r}. For none, use '

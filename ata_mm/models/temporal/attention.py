@@ -6,7 +6,7 @@ https://arxiv.org/abs/2102.05095; official code, Apache-2.0 for its ViT parts:
 https://github.com/facebookresearch/TimeSformer
 """
 
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -95,6 +95,41 @@ class SelfAttention(nn.Module):
         return out.movedim(-2, dim)
 
 
+# At equal logits, the frame itself and those on the other side get 5 % of the
+# attention of the neighbour.
+_OTHER_SIDE = -3.0
+
+
+def directed_time_bias(
+    num_heads: int, num_frames: int, slopes: Sequence[float]
+) -> Tensor:
+    r"""Return time biases of heads that look to earlier or later frames.
+
+    Heads come in pairs: the first looks to earlier frames, the second to later
+    ones, and pair p starts with slope :math:`m = slopes[p \bmod len(slopes)]`:
+
+    .. math:: b(d) = -m (|d| - 1)
+
+    on its side, as in ALiBi (https://arxiv.org/abs/2108.12409), and -3 for the
+    frame itself and the other side. A steep slope sees the next frame alone, a
+    flat one all frames. Any even number of heads thus looks both ways.
+
+    Args:
+        num_heads (int): Number of heads.
+        num_frames (int): Frames per clip, T.
+        slopes (Sequence[float]): Slopes per frame.
+
+    Returns:
+        Tensor: (heads, 2T - 1); index d + T - 1 is the bias for a frame d
+        frames earlier.
+    """
+    distance = torch.arange(1.0 - num_frames, num_frames)
+    heads = torch.arange(num_heads)
+    ahead = distance * (1 - 2 * (heads % 2))[:, None]  # > 0 on its side
+    slope = torch.tensor(slopes)[heads // 2 % len(slopes)][:, None]
+    return torch.where(ahead > 0, -slope * (ahead - 1), _OTHER_SIDE)
+
+
 @MODELS.register_module()
 class TemporalAttention(TemporalModule):
     r"""Attention over the T patches at each position, with a residual.
@@ -110,7 +145,7 @@ class TemporalAttention(TemporalModule):
         drop_path_rate (float): Rate of stochastic depth, drawn for each
             position. Defaults to 0.
         num_frames (int, optional): Frames per clip, T; required by
-            ``time_bias_std``. Defaults to None.
+            ``time_bias_std`` and ``time_bias_slopes``. Defaults to None.
         zero_init (bool): Initialise ``temporal_fc`` to zero: a pretrained
             image model is unchanged at the first step. False
             (Xavier) learns motion sooner when trained from scratch. Defaults
@@ -118,9 +153,9 @@ class TemporalAttention(TemporalModule):
         time_bias_std (float, optional): Standard deviation at which a learned
             relative time bias of the attention logits starts, of shape
             (heads, 2T - 1). Not in the paper: trained from scratch, large
-            random biases make heads look forward or backward from the first
-            step on, without which the direction of motion is learned late.
-            Defaults to None, no bias.
+            biases make heads look forward or backward from the first step on,
+            without which the direction of motion is learned late. Which head
+            looks where is left to chance. Defaults to None, no bias.
         route_encoding (bool): Add a fixed encoding of position and velocity to
             the normalised input; see
             :func:`~ata_mm.models.embeddings.route_encoding`. Here every route
@@ -129,10 +164,14 @@ class TemporalAttention(TemporalModule):
             after LayerNorm, where features have unit variance at any depth:
             the encoding has the same weight in every block. Needs
             ``grid``. Defaults to False.
+        time_bias_slopes (Sequence[float], optional): Slopes at which the same
+            bias starts without chance; see
+            :func:`~ata_mm.models.temporal.attention.directed_time_bias`. Added
+            to that of ``time_bias_std``. Defaults to None.
         init_cfg (dict, optional): As in mmengine. Defaults to None.
 
     Raises:
-        ValueError: If ``time_bias_std`` is given without ``num_frames``, or
+        ValueError: If a time bias is given without ``num_frames``, or
             ``embed_dims`` is not a multiple of 8 with ``route_encoding``.
     """
 
@@ -145,6 +184,7 @@ class TemporalAttention(TemporalModule):
         zero_init: bool = True,
         time_bias_std: Optional[float] = None,
         route_encoding: bool = False,
+        time_bias_slopes: Optional[Sequence[float]] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -164,17 +204,26 @@ class TemporalAttention(TemporalModule):
             nn.init.xavier_uniform_(self.temporal_fc.weight)
         nn.init.zeros_(self.temporal_fc.bias)
         self.time_bias: Optional[nn.Parameter] = None
-        if time_bias_std is not None:
-            self._add_time_bias(num_heads, num_frames, time_bias_std)
+        if time_bias_std is not None or time_bias_slopes is not None:
+            self._add_time_bias(
+                num_heads, num_frames, time_bias_std or 0.0, time_bias_slopes
+            )
 
     def _add_time_bias(
-        self, num_heads: int, num_frames: Optional[int], std: float
+        self,
+        num_heads: int,
+        num_frames: Optional[int],
+        std: float,
+        slopes: Optional[Sequence[float]],
     ) -> None:
         if num_frames is None:
             raise ValueError(
-                f'Expected num_frames with time_bias_std={std}, got None.'
+                f'Expected num_frames with time_bias_std={std} and '
+                f'time_bias_slopes={slopes}, got None.'
             )
         bias = torch.randn(num_heads, 2 * num_frames - 1) * std
+        if slopes is not None:
+            bias += directed_time_bias(num_heads, num_frames, slopes)
         self.time_bias = nn.Parameter(bias)
         # distance[t, s] = t - s + T - 1, the index of the bias with which
         # frame t attends to frame s. Not in the state_dict, being constant.

@@ -128,9 +128,7 @@ class DisplacementAlignment(Alignment):
             patches = self.positions[:, 0]
             return torch.stack(
                 [
-                    self._assign(
-                        _closeness(torch.cdist(positions, patches)), self.grid
-                    )
+                    self._assign(_closeness(positions, patches), self.grid)
                     for positions in self.positions.unbind(1)
                 ],
                 1,
@@ -255,9 +253,15 @@ def accept(positions: Tensor, accepted: Tensor, grid: Grid) -> Tensor:
     return prepend_frame_0(share.view(accepted.shape) > 0.5)
 
 
-def _closeness(distance: Tensor) -> Tensor:
+def _closeness(positions: Tensor, patches: Tensor) -> Tensor:
+    """Rate patches for routes: positions, patches (B, N, 2) -> (B, N, N)."""
+    distance = torch.cdist(positions, patches)
+    # Content that leaves is held at the border, where it has moved less than
+    # the content that arrives there and has the same claim otherwise.
+    moved = (positions - patches).norm(dim=-1, keepdim=True)
+    claim = 1 + 1e-2 * moved / moved.amax().clamp_min(1)
     # The linear part sends what is left over to the nearest patches.
-    return torch.exp(-distance.square()) - 1e-3 * distance
+    return claim * torch.exp(-distance.square()) - 1e-3 * distance
 
 
 class BilinearSampling:

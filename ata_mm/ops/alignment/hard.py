@@ -1,7 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Alignment along routes of whole patches (Sec. 3.3)."""
 
-from functools import cached_property
 from typing import Optional, Sequence
 
 import torch
@@ -31,6 +30,9 @@ class Alignment:
 
     Attributes:
         shape (torch.Size): (B, T, N).
+        segments (Tensor | None): Parts of each route that no rejected match
+            divides, int64 of shape (B, T, N): frames of a route that show the
+            same content have equal numbers. None if nothing can be rejected.
 
     Raises:
         ValueError: If ``routes`` is not int64 of shape (B, T, N), or the
@@ -71,6 +73,7 @@ class Alignment:
         self.shape = shape
         self._accepted = accepted
         self._anchors = anchors or range(shape[1] - 1)
+        self.segments = _segments(accepted, self._anchors)
 
     @classmethod
     def from_matching(
@@ -147,24 +150,6 @@ class Alignment:
             device = self.routes.device
             return torch.ones(self.shape, dtype=torch.bool, device=device)
         return self._accepted
-
-    @cached_property
-    def segments(self) -> Optional[Tensor]:
-        """Parts of each route that no rejected match divides.
-
-        int64 of shape (B, T, N): frames of a route that show the same content
-        have equal numbers. None if nothing can be rejected.
-        """
-        if self._accepted is None:
-            return None
-        segments = [torch.zeros_like(self._accepted[:, 0], dtype=torch.long)]
-        for anchor, accepted in zip(
-            self._anchors, self._accepted[:, 1:].unbind(1)
-        ):
-            # A rejected match starts a segment, numbered by its frame.
-            start = torch.full_like(segments[0], len(segments))
-            segments.append(torch.where(accepted, segments[anchor], start))
-        return torch.stack(segments, 1)
 
     def clip(
         self, index: int, device: Optional[torch.device] = None
@@ -276,6 +261,20 @@ class Alignment:
         # expanded over C; its backward is ten times faster than that of
         # x[rows].
         return x.reshape(-1, x.shape[-1]).index_select(0, rows).view(x.shape)
+
+
+def _segments(
+    accepted: Optional[Tensor], anchors: Sequence[int]
+) -> Optional[Tensor]:
+    """Count the parts of each route: bool (B, T, N) -> int64 (B, T, N)."""
+    if accepted is None:
+        return None
+    segments = [torch.zeros_like(accepted[:, 0], dtype=torch.int64)]
+    for anchor, kept in zip(anchors, accepted[:, 1:].unbind(1)):
+        # A rejected match starts a part, numbered by its frame.
+        start = torch.full_like(segments[0], len(segments))
+        segments.append(torch.where(kept, segments[anchor], start))
+    return torch.stack(segments, 1)
 
 
 def take_frames(x: Tensor, anchors: Optional[Sequence[int]]) -> Tensor:

@@ -176,7 +176,8 @@ class SoftAlignment(Alignment):
 
 def _accept(plans: Tensor, accepted: Tensor) -> Tensor:
     """Accept routes by most of their weight: (B, T-1, N) -> (B, T, N)."""
-    share = plans.detach() @ accepted[..., None].to(plans.dtype)
+    with torch.autocast(plans.device.type, enabled=False):
+        share = plans.detach() @ accepted[..., None].to(plans.dtype)
     return prepend_frame_0(share.squeeze(-1) > 0.5)
 
 

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from ..alignment import Alignment, SoftAlignment
 from ..types import Grid
-from ..validation import check_grid
-from .similarity import aggregate, pair_similarity
+from .similarity import compare
 
 # Similarities that exist at a time: 256 MB of fp32. 32 frames of 56x56 patches
 # would take 1.2 GB a clip.
@@ -119,19 +118,19 @@ class Matcher:
         batch, pairs, num, _ = target.shape
         if pairs == 0:  # a clip of one frame
             matching = target.new_empty(batch, 0, num, dtype=torch.int64)
-            return Matching(matching, matching.bool())
+            accepted = None if min_similarity is None else matching.bool()
+            return Matching(matching, accepted)
         # A few pairs at a time: large maps have to fit into memory.
         step = max(1, _MAX_SIMILARITIES // (batch * num**2))
         parts = []
         for i in range(0, pairs, step):
             chosen = slice(i, i + step) if source.shape[1] > 1 else slice(None)
-            similarity = pair_similarity(
-                source[:, chosen], target[:, i : i + step]
+            similarity = compare(
+                source[:, chosen],
+                target[:, i : i + step],
+                grid,
+                support_radius,
             )
-            if support_radius:
-                similarity = aggregate(
-                    similarity, check_grid(grid, num), support_radius
-                )
             parts.append(self._solve(similarity, grid, min_similarity))
         return concatenate(parts)
 

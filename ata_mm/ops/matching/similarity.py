@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..types import Grid
+from ..validation import check_grid
 
 
 @torch.no_grad()
@@ -82,22 +83,29 @@ def compare(
     grid: Optional[Grid] = None,
     support_radius: int = 0,
 ) -> Tensor:
-    """Compute the similarities of frame pairs, averaged over support windows.
+    """Compute similarities of frame pairs, averaged over support windows.
 
     Args:
         source (Tensor): As in :func:`pair_similarity`.
         target (Tensor): Likewise.
-        grid (tuple[int, int], optional): See :func:`aggregate`. Defaults to
-            None.
-        support_radius (int): Likewise. Defaults to 0, no average.
+        grid (tuple[int, int], optional): Height and width of the patch grid,
+            needed by ``support_radius``. Defaults to None.
+        support_radius (int): See :func:`aggregate`. Defaults to 0, no average.
 
     Returns:
         Tensor: fp32 of shape (B, P, N, N).
+
+    Raises:
+        ValueError: If ``support_radius`` is not 0 and the grid does not hold N
+            patches.
     """
     similarity = pair_similarity(source, target)
-    if support_radius and grid is not None:
-        similarity = aggregate(similarity, grid, support_radius)
-    return similarity
+    if not support_radius:
+        return similarity
+    grid = check_grid(
+        grid, target.shape[2], f'support_radius={support_radius}'
+    )
+    return aggregate(similarity, grid, support_radius)
 
 
 def aggregate(similarity: Tensor, grid: Grid, radius: int) -> Tensor:
@@ -170,7 +178,7 @@ def unfold_support(x: Tensor, grid: Grid, radius: int) -> Tensor:
     )  # (H, side), (W, side)
     index = rows[:, None, :, None] * grid[1] + columns[:, None]
     windows = x.index_select(-2, index.flatten())  # (..., N * side^2, C)
-    return windows.reshape(*x.shape[:-1], -1) / side
+    return windows.reshape(*x.shape[:-1], side**2 * x.shape[-1]) / side
 
 
 def _clamped(length: int, radius: int, device: torch.device) -> Tensor:

@@ -9,6 +9,7 @@ videos = dict(
 )
 clip = dict(clip_len=8, frame_interval=1)
 shrink = dict(type='Resize', scale=(-1, 24), interpolation='area')
+pack = dict(type='PackActionInputs', meta_keys=('img_shape', 'speed'))
 
 train_pipeline = [
     dict(type='DecordInit'),
@@ -17,7 +18,7 @@ train_pipeline = [
     shrink,
     dict(type='RandomCrop', size=24),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    pack,
 ]
 val_pipeline = [
     dict(type='DecordInit'),
@@ -26,7 +27,7 @@ val_pipeline = [
     shrink,
     dict(type='CenterCrop', crop_size=24),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    pack,
 ]
 # 3 x 2 views: three crops of two clips.
 test_pipeline = [
@@ -36,7 +37,7 @@ test_pipeline = [
     shrink,
     dict(type='ThreeCrop', crop_size=24),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    pack,
 ]
 
 train_dataloader = dict(

@@ -1,7 +1,8 @@
 # A model for 24 x 24 pixel clips that trains on a CPU in minutes. Since it is
 # trained from scratch, the temporal branch does not start at zero, its heads
-# attend to earlier or later frames (time_bias_std), and position embeddings
-# are large enough to be separable from content (position_std).
+# attend to earlier or later frames, near or far (time_bias_slopes), and
+# position embeddings are large enough to be separable from content
+# (position_std).
 model = dict(
     type='Recognizer3D',
     backbone=dict(
@@ -17,7 +18,10 @@ model = dict(
         position_init='sincos',
         time_std=0.2,
         temporal=dict(
-            type='ATA', match_on='content', zero_init=False, time_bias_std=3.0
+            type='ATA',
+            match_on='content',
+            zero_init=False,
+            time_bias_slopes=(2.0, 0.25),
         ),
     ),
     cls_head=dict(

@@ -5,9 +5,14 @@ from mmaction.registry import MODELS
 
 from ata_mm.models import ATA, TemporalAttention
 from ata_mm.models.embeddings import route_encoding
-from ata_mm.ops import AutoMatcher, ExactMatcher
+from ata_mm.ops import Alignment, AutoMatcher, ExactMatcher, align_frames
 from ata_mm.ops.reference import align_literal, dealign_literal
 from ata_mm.registry import MATCHERS
+
+OPTIONS = dict(
+    reference='first', refine=1, min_similarity=0.2, support_radius=1
+)
+TIME_BIAS = dict(num_frames=4, time_bias_std=1.0)
 
 
 def ata(**options):
@@ -140,6 +145,100 @@ def test_route_encoding_needs_dealignment():
 def test_refuses_invalid_match_on(options):
     with pytest.raises(ValueError, match='match_on'):
         ata(**options)
+
+
+def test_options_are_those_of_align_frames():
+    x = torch.randn(2, 4, 12, 24)
+    found = ata(**OPTIONS).alignment(x, grid=(3, 4))
+    expected = align_frames(x, grid=(3, 4), **OPTIONS)
+    assert torch.equal(found.routes, expected.routes)
+    assert torch.equal(found.segments, expected.segments)
+
+
+@pytest.mark.parametrize('option', OPTIONS)
+def test_alignments_of_other_options_have_another_key(option):
+    key = ata().alignment_key()
+    assert ata().alignment_key() == key
+    assert ata(**{option: OPTIONS[option]}).alignment_key() != key
+
+
+def test_routes_do_not_depend_on_how_many_heads_follow_them():
+    assert ata(route_heads=1).alignment_key() == ata().alignment_key()
+
+
+def test_options_are_shown():
+    assert 'refine=1, min_similarity=0.2' in repr(ata(**OPTIONS))
+
+
+@pytest.mark.parametrize(
+    'option',
+    [
+        dict(reference='next'),
+        dict(reference=0),
+        dict(refine=-1),
+        dict(min_similarity=1.0),
+        dict(support_radius=-1),
+    ],
+    ids=str,
+)
+def test_refuses_alignment_options_out_of_range(option):
+    [(name, value)] = option.items()
+    with pytest.raises(ValueError, match=f'Expected {name}.*got {value!r}'):
+        ata(**option)
+
+
+@pytest.mark.parametrize('options', [{}, TIME_BIAS], ids=str)
+@pytest.mark.parametrize('dealign', [True, False])
+def test_attention_does_not_cross_a_rejected_match(options, dealign):
+    module = ata(dealign=dealign, **options)
+    x = torch.randn(1, 4, 9, 24)
+    matching = torch.rand(1, 3, 9).argsort(-1)
+    accepted = torch.ones(1, 3, 9) > 0
+    accepted[0, 1] = False  # frames 0 and 1 | frames 2 and 3
+    alignment = Alignment.from_matching(matching, accepted)
+    before = module(x, alignment=alignment)
+    x[:, 2:] = torch.randn(1, 2, 9, 24)
+    after = module(x, alignment=alignment)
+    torch.testing.assert_close(after[:, :2], before[:, :2])
+    assert ((after - before)[:, 2:].abs().amax(-1) > 1e-3).all()
+
+
+@pytest.mark.parametrize('options', [{}, TIME_BIAS], ids=str)
+@pytest.mark.parametrize('reference', ['previous', 'first'])
+def test_nothing_changes_where_nothing_is_rejected(options, reference):
+    options = dict(options, reference=reference)
+    module, x = ata(**options), torch.randn(2, 4, 9, 24)
+    twin = ata(min_similarity=-1.0, **options)
+    twin.load_state_dict(module.state_dict())
+    assert torch.equal(twin(x), module(x))
+
+
+@pytest.mark.parametrize('options', [{}, TIME_BIAS], ids=str)
+def test_gradients_are_finite_where_everything_is_rejected(options):
+    module = ata(min_similarity=0.99, **options)
+    x = torch.randn(2, 4, 9, 24, requires_grad=True)
+    assert not module.alignment(x).accepted[:, 1:].any()
+    module(x).square().sum().backward()
+    grads = [x.grad, *(p.grad for p in module.parameters())]
+    assert all(grad.isfinite().all() for grad in grads)
+
+
+@pytest.mark.parametrize('options', [{}, dict(OPTIONS, route_heads=2)])
+def test_compiles_with_a_break_at_the_matching_alone(options):
+    module, x = ata(**options), torch.randn(1, 4, 12, 24)
+    torch._dynamo.reset()
+    graphs = []
+
+    def count(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    compiled = torch.compile(module, backend=count)
+    torch.testing.assert_close(
+        compiled(x, None, (3, 4)), module(x, None, (3, 4))
+    )
+    assert len(graphs) == 1  # what follows the matching
+    torch._dynamo.reset()
 
 
 def test_matches_in_fp32_under_autocast():

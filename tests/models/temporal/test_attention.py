@@ -7,6 +7,9 @@ from torch import nn
 from ata_mm.models import TemporalAttention
 from ata_mm.models.embeddings import route_encoding
 from ata_mm.models.temporal import SelfAttention
+from ata_mm.models.temporal.attention import directed_time_bias
+
+TIME_BIAS = dict(num_frames=5, time_bias_std=1.0)
 
 
 @pytest.mark.parametrize('dim', [1, 2])
@@ -31,6 +34,14 @@ def test_self_attention_equals_multihead_attention_of_torch(dim):
 def test_self_attention_refuses_heads_that_do_not_divide_channels():
     with pytest.raises(ValueError, match='num_heads=5 and embed_dims=24'):
         SelfAttention(24, num_heads=5)
+
+
+def test_some_heads_attend_as_they_do_among_all():
+    module, x = SelfAttention(24, num_heads=3), torch.randn(2, 5, 7, 24)
+    qkv, bias = module.project(x), torch.randn(3, 5, 5)
+    every = module.attend(qkv, dim=1, bias=bias)
+    some = module.attend(qkv[..., 1:, :], dim=1, bias=bias[1:])
+    torch.testing.assert_close(some, every[..., 8:])
 
 
 def test_equals_temporal_attention_of_mmaction2():
@@ -98,6 +109,96 @@ def test_large_time_bias_restricts_attention_to_one_frame():
     # No frame precedes the first one, which attends to all frames equally.
     seen = (difference[0, :, 0] > 1e-4).tolist()
     assert seen == [True, False, True, False]
+
+
+SEGMENTS = torch.tensor([0, 1, 0, 0, 1])
+
+
+@pytest.mark.parametrize('segment', [0, 1])
+def test_frames_of_a_segment_attend_to_each_other_alone(segment):
+    module = TemporalAttention(24, 3, zero_init=False)
+    x = torch.randn(2, 5, 9, 24)
+    segments = torch.randint(3, (2, 5, 9))
+    segments[1, :, 4] = SEGMENTS  # of one route of one clip
+    frames = segment == SEGMENTS
+    torch.testing.assert_close(
+        module.branch(x, segments=segments)[1, frames, 4],
+        module.branch(x[1:, frames, 4:5])[0, :, 0],
+    )
+
+
+@pytest.mark.parametrize('options', [{}, TIME_BIAS])
+def test_a_single_segment_changes_nothing(options):
+    module = TemporalAttention(24, 3, zero_init=False, **options)
+    x, segments = torch.randn(2, 5, 9, 24), torch.zeros(2, 5, 9).long()
+    assert torch.equal(module.branch(x, segments=segments), module.branch(x))
+    if not options:  # the fused kernel without a mask is the fastest
+        assert module.logit_bias(segments) is None
+
+
+@pytest.mark.parametrize('options', [{}, TIME_BIAS])
+def test_frames_alone_have_finite_gradients(options):
+    module = TemporalAttention(24, 3, zero_init=False, **options)
+    x = torch.randn(2, 5, 9, 24, requires_grad=True)
+    segments = torch.arange(5)[:, None].expand(2, 5, 9)
+    module.branch(x, segments=segments).square().sum().backward()
+    grads = [x.grad, *(p.grad for p in module.parameters())]
+    assert all(grad.isfinite().all() for grad in grads)
+
+
+@pytest.mark.parametrize('options', [{}, TIME_BIAS])
+def test_segments_work_in_half_precision(options):
+    module = TemporalAttention(24, 3, zero_init=False, **options)
+    x, segments = torch.randn(2, 5, 9, 24), torch.randint(2, (2, 5, 9))
+    expected = module.branch(x, segments=segments)
+    with torch.autocast('cpu', torch.bfloat16):
+        y = module.branch(x, segments=segments)
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), expected, atol=0.05, rtol=0.05)
+    y = module.bfloat16().branch(x.bfloat16(), segments=segments)
+    torch.testing.assert_close(y.float(), expected, atol=0.05, rtol=0.05)
+
+
+def test_time_bias_of_some_heads():
+    module = TemporalAttention(24, 3, num_frames=5, time_bias_std=1.0)
+    segments = torch.randint(2, (2, 5, 9))
+    for given in (None, segments):
+        bias, some = (
+            module.logit_bias(given, heads)
+            for heads in (slice(None), slice(1, None))
+        )
+        assert torch.equal(some, bias[..., 1:, :, :])
+
+
+def test_directed_heads_look_back_and_forward():
+    bias = directed_time_bias(2, 4, [1.0])
+    assert bias[0].tolist() == [-3, -3, -3, -3, 0, -1, -2]
+    assert torch.equal(bias[1], bias[0].flip(0))
+
+
+def test_pairs_of_directed_heads_alternate_between_the_slopes():
+    bias = directed_time_bias(6, 3, [2.0, 0.5])
+    assert bias[::2, -1].tolist() == [-2, -0.5, -2]
+    assert bias[1::2, 0].tolist() == [-2, -0.5, -2]
+
+
+def test_time_bias_starts_at_the_slopes():
+    module = TemporalAttention(24, 2, num_frames=4, time_bias_slopes=[1.0])
+    assert torch.equal(module.time_bias, directed_time_bias(2, 4, [1.0]))
+
+
+def test_attention_with_a_steep_slope_sees_the_frame_before():
+    module = TemporalAttention(
+        16, 2, num_frames=4, zero_init=False, time_bias_slopes=[50.0]
+    )
+    with torch.no_grad():
+        module.time_bias[module.time_bias == -3] = -100
+        module.time_bias[1] = module.time_bias[0]
+    x = torch.randn(1, 4, 1, 16)
+    changed = x.clone()
+    changed[:, 1] = torch.randn(16)
+    difference = (module.branch(changed) - module.branch(x)).abs().amax(-1)
+    assert (difference[0, 1:, 0] > 1e-4).tolist() == [False, True, False]
 
 
 def test_time_bias_needs_num_frames():

@@ -10,6 +10,14 @@ from ata_mm.models.temporal import AlignmentSharing
 from ata_mm.ops import ExactMatcher
 from ata_mm.registry import MATCHERS
 
+ROUTES = dict(
+    reference='first',
+    refine=1,
+    min_similarity=0.2,
+    support_radius=1,
+    route_heads=1,
+)
+
 
 @MATCHERS.register_module()
 class CountingMatcher(ExactMatcher):
@@ -68,6 +76,10 @@ def resnet(with_cp=False, blocks='layer*.*', **options):
     )
 
 
+builds = pytest.mark.parametrize(
+    'build, options',
+    [(timesformer, {}), (resnet, {}), (timesformer, ROUTES)],
+)
 CLIP = torch.randn(1, 3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
@@ -100,20 +112,20 @@ def test_routes_are_not_reused_in_the_next_forward_pass(solved, build):
     assert len(solved) == 2 * first
 
 
-@pytest.mark.parametrize('build', [timesformer, resnet])
-def test_recomputation_solves_no_matching_again(solved, build):
+@builds
+def test_recomputation_solves_no_matching_again(solved, build, options):
     for with_cp in (False, True):
         solved.append('forward')
-        build(with_cp).train()(CLIP).sum().backward()
+        build(with_cp, **options).train()(CLIP).sum().backward()
     plain, recomputed = ' '.join(map(str, solved)).split('forward')[1:]
     assert plain.split() == recomputed.split()
 
 
-@pytest.mark.parametrize('build', [timesformer, resnet])
-def test_recomputation_gives_equal_gradients(build):
+@builds
+def test_recomputation_gives_equal_gradients(build, options):
     gradients = []
     for with_cp in (False, True):
-        model = build(with_cp, share_alignment=2).train()
+        model = build(with_cp, share_alignment=2, **options).train()
         model(CLIP).square().sum().backward()
         gradients.append([p.grad for p in model.parameters()])
     torch.testing.assert_close(*gradients)
@@ -163,6 +175,16 @@ def test_matchers_with_other_options_do_not_share():
 def test_modules_that_match_other_features_do_not_share():
     first, second = share(local(1), local(1, match_on='content'))
     assert first is not second
+
+
+def test_modules_with_other_options_do_not_share():
+    first, second = share(local(1), local(1, reference='first'))
+    assert first is not second
+
+
+def test_modules_with_other_numbers_of_heads_along_the_routes_share():
+    first, second = share(local(1), local(1, route_heads=1))
+    assert first is second
 
 
 def test_modules_of_other_classes_do_not_share():

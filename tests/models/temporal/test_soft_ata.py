@@ -11,6 +11,13 @@ SOFT = {
     'Sinkhorn': dict(type='SinkhornMatcher', temperature=0.2),
     'Displacement': dict(type='DisplacementMatcher', temperature=0.2),
 }
+ROUTES = dict(
+    reference='first',
+    refine=1,
+    min_similarity=0.2,
+    support_radius=1,
+    route_heads=1,
+)
 CLIP = torch.randn(1, 3, 3, 32, 48, generator=torch.Generator().manual_seed(1))
 
 
@@ -60,11 +67,19 @@ def gradients(model, clip=CLIP):
     return [p.grad for p in model.parameters()]
 
 
-@pytest.mark.parametrize('share', [1, 2])
-@pytest.mark.parametrize('build', [timesformer, resnet])
-def test_recomputation_gives_equal_gradients(matcher, build, share):
+@pytest.mark.parametrize(
+    'build, options',
+    [
+        (timesformer, {}),
+        (timesformer, dict(share_alignment=2)),
+        (timesformer, ROUTES),
+        (resnet, {}),
+        (resnet, dict(share_alignment=2)),
+    ],
+)
+def test_recomputation_gives_equal_gradients(matcher, build, options):
     plain, recomputed = (
-        gradients(build(with_cp, matcher=matcher, share_alignment=share))
+        gradients(build(with_cp, matcher=matcher, **options))
         for with_cp in (False, True)
     )
     torch.testing.assert_close(plain, recomputed)
@@ -95,7 +110,10 @@ def test_gradients_flow_to_the_matched_content(matcher):
         dict(dealign=False),
         dict(route_encoding=True),
         dict(match_on='content'),
+        ROUTES,
+        dict(ROUTES, dealign=False, route_heads=None),
     ],
+    ids=str,
 )
 def test_every_option_of_ata_works(matcher, options):
     module = ata(matcher, **options)
@@ -106,8 +124,9 @@ def test_every_option_of_ata_works(matcher, options):
     assert y.shape == x.shape and torch.isfinite(x.grad).all()
 
 
-def test_alignment_under_autocast_equals_that_in_fp32(matcher):
-    module, x = ata(matcher), torch.randn(1, 3, 12, 24)
+@pytest.mark.parametrize('options', [{}, ROUTES], ids=str)
+def test_alignment_under_autocast_equals_that_in_fp32(matcher, options):
+    module, x = ata(matcher, **options), torch.randn(1, 3, 12, 24)
     expected = module.alignment(x, grid=(3, 4)).align(x)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         alignment = module.alignment(x, grid=(3, 4))
@@ -116,7 +135,7 @@ def test_alignment_under_autocast_equals_that_in_fp32(matcher):
 
 
 def test_compiles(matcher):
-    module, x = ata(matcher), torch.randn(1, 3, 12, 24)
+    module, x = ata(matcher, **ROUTES), torch.randn(1, 3, 12, 24)
     compiled = torch.compile(module, backend='eager')
     torch.testing.assert_close(
         compiled(x, None, (3, 4)), module(x, None, (3, 4))

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from ata_mm.ops import Alignment, DisplacementAlignment
 from ata_mm.ops.alignment.displacement import (
     BilinearSampling,
+    accept,
     chain_displacements,
 )
 
@@ -103,6 +104,123 @@ def test_routes_are_the_nearest_permutations(grid):
     routes = moved([0.3, -0.4], grid=grid).routes
     order = torch.arange(grid[0] * grid[1])
     assert torch.equal(routes, order.expand(1, 2, -1))
+
+
+@pytest.mark.parametrize('step', [(0.0, 1.0), (-1.0, 0.0), (2.0, -1.0)])
+def test_a_route_alone_at_a_patch_goes_there(step):
+    """Routes that leave the grid push no row of patches away."""
+    alignment = moved(list(step))
+    routes, places = (a[0, 1] for a in (alignment.routes, alignment.places))
+    alone = places.bincount(minlength=48)[places] == 1
+    assert alone.sum() >= 18
+    assert torch.equal(routes[alone], places[alone])
+
+
+@pytest.mark.parametrize('step', [(0, 1), (0, -1), (-1, 1), (2, 2), (-1, 0)])
+def test_routes_of_content_that_stays_are_where_it_is(step):
+    routes = moved([float(side) for side in step]).routes[0, 1]
+    true = patch_positions() + torch.tensor(step)
+    stays = ((true >= 0) & (true < torch.tensor(GRID))).all(-1)
+    index = (true[:, 0] * GRID[1] + true[:, 1]).long()
+    assert torch.equal(routes[stays], index[stays])
+
+
+def test_displacement_is_the_length_of_the_steps():
+    steps = moved([3.0, -4.0], [0.0, 0.25]).displacement(GRID)
+    assert steps.shape == (1, 2, 48)
+    steps = steps.unflatten(2, GRID)[0, :, :3, 4:]  # they do not leave
+    assert torch.equal(steps[0], torch.full((3, 4), 5.0))
+    assert torch.equal(steps[1], torch.full((3, 4), 0.25))
+
+
+def test_displacement_refuses_another_grid():
+    with pytest.raises(ValueError, match=r'N = 48 patches, got grid=\(2, 2\)'):
+        moved([0.0, 1.0]).displacement((2, 2))
+
+
+def test_places_are_the_nearest_patches():
+    places = moved([0.6, -0.4]).places.unflatten(2, GRID)
+    assert places.dtype == torch.int64
+    assert places[0, 1, 2, 3] == 3 * 8 + 3  # from row 2, column 3
+    assert places[0, 1, 5, 0] == 5 * 8  # clamped to the grid
+
+
+@pytest.mark.parametrize('anchors', [None, (0, 0, 0), (0, 0, 2)])
+def test_steps_are_taken_from_the_anchors(anchors):
+    displacement = torch.tensor([1.0, 0.5, 0.25]).view(1, 3, 1, 1)
+    displacement = displacement * torch.tensor([0.0, 1.0])
+    positions = chain_displacements(
+        displacement.expand(-1, -1, 48, -1), GRID, anchors
+    )
+    columns = {
+        None: [0, 1, 1.5, 1.75],
+        (0, 0, 0): [0, 1, 0.5, 0.25],
+        (0, 0, 2): [0, 1, 0.5, 0.75],
+    }
+    assert positions[0, :, 0, 1].tolist() == columns[anchors]
+
+
+def test_rematching_reads_steps_at_the_positions():
+    # Columns move by a fraction of their number.
+    step = torch.zeros(1, 2, 48, 2)
+    step[..., 1] = torch.arange(8.0).repeat(6) / 8
+    before = moved([0.0, 0.5], [0.0, 1.0])
+    after = before.rematch(step)
+    columns = after.positions[0, :, 2, 1]  # of the route from column 2
+    expected = torch.tensor([2, 2.5 + 2.5 / 8, 3.5 + 3.5 / 8])
+    torch.testing.assert_close(columns, expected)
+    assert after.segments is None
+
+
+def halves(frames):
+    """Accept the patches of the left four columns: bool (1, T-1, N)."""
+    return (torch.arange(8) < 4).repeat(6).expand(1, frames - 1, 48)
+
+
+@pytest.mark.parametrize('column, kept', [(3.4, True), (3.6, False)])
+def test_a_route_is_accepted_if_most_patches_around_it_are(column, kept):
+    positions = torch.tensor([1.5, column]).expand(1, 1, 48, 2)
+    accepted = accept(positions, halves(2), GRID)
+    assert accepted.shape == (1, 2, 48)
+    assert accepted[:, 0].all() and (accepted[:, 1] == kept).all()
+
+
+def test_rematched_routes_are_accepted_where_they_were():
+    before = moved([0.0, 2.0], [0.0, -2.0])
+    after = before.rematch(torch.zeros(1, 2, 48, 2), halves(3))
+    columns = before.positions[0, 1:, :, 1]
+    assert torch.equal(after.accepted[0, 1:], columns < 4)
+    assert torch.equal(after.segments == 0, after.accepted)
+
+
+@pytest.mark.parametrize('anchors', [None, (0, 0), (0, 1)])
+def test_a_clip_of_a_batch_keeps_its_matches(anchors):
+    positions = torch.rand(2, 3, 48, 2) * 5
+    accepted = torch.rand(2, 3, 48) < 0.7
+    batch, alone = (
+        DisplacementAlignment(p, GRID, accepted=a, anchors=anchors)
+        for p, a in ((positions, accepted), (positions[1:], accepted[1:]))
+    )
+    clip = batch.clip(1)
+    assert torch.equal(clip.positions, alone.positions)
+    assert torch.equal(clip.accepted, alone.accepted)
+    assert torch.equal(clip.segments, alone.segments)
+
+
+def test_a_clip_is_assigned_by_the_same_solver():
+
+    def assign(similarity, grid):
+        return torch.arange(48).flip(0).expand(len(similarity), 48)
+
+    positions = patch_positions().expand(2, 2, -1, -1)
+    routes = DisplacementAlignment(positions, GRID, assign).clip(1).routes
+    assert torch.equal(routes, torch.arange(47, -1, -1).expand(1, 2, 48))
+
+
+def test_everything_is_accepted_by_default():
+    alignment = moved([0.5, 0.0])
+    assert alignment.segments is None and alignment.accepted.all()
+    assert alignment.clip(0).segments is None
 
 
 def test_routes_are_assigned_by_the_given_solver():

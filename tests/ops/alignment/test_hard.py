@@ -5,9 +5,18 @@ import torch.nn.functional as F
 
 from ata_mm.ops import Alignment
 
+# Of frames 1 to 4: the previous ones, the first, and every second one.
+ANCHORS = [None, (0, 0, 0, 0), (0, 0, 2, 2)]
+
 
 def random_routes(batch=2, frames=3, num=6):
     return torch.rand(batch, frames, num).argsort(-1)
+
+
+def random_matching(batch=2, pairs=4, num=6):
+    """Return the matches of frame pairs, and which of them are accepted."""
+    matching = torch.rand(batch, pairs, num).argsort(-1)
+    return matching, torch.rand(batch, pairs, num) < 0.7
 
 
 def test_align_orders_patches_by_route():
@@ -45,6 +54,105 @@ def test_matchings_compose_along_the_clip():
     matching = torch.tensor([[[1, 2, 0], [0, 2, 1]]])
     routes = Alignment.from_matching(matching).routes
     assert routes.tolist() == [[[0, 1, 2], [1, 2, 0], [2, 1, 0]]]
+
+
+def test_everything_is_accepted_by_default():
+    alignment = Alignment(random_routes())
+    assert alignment.segments is None
+    assert alignment.accepted.shape == alignment.shape
+    assert alignment.accepted.dtype == torch.bool and alignment.accepted.all()
+
+
+@pytest.mark.parametrize('anchors', ANCHORS)
+def test_matches_are_accepted_by_route(anchors):
+    matching, accepted = random_matching()
+    alignment = Alignment.from_matching(matching, accepted, anchors)
+    assert alignment.accepted[:, 0].all()
+    for t, anchor in enumerate(anchors or range(4), start=1):
+        for route in range(6):
+            patch = alignment.routes[1, anchor, route]
+            expected = accepted[1, t - 1, patch]
+            assert alignment.accepted[1, t, route] == expected
+
+
+@pytest.mark.parametrize('anchors', ANCHORS)
+def test_frames_are_in_a_segment_if_no_rejected_match_is_between(anchors):
+    matching, accepted = random_matching()
+    alignment = Alignment.from_matching(matching, accepted, anchors)
+    steps = list(anchors or range(4))
+
+    def origin(t, route):
+        """Go back along accepted matches, to the frame where they start."""
+        while t and alignment.accepted[0, t, route]:
+            t = steps[t - 1]
+        return t
+
+    for route in range(6):
+        origins = torch.tensor([origin(t, route) for t in range(5)])
+        segments = alignment.segments[0, :, route]
+        assert torch.equal(
+            segments[:, None] == segments, origins[:, None] == origins
+        )
+
+
+def test_segments_of_frame_0_are_zero():
+    # What is not 0 is behind a rejected match.
+    alignment = Alignment.from_matching(*random_matching())
+    for t in range(1, 5):
+        together = alignment.accepted[:, : t + 1].all(1)
+        assert torch.equal(alignment.segments[:, t] == 0, together)
+
+
+def test_rematching_moves_each_route_on_from_where_it_is():
+    matching, accepted = random_matching()
+    again, accepted_again = random_matching()
+    first = Alignment.from_matching(matching, accepted)
+    second = first.rematch(again, accepted_again)
+    assert torch.equal(second.routes[:, 0], first.routes[:, 0])
+    for t, route in [(1, 0), (2, 5), (4, 3)]:
+        patch = first.routes[1, t, route]
+        assert second.routes[1, t, route] == again[1, t - 1, patch]
+        assert second.accepted[1, t, route] == accepted_again[1, t - 1, patch]
+
+
+def test_rematched_frames_are_matched_to_frame_0():
+    first = Alignment.from_matching(*random_matching())
+    second = first.rematch(*random_matching())
+    assert torch.equal(second.segments == 0, second.accepted)
+
+
+def test_rematching_without_rejection_accepts_everything():
+    first = Alignment.from_matching(*random_matching())
+    assert first.rematch(random_matching()[0]).segments is None
+
+
+@pytest.mark.parametrize('anchors', ANCHORS)
+def test_a_clip_of_a_batch_keeps_its_matches(anchors):
+    matching, accepted = random_matching()
+    clip = Alignment.from_matching(matching, accepted, anchors).clip(1)
+    alone = Alignment.from_matching(matching[1:], accepted[1:], anchors)
+    assert torch.equal(clip.routes, alone.routes)
+    assert torch.equal(clip.accepted, alone.accepted)
+    assert torch.equal(clip.segments, alone.segments)
+
+
+def test_a_clip_without_rejection_has_no_segments():
+    assert Alignment(random_routes()).clip(0).segments is None
+
+
+def test_an_alignment_of_aligned_patches_is_one_of_the_frames():
+    matching, accepted = random_matching()
+    first = Alignment(random_routes(frames=5))
+    second = Alignment.from_matching(matching, accepted, (0, 0, 2, 2))
+    both, x = second.after(first), torch.randn(2, 5, 6, 4)
+    assert torch.equal(both.align(x), second.align(first.align(x)))
+    assert torch.equal(both.accepted, second.accepted)
+    assert torch.equal(both.segments, second.segments)
+
+
+def test_places_are_the_routes():
+    alignment = Alignment(random_routes())
+    assert torch.equal(alignment.places, alignment.routes)
 
 
 def test_similarity_is_the_cosine_of_each_step():

@@ -29,6 +29,59 @@ def test_plans_of_permutations_are_hard_routes():
     assert torch.equal(alignment.dealign(x), hard.dealign(x))
 
 
+def random_matching():
+    """Return permutations, their plans, and which matches are accepted."""
+    matching = torch.rand(2, 4, 9).argsort(-1)
+    return matching, F.one_hot(matching).float(), torch.rand(2, 4, 9) < 0.7
+
+
+@pytest.mark.parametrize('anchors', [None, (0, 0, 0, 0), (0, 0, 2, 2)])
+@pytest.mark.parametrize('part', [lambda a: a, lambda a: a.clip(1)])
+def test_plans_of_permutations_are_accepted_as_hard_routes(anchors, part):
+    matching, plans, accepted = random_matching()
+    hard = part(Alignment.from_matching(matching, accepted, anchors))
+    alignment = part(SoftAlignment.from_matching(plans, accepted, anchors))
+    assert torch.equal(alignment.places, hard.routes)
+    assert torch.equal(alignment.accepted, hard.accepted)
+    assert torch.equal(alignment.segments, hard.segments)
+
+
+def test_plans_of_permutations_are_rematched_as_hard_routes():
+    matching, plans, accepted = random_matching()
+    again, plans_again, accepted_again = random_matching()
+    hard = Alignment.from_matching(matching, accepted)
+    hard = hard.rematch(again, accepted_again)
+    alignment = SoftAlignment.from_matching(plans, accepted)
+    alignment = alignment.rematch(plans_again, accepted_again)
+    assert torch.equal(alignment.places, hard.routes)
+    assert torch.equal(alignment.accepted, hard.accepted)
+    assert torch.equal(alignment.segments, hard.segments)
+
+
+def test_everything_is_accepted_by_default():
+    alignment = soft(torch.randn(2, 4, 9, 6))
+    assert alignment.segments is None and alignment.accepted.all()
+    assert alignment.clip(0).segments is None
+
+
+def test_places_are_the_patches_of_the_largest_weight():
+    plans = torch.rand(1, 2, 9, 9).softmax(-1)
+    places = SoftAlignment(plans).places
+    assert torch.equal(places, plans.max(-1).indices)
+
+
+@pytest.mark.parametrize('autocast', [False, True])
+def test_a_route_is_accepted_if_most_of_its_weight_is(autocast):
+    plan = torch.tensor([[0.501, 0.499], [0.499, 0.501]])
+    plans, accepted = plan.expand(1, 2, 2, 2), torch.tensor([[[1, 0]] * 2]) > 0
+    with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+        alignment = SoftAlignment.from_matching(plans, accepted)
+    # Into frame 1 from the patches themselves, into frame 2 by the plan.
+    assert alignment.accepted.tolist() == [
+        [[True, True]] + [[True, False]] * 2
+    ]
+
+
 def test_routes_compose_by_matrix_product():
     x = torch.randn(2, 4, 9, 6)
     plans = SinkhornMatcher().match_frames(x)

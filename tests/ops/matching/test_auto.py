@@ -8,6 +8,8 @@ from ata_mm.ops import (
     AutoMatcher,
     CoarseToFineMatcher,
     ExactMatcher,
+    Matcher,
+    Matching,
     neighbour_similarity,
 )
 from ata_mm.ops.matching import auto, exact
@@ -31,6 +33,26 @@ def test_matches_as_the_chosen_matcher(max_exact, matcher):
     assert torch.equal(
         chosen.match_frames(x, grid), matcher.match_frames(x, grid)
     )
+
+
+@pytest.mark.parametrize('num', [16, 1056])
+def test_hands_the_pairs_and_options_to_the_chosen_matcher(num, monkeypatch):
+    calls = []
+
+    class Noting(Matcher):
+        def match_pairs(self, *arguments):
+            calls.append(arguments)
+            return Matching(torch.zeros(1, 1, num))
+
+    def choose(self, num_patches, device):
+        assert (num_patches, device.type) == (num, 'cpu')
+        return Noting()
+
+    monkeypatch.setattr(AutoMatcher, 'choose', choose)
+    source, target = torch.randn(2, 1, 1, num, 4)
+    arguments = source, target, (4, num // 4), 0.2, 1
+    found = AutoMatcher().match_pairs(*arguments)
+    assert calls == [arguments] and found.matching.shape == (1, 1, num)
 
 
 def test_logs_each_choice_once(caplog):

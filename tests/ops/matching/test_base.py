@@ -1,7 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from ata_mm.ops import (
@@ -14,6 +13,7 @@ from ata_mm.ops import (
     neighbour_similarity,
 )
 from ata_mm.ops.matching import CallableMatcher, as_matcher, base
+from ata_mm.ops.matching.similarity import aggregate, pair_similarity
 
 ORDERS = [[0, 1, 2, 3], [3, 2, 1, 0], [0, 1, 2, 3]]  # routes of a reversal
 
@@ -49,36 +49,6 @@ class Counting(ExactMatcher):
     def __call__(self, similarity, grid=None):
         self._shapes.append(tuple(similarity.shape))
         return super().__call__(similarity, grid)
-
-
-def test_similarity_is_the_cosine_of_patches_of_neighbouring_frames():
-    x = torch.randn(2, 4, 5, 8)
-    similarity = neighbour_similarity(x)
-    expected = F.cosine_similarity(x[1, 2, 3], x[1, 3, 4], dim=0)
-    assert similarity.shape == (2, 3, 5, 5)
-    torch.testing.assert_close(similarity[1, 2, 3, 4], expected)
-
-
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-def test_similarity_is_computed_in_fp32_under_autocast(dtype):
-    x = torch.randn(1, 2, 16, 32).to(dtype)
-    with torch.autocast('cpu', dtype=torch.bfloat16):
-        similarity = neighbour_similarity(x)
-    assert similarity.dtype == torch.float32
-    torch.testing.assert_close(similarity, neighbour_similarity(x.float()))
-
-
-def test_similarity_is_outside_autograd():
-    x = torch.randn(1, 2, 4, 8, requires_grad=True)
-    assert not neighbour_similarity(x).requires_grad
-
-
-def test_similarity_to_zeros_is_zero():
-    x = torch.randn(1, 2, 4, 8)
-    x[0, 0, 1] = 0
-    similarity = neighbour_similarity(x)
-    assert similarity.isfinite().all()
-    assert not similarity[0, 0, 1].any()
 
 
 @pytest.mark.parametrize('matcher', [Reverse(), ReverseFrames(), reverse])
@@ -140,6 +110,89 @@ def test_follow_may_return_an_alignment_of_another_kind():
 
     routes = align_frames(torch.randn(1, 3, 4, 5), Still()).routes
     assert routes.tolist() == [[[0, 1, 2, 3]] * 3]
+
+
+@pytest.mark.parametrize('source', [slice(0, 1), slice(0, -1)])
+def test_pairs_are_matched_by_their_similarities(source):
+    x = torch.randn(2, 4, 9, 16)
+    similarity = pair_similarity(x[:, source], x[:, 1:])
+    matching, accepted = ExactMatcher().match_pairs(x[:, source], x[:, 1:])
+    assert torch.equal(matching, ExactMatcher()(similarity))
+    assert accepted is None
+
+
+@pytest.mark.parametrize('radius', [0, 1])
+def test_matches_above_the_least_similarity_are_accepted(radius):
+    x, grid = torch.randn(2, 4, 12, 16), (3, 4)
+    matching, accepted = ExactMatcher().match_pairs(
+        x[:, :-1], x[:, 1:], grid, 0.2, radius
+    )
+    similarity = aggregate(neighbour_similarity(x), grid, radius)
+    matched = similarity.gather(-1, matching[..., None]).squeeze(-1)
+    assert torch.equal(accepted, matched > 0.2)
+    assert 0 < accepted.sum() < accepted.numel()
+
+
+def test_a_match_at_the_least_similarity_is_rejected():
+    patches = torch.eye(5)[None, None]  # similar by 0 to each other
+    source, target = patches[:, :, :4], patches[:, :, [0, 1, 2, 4]]
+    _, accepted = ExactMatcher().match_pairs(source, target, None, 0.0)
+    assert accepted.tolist() == [[[True, True, True, False]]]
+
+
+def test_matches_prefer_similarities_above_the_least():
+    """Of 0.8, 0.5, 0.5 and -0.2, the first and last have a smaller sum."""
+    source = torch.eye(4)[:2]
+    target = torch.tensor(
+        [[0.8, 0.5, 0.11**0.5, 0], [0.5, -0.2, 0, 0.71**0.5]]
+    )
+    pair = source[None, None], target[None, None]
+    assert ExactMatcher().match_pairs(*pair).matching.tolist() == [[[1, 0]]]
+    matching, accepted = ExactMatcher().match_pairs(*pair, None, 0.4)
+    assert matching.tolist() == [[[0, 1]]]
+    assert accepted.tolist() == [[[True, False]]]
+
+
+def test_weights_above_the_least_similarity_accept_a_plan():
+    x = torch.randn(2, 4, 9, 16)
+    plans, accepted = as_matcher(lambda s: (10 * s).softmax(-1)).match_pairs(
+        x[:, :-1], x[:, 1:], None, 0.3
+    )
+    similarity = neighbour_similarity(x)
+    assert torch.equal(plans, (10 * similarity.clamp_min(0.3)).softmax(-1))
+    share = torch.where(similarity > 0.3, plans, 0.0).sum(-1)
+    assert torch.equal(accepted, share > 0.5)
+    assert 0 < accepted.sum() < accepted.numel()
+
+
+@pytest.mark.parametrize('least', [None, 0.2])
+def test_no_pairs_have_no_matches(least):
+    x = torch.randn(2, 1, 9, 4)
+    matching, accepted = ExactMatcher().match_pairs(x, x[:, 1:], None, least)
+    assert matching.shape == (2, 0, 9) and matching.dtype == torch.int64
+    if least is None:
+        assert accepted is None
+    else:
+        assert accepted.shape == (2, 0, 9) and accepted.dtype == torch.bool
+
+
+@pytest.mark.parametrize('grid', [None, (3, 4)])
+def test_support_needs_the_grid(grid):
+    x = torch.randn(1, 2, 9, 4)
+    with pytest.raises(ValueError, match='N = 9 patches'):
+        ExactMatcher().match_pairs(x[:, :1], x[:, 1:], grid, None, 1)
+
+
+@pytest.mark.parametrize('source', [slice(0, 1), slice(0, -1)])
+def test_pairs_are_matched_a_few_at_a_time(source, monkeypatch):
+    x, counting = torch.randn(2, 6, 9, 4), Counting()
+    options = dict(grid=(3, 3), min_similarity=0.2, support_radius=1)
+    at_once = ExactMatcher().match_pairs(x[:, source], x[:, 1:], **options)
+    monkeypatch.setattr(base, '_MAX_SIMILARITIES', 2 * 9 * 9 * 2)
+    found = counting.match_pairs(x[:, source], x[:, 1:], **options)
+    assert torch.equal(found.matching, at_once.matching)
+    assert torch.equal(found.accepted, at_once.accepted)
+    assert counting._shapes == [(2, n, 9, 9) for n in (2, 2, 1)]
 
 
 def test_large_maps_are_matched_a_few_pairs_at_a_time(monkeypatch):

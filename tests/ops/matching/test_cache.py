@@ -4,14 +4,28 @@ import torch
 
 from ata_mm.ops import (
     CoarseToFineMatcher,
+    DisplacementMatcher,
     ExactMatcher,
     LocalMatcher,
     MatchingCache,
+    SinkhornMatcher,
     align_frames,
 )
 
 GENERATOR = torch.Generator().manual_seed(0)
 VIDEO = torch.randn(2, 12, 16, 8, generator=GENERATOR)
+
+# Half of the matches of random patches are rejected. The last one has all that
+# a cache can be used with.
+OPTIONS = [
+    dict(reference='first'),
+    dict(reference='first', min_similarity=0.5),
+    dict(reference=2, refine=1),
+    dict(refine=1),
+    dict(support_radius=1),
+    dict(min_similarity=0.5),
+    dict(refine=1, min_similarity=0.2, support_radius=1),
+]
 
 
 def windows(stride, length=6):
@@ -29,6 +43,46 @@ def test_routes_are_those_without_a_cache(matcher, stride):
         cached = align_frames(window, matcher, (4, 4), cache)
         plain = align_frames(window, matcher, (4, 4))
         assert torch.equal(cached.routes, plain.routes)
+
+
+@pytest.mark.parametrize('options', OPTIONS, ids=str)
+@pytest.mark.parametrize('stride', [1, 4])
+def test_options_give_the_alignments_without_a_cache(options, stride):
+    cache = MatchingCache()
+    for window in windows(stride):
+        cached, plain = (
+            align_frames(window, grid=(4, 4), cache=c, **options)
+            for c in (cache, None)
+        )
+        assert torch.equal(cached.routes, plain.routes)
+        assert torch.equal(cached.accepted, plain.accepted)
+        if options.get('min_similarity') is None:
+            assert cached.segments is None
+        else:
+            assert torch.equal(cached.segments, plain.segments)
+
+
+@pytest.mark.parametrize(
+    'matcher', [SinkhornMatcher(0.2), DisplacementMatcher(1, 0.2)]
+)
+def test_options_of_soft_matchers_give_those_without_a_cache(matcher):
+    cache, options = MatchingCache(), OPTIONS[-1]
+    for window in windows(stride=1):
+        cached, plain = (
+            align_frames(window, matcher, (4, 4), c, **options)
+            for c in (cache, None)
+        )
+        torch.testing.assert_close(cached.align(window), plain.align(window))
+        assert torch.equal(cached.accepted, plain.accepted)
+
+
+@pytest.mark.parametrize('options', OPTIONS, ids=str)
+def test_only_matches_to_the_previous_frame_are_reused(options):
+    cache = MatchingCache()
+    for window in windows(stride=1):
+        align_frames(window, grid=(4, 4), cache=cache, **options)
+    anchored = 'reference' in options  # where depends on the window's start
+    assert cache.reused == (0 if anchored else 24)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from ata_mm.ops import ExactMatcher, SinkhornMatcher, neighbour_similarity
+from ata_mm.ops.matching.similarity import aggregate, pair_similarity
 
 
 def test_sums_come_closer_to_one_with_iterations():
@@ -49,6 +50,44 @@ def test_the_same_from_similarities_as_from_features():
     torch.testing.assert_close(
         matcher(neighbour_similarity(x)), matcher.match_frames(x)
     )
+
+
+@pytest.mark.parametrize('source', [slice(0, 1), slice(0, -1)])
+def test_options_apply_to_the_similarities(source):
+    x, grid, matcher = torch.randn(2, 4, 12, 6), (3, 4), SinkhornMatcher(0.2)
+    plans, accepted = matcher.match_pairs(
+        x[:, source], x[:, 1:], grid, 0.1, support_radius=1
+    )
+    similarity = pair_similarity(x[:, source], x[:, 1:])
+    similarity = aggregate(similarity, grid, 1)
+    expected = matcher(similarity.clamp_min(0.1))
+    torch.testing.assert_close(plans, expected)
+    share = torch.where(similarity > 0.1, expected, 0.0).sum(-1)
+    assert torch.equal(accepted, share > 0.5)
+    assert 0 < accepted.sum() < accepted.numel()
+
+
+def test_without_a_least_similarity_nothing_is_rejected():
+    x = torch.randn(1, 2, 9, 6)
+    matching = SinkhornMatcher().match_pairs(x[:, :1], x[:, 1:])
+    assert matching.accepted is None
+
+
+def test_gradients_flow_through_the_options():
+    x = torch.randn(2, 1, 2, 12, 6, requires_grad=True)
+    plans, _ = SinkhornMatcher(0.2).match_pairs(
+        *x, (3, 4), min_similarity=0.0, support_radius=1
+    )
+    plans.square().sum().backward()
+    assert x.grad.isfinite().all()
+    assert (x.grad.abs().sum((-1, -2)) > 0).all()
+
+
+@pytest.mark.parametrize('grid', [None, (2, 3)])
+def test_support_needs_the_grid(grid):
+    x = torch.randn(1, 2, 9, 6)
+    with pytest.raises(ValueError, match='N = 9 patches'):
+        SinkhornMatcher().match_pairs(x[:, :1], x[:, 1:], grid, None, 1)
 
 
 def test_gradients_are_those_of_the_iterations():

@@ -245,7 +245,7 @@ def test_compiles_with_graph_breaks_only_at_the_matching(temporal):
     model, x = build(temporal=temporal).eval(), clips()
     breaks = torch._dynamo.explain(model)(x).break_reasons
     functions = {reason.user_stack[-1].name for reason in breaks}
-    assert functions == ({'align'} if temporal == 'ATA' else set())
+    assert functions == ({'align_frames'} if temporal == 'ATA' else set())
     torch._dynamo.reset()
     compiled = torch.compile(model, backend='eager')
     torch.testing.assert_close(compiled(x), model(x))

@@ -1,0 +1,54 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Accuracy by the speed of the camera."""
+
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+import numpy as np
+from mmaction.evaluation import AccMetric
+from mmaction.registry import METRICS
+
+
+@METRICS.register_module()
+class AccuracyBySpeed(AccMetric):
+    """Top-1 accuracy of the videos in each range of speeds.
+
+    Every data sample needs the meta information ``speed``, which
+    :class:`~ata_mm.datasets.CameraMotionDataset` provides::
+
+        dict(type='PackActionInputs', meta_keys=('speed',))
+
+    Args:
+        ranges (dict[str, Sequence[float]]): Lowest speed, and upper bound that
+            is not part of the range, of each name, in pixels per frame.
+        **kwargs: Further arguments of ``AccMetric``, whose metrics stand
+            beside ``acc/<name>``, such as ``acc/slow``. A range without
+            videos has the accuracy NaN.
+    """
+
+    def __init__(
+        self, ranges: Mapping[str, Sequence[float]], **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.ranges = ranges
+
+    def process(
+        self,
+        data_batch: Sequence[Tuple[Any, dict]],
+        data_samples: Sequence[dict],
+    ) -> None:
+        """Store the score, label and speed of each sample."""
+        super().process(data_batch, data_samples)
+        for result, sample in zip(
+            self.results[-len(data_samples) :], data_samples
+        ):
+            result['speed'] = sample['speed']
+
+    def compute_metrics(self, results: List[dict]) -> Dict[str, float]:
+        """Compute the accuracy of all videos, and of each range."""
+        metrics = super().compute_metrics(results)
+        speed = np.array([result['speed'] for result in results])
+        right = np.array([r['pred'].argmax() == r['label'] for r in results])
+        for name, (low, high) in self.ranges.items():
+            chosen = right[(low <= speed) & (speed < high)]
+            metrics[name] = chosen.mean() if len(chosen) else float('nan')
+        return metrics

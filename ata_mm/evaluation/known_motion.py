@@ -1,0 +1,191 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Clips whose motion is known: the truth that routes are compared with."""
+
+from dataclasses import dataclass
+from typing import Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from ata_mm.ops.types import Grid
+
+# A patch has one motion if at least this share of it has.
+_MAJORITY = 0.75
+
+
+class MovingClip:
+    """Base class of clips whose motion is known.
+
+    Args:
+        frames (np.ndarray): T square frames (T, S, S, 3), uint8, RGB.
+    """
+
+    def __init__(self, frames: np.ndarray) -> None:
+        self.frames = frames
+
+    def follow(self, grid: Grid, source: int, target: int) -> np.ndarray:
+        """Return the positions in one frame of the content of another.
+
+        Args:
+            grid (tuple[int, int]): Height and width of the patch grid.
+            source (int): Index of the frame whose patches are followed.
+            target (int): Index of the other frame.
+
+        Returns:
+            np.ndarray: Row and column in patches, (N, 2), of the content of
+            each patch; outside of the grid if it has left the frame, infinite
+            if something hides it, NaN if its motion is not known.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Plane that moves before the camera.
+
+    Args:
+        poses (np.ndarray): Affine maps from the pixels (x, y) of each frame to
+            the plane, (T, 2, 3).
+        extent (tuple[float, float], optional): Largest x and y of the plane;
+            the least are 0. Defaults to None, unlimited.
+    """
+
+    poses: np.ndarray
+    extent: Optional[Tuple[float, float]] = None
+
+    def move(self, points: np.ndarray, source: int, target: int) -> np.ndarray:
+        """Map pixels (..., 2) of one frame to those of another."""
+        plane = _apply(self.poses[source], points)
+        return _apply(cv2.invertAffineTransform(self.poses[target]), plane)
+
+    def covers(self, points: np.ndarray, frame: int) -> np.ndarray:
+        """Return whether pixels (..., 2) of a frame show the plane."""
+        if self.extent is None:
+            return np.ones(points.shape[:-1], bool)
+        plane = _apply(self.poses[frame], points)
+        return np.all((plane >= 0) & (plane <= self.extent), axis=-1)
+
+
+class LayeredClip(MovingClip):
+    """Clip of moving planes.
+
+    Args:
+        frames (np.ndarray): T square frames (T, S, S, 3), uint8, RGB.
+        layers (Sequence[Layer]): The planes, the farthest first; that one is
+            unlimited.
+    """
+
+    def __init__(self, frames: np.ndarray, layers: Sequence[Layer]) -> None:
+        super().__init__(frames)
+        self.layers = layers
+
+    def follow(self, grid: Grid, source: int, target: int) -> np.ndarray:
+        """Return the positions in one frame of the content of another.
+
+        The motion of a patch that shows two planes is not known.
+        """
+        side = self.frames.shape[1] / grid[0]
+        centres = (_patches(grid)[:, ::-1] + 0.5) * side - 0.5  # x, y
+        # 4 x 4 samples of each patch, (N, 16, 2).
+        offsets = _patches((4, 4)) - 1.5
+        samples = centres[:, None] + offsets * side / 4
+        shown = self._nearest(samples, source)
+        result = np.full(centres.shape, np.nan)
+        for index, layer in enumerate(self.layers):
+            own = (shown == index).mean(1) >= _MAJORITY
+            moved = layer.move(samples[own], source, target)
+            hidden = (self._nearest(moved, target) != index).mean(1)
+            position = layer.move(centres[own], source, target)
+            position[hidden > 1 - _MAJORITY] = np.nan
+            position[hidden >= _MAJORITY] = np.inf
+            result[own] = position
+        return (result[:, ::-1] + 0.5) / side - 0.5
+
+    def _nearest(self, points: np.ndarray, frame: int) -> np.ndarray:
+        """Return the index of the plane that pixels (..., 2) show."""
+        shown = np.zeros(points.shape[:-1], np.int64)
+        for index, layer in enumerate(self.layers):
+            shown[layer.covers(points, frame)] = index
+        return shown
+
+
+class StereoPair(MovingClip):
+    """Left and right view of a rectified stereo pair, as two frames.
+
+    Args:
+        frames (np.ndarray): The views, (2, S, S, 3), uint8, RGB.
+        disparity (np.ndarray): Pixels by which the content of the left view is
+            further left in the right one, (S, S); not finite where unknown.
+    """
+
+    def __init__(self, frames: np.ndarray, disparity: np.ndarray) -> None:
+        super().__init__(frames)
+        self.disparity = disparity
+
+    def follow(
+        self, grid: Grid, source: int = 0, target: int = 1
+    ) -> np.ndarray:
+        """Return the positions in the right view of the content of the left.
+
+        The motion of a patch with disparities that differ by more than half a
+        patch is not known.
+
+        Raises:
+            ValueError: If the frames are others than 0 and 1, in this order.
+        """
+        if (source, target) != (0, 1):
+            raise ValueError(
+                'Expected source 0 and target 1, the direction of the '
+                f'disparity, got {source} and {target}.'
+            )
+        side = self.frames.shape[1] // grid[0]
+        disparity = _by_patch(self.disparity, side)  # (N, pixels)
+        hidden = _by_patch(_hidden_on_the_right(self.disparity), side).mean(1)
+        disparity = np.where(np.isfinite(disparity), disparity, np.nan)
+        known = np.isfinite(disparity).mean(1) >= _MAJORITY
+        low, middle, high = np.nanpercentile(
+            disparity[known], (10, 50, 90), axis=1
+        )
+        moved = _patches(grid)[known].astype(float)
+        moved[:, 1] -= middle / side
+        hidden = hidden[known]
+        moved[(high - low > side / 2) | (hidden > 1 - _MAJORITY)] = np.nan
+        moved[hidden >= _MAJORITY] = np.inf
+        result = np.full((len(known), 2), np.nan)
+        result[known] = moved
+        return result
+
+
+def _apply(pose: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Apply an affine map (2, 3) to points (..., 2)."""
+    return points @ pose[:, :2].T + pose[:, 2]
+
+
+def _patches(grid: Grid) -> np.ndarray:
+    """Return row and column of each patch, (N, 2)."""
+    return np.stack(np.divmod(np.arange(grid[0] * grid[1]), grid[1]), 1)
+
+
+def _by_patch(image: np.ndarray, side: int) -> np.ndarray:
+    """Cut an image (H, W) into square patches: (N, side * side)."""
+    rows, columns = (length // side for length in image.shape)
+    patches = image.reshape(rows, side, columns, side).swapaxes(1, 2)
+    return patches.reshape(rows * columns, side * side)
+
+
+def _hidden_on_the_right(disparity: np.ndarray) -> np.ndarray:
+    """Return which pixels of the left view something nearer hides, (H, W)."""
+    height, width = disparity.shape
+    row, column = np.nonzero(np.isfinite(disparity))
+    values = disparity[row, column]
+    target = (column - values).round().astype(int)
+    inside = (target >= 0) & (target < width)
+    row, column, values, target = (
+        x[inside] for x in (row, column, values, target)
+    )
+    nearest = np.full((height, width), -np.inf)
+    np.maximum.at(nearest, (row, target), values)
+    hidden = np.zeros((height, width), bool)
+    # A pixel more than a pixel nearer is another surface.
+    hidden[row, column] = nearest[row, target] > values + 1
+    return hidden

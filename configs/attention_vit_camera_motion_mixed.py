@@ -1,0 +1,13 @@
+# The same with temporal attention: each patch attends over its own position.
+_base_ = 'ata_vit_camera_motion_mixed.py'
+
+model = dict(
+    backbone=dict(
+        temporal=dict(
+            _delete_=True,
+            type='TemporalAttention',
+            zero_init=False,
+            time_bias_slopes=(2.0, 0.25),
+        )
+    )
+)
