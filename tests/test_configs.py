@@ -179,16 +179,18 @@ def test_twins_differ_in_the_temporal_module_alone(name, twin):
     assert kind[0] == 'ATA' != kind[1]
 
 
-def test_recipe_with_support_differs_in_the_options_of_ata_alone():
-    name = 'ata_vit_camera_motion_mixed'
-    plain, support = (
+@pytest.mark.parametrize(
+    'name', ['ata_vit_camera_motion_mixed', 'ata_vit_k400', 'ata_vit_ssv2']
+)
+def test_refined_recipes_differ_in_the_options_of_ata_alone(name):
+    plain, refined = (
         Config.fromfile(RECIPES[recipe]).to_dict()
-        for recipe in (name, f'{name}_support')
+        for recipe in (name, f'{name}_refined')
     )
     options = [
-        c['model']['backbone'].pop('temporal') for c in (plain, support)
+        c['model']['backbone'].pop('temporal') for c in (plain, refined)
     ]
-    assert plain == support
+    assert plain == refined
     assert options[0].items() < options[1].items()
 
 

@@ -108,6 +108,7 @@ def test_mmcv_is_left_to_the_user(setup_cfg):
                 'timm',
                 'torchvision',
                 'mmpretrain',
+                'routes',
             ),
         ),
     ],

@@ -7,9 +7,15 @@ test videos of the config, and prints a Markdown table with two rows for each
 temporal module, the features before and after it, in nats, averaged over all
 neighbouring frame pairs. 'all pairs' does not depend on the order of the
 patches; 'in place' compares a patch with the patch at the same position in the
-next frame, 'aligned' with its match. The upper bound of all is log N. The
-estimator is not the paper's, see ``ata_mm/ops/mutual_information.py``: compare
-only values of the same temperature with each other.
+next frame, 'aligned' with its match. The upper bound of all is log N.
+
+Matching raises the estimate even if frames have nothing in common. The columns
+'unrelated' are the control: the same quantities of frames of different videos,
+each frame with the next one of the previous video. What 'aligned' has beyond
+'unrelated: aligned' is common content. A single video has no control.
+
+The estimator is not the paper's, see ``ata_mm/ops/mutual_information.py``:
+compare only values of the same temperature with each other.
 """
 
 import argparse
@@ -31,15 +37,21 @@ from torch.utils.data import DataLoader, Subset
 
 from ata_mm.apis import VideoRecognizer, load_config
 from ata_mm.cli.arguments import add_cfg_options, user_errors
-from ata_mm.cli.console import hide_log, stderr_progress
+from ata_mm.cli.console import hide_log, print_message, stderr_progress
 from ata_mm.cli.launch import fit_workers
 from ata_mm.cli.tables import markdown_table
 from ata_mm.datasets.checks import check_config
 from ata_mm.evaluation import MutualInformation
 from ata_mm.introspection import InformationProbe
 
-QUANTITIES = ('all_pairs', 'in_place', 'aligned')
-HEADER = ('', 'patches', 'log N', 'all pairs', 'in place', 'aligned')
+QUANTITIES = {
+    'all_pairs': 'all pairs',
+    'in_place': 'in place',
+    'aligned': 'aligned',
+    'all_pairs_unrelated': 'unrelated: all pairs',
+    'in_place_unrelated': 'unrelated: in place',
+    'aligned_unrelated': 'unrelated: aligned',
+}
 
 
 def parse_args() -> argparse.Namespace:
@@ -134,10 +146,15 @@ def table(means: Dict[str, float], num_patches: Dict[str, int]) -> str:
         num_patches (dict[str, int]): Patches a frame, N, by names such as
             'block0/before'.
     """
+    shown = {
+        quantity: title
+        for quantity, title in QUANTITIES.items()
+        if any(name.endswith(f'/{quantity}') for name in means)
+    }
     rows = []
     for name, number in num_patches.items():
         values = [math.log(number)]
-        values += [means[f'{name}/{quantity}'] for quantity in QUANTITIES]
+        values += [means[f'{name}/{quantity}'] for quantity in shown]
         rows.append(
             [
                 name.replace('/', ', '),
@@ -145,7 +162,8 @@ def table(means: Dict[str, float], num_patches: Dict[str, int]) -> str:
                 *(f'{value:.3f}' for value in values),
             ]
         )
-    return markdown_table(HEADER, rows)
+    header = '', 'patches', 'log N', *shown.values()
+    return markdown_table(header, rows)
 
 
 def main() -> None:
@@ -166,6 +184,11 @@ def main() -> None:
     means = MutualInformation().compute_metrics(videos)
     print(f'{len(videos)} videos, temperature {args.temperature}, nats\n')
     print(table(means, probe.num_patches))
+    if not any(name.endswith('_unrelated') for name in means):
+        print_message(
+            'warning: no control: frames of different videos need two videos '
+            'or more, and of one shape'
+        )
     if args.out:
         result = dict(
             config=args.config,

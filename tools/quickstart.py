@@ -29,9 +29,9 @@ from ata_mm.apis import load_config
 MODELS = {
     'temporal attention': 'configs/attention_vit_camera_motion_mixed.py',
     'ATA': 'configs/ata_vit_camera_motion_mixed.py',
-    'ATA with support': 'configs/ata_vit_camera_motion_mixed_support.py',
+    'refined ATA': 'configs/ata_vit_camera_motion_mixed_refined.py',
 }
-SHOWN = 'ATA with support'  # predicts, and has its routes drawn
+SHOWN = 'refined ATA'  # predicts, and has its routes drawn
 # Accuracies in the table, by their key in the metrics.
 ACCURACIES = {
     'slow': 'acc/slow',

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Quick start on generated videos of camera motion: environment, videos,
-# training of plain temporal attention, of ATA, and of ATA with support windows,
+# training of plain temporal attention, of ATA, and of refined ATA,
 # multi-view test, prediction and visualization of one file, and a table of
 # accuracies by the speed of the camera.
 #

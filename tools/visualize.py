@@ -1,10 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Visualize the routes of patches and the responses of models.
 
-``python tools/visualize.py VIDEO …`` matches the pixels of the frames, without
-a model. With ``--config`` and ``--checkpoint`` of one or more models, it shows
-a forward pass: the routes of ATA, the matching of a frame pair, and the
-responses of all models side by side. The files of a video are written to a
+``python tools/visualize.py VIDEO …`` matches the gradients of the frames,
+without a model. With ``--config`` and ``--checkpoint`` of one or more models,
+it shows a forward pass: the routes of ATA, the matching of a frame pair, and
+the responses of all models side by side. The files of a video are written to a
 folder of its name; open ``routes.html`` in a browser. The exit status is 1 if
 a video failed.
 """
@@ -13,7 +13,7 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
@@ -35,6 +35,7 @@ from ata_mm.cli.console import (
 )
 from ata_mm.introspection import Block, Observation, match_pixels, observe
 from ata_mm.models import ATA
+from ata_mm.ops.align import check_options as check_alignment_options
 from ata_mm.video import Clip, View, find_videos, read_clip, read_view
 from ata_mm.visualization import class_activation
 from ata_mm.visualization.files import write_heat_maps, write_routes
@@ -95,8 +96,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--pair',
         type=int,
-        default=0,
-        help='index of the frame pair whose matching is shown (default: 0)',
+        help='index of the frame pair whose matching is shown (default: the '
+        'one in which most patches move)',
     )
     parser.add_argument(
         '--cam',
@@ -128,6 +129,36 @@ def parse_args() -> argparse.Namespace:
         help='patches on the short side, without a config (default: 14)',
     )
     parser.add_argument(
+        '--reference',
+        type=_reference,
+        default=8,
+        metavar='previous|first|K',
+        help='the frame that each frame is matched to, without a config: the '
+        'previous one, the first one, or the last of 0, K, 2K, … before it '
+        '(default: 8)',
+    )
+    parser.add_argument(
+        '--refine',
+        type=int,
+        default=0,
+        help='number of refinements of the routes, without a config (default: '
+        '0)',
+    )
+    parser.add_argument(
+        '--min-similarity',
+        type=float,
+        default=0.4,
+        help='reject matches up to this similarity, without a config; -1 for '
+        'none (default: 0.4)',
+    )
+    parser.add_argument(
+        '--support-radius',
+        type=int,
+        default=2,
+        help='compare patches together with their neighbours up to this '
+        'distance, without a config (default: 2)',
+    )
+    parser.add_argument(
         '--fps',
         type=float,
         default=2.0,
@@ -155,6 +186,18 @@ def _patch(text: str) -> Tuple[int, int]:
     return row, column
 
 
+def _reference(text: str) -> Union[str, int]:
+    """Parse the reference of an alignment."""
+    if text in ('previous', 'first'):
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'expected previous, first or a number, got {text!r}'
+        ) from None
+
+
 def check_options(args: argparse.Namespace) -> None:
     """Validate the options before any work.
 
@@ -174,6 +217,9 @@ def check_options(args: argparse.Namespace) -> None:
             )
     if not 1 <= args.quality <= 100:
         raise ValueError(f'Expected --quality in 1..100, got {args.quality}.')
+    check_alignment_options(
+        args.reference, args.refine, args.min_similarity, args.support_radius
+    )
     if args.checkpoint and len(args.checkpoint) != len(args.config):
         raise ValueError(
             f'Expected a checkpoint for each of the {len(args.config)} '
@@ -255,8 +301,15 @@ def visualize(
         clip, grid = read_clip(
             video, args.num_frames, args.interval, args.rows
         )
-        block = match_pixels(clip, grid)
-        return write_all(folder, clip, [block], block, model='pixels')
+        block = match_pixels(
+            clip,
+            grid,
+            args.reference,
+            args.refine,
+            args.min_similarity,
+            args.support_radius,
+        )
+        return write_all(folder, clip, [block], block, model='no model')
     clips = {m.name: read_view(video, m.cfg, args.view) for m in models}
     check_same_frames(clips)
     seen = {

@@ -36,11 +36,11 @@ from .key_tables import (
 _EMBEDDINGS = (r'(^|\.)(pos|time)_embed(ding)?$',)
 _WRAPPER = re.compile(r'^(?:module|model|backbone|timesformer)\.')
 _HEAD = re.compile(
-    r'^(?:neck|cls_head|heads?(?!\.norm\.)|head_dist|fc|'
+    r'^(?:neck|cls_head|heads?(?!\.norm\.)|head_dist|_?fc|'
     r'classifier|last_linear|pre_logits)\.'
 )
 _CLASSIFIER = re.compile(
-    r'^(?:cls_head\.fc_cls|fc|last_linear|classifier(?:\.\d+)?|'
+    r'^(?:cls_head\.fc_cls|_?fc|last_linear|classifier(?:\.\d+)?|'
     r'heads?(?:\.fc|\.head|\.layers\.head)?)\.(weight|bias)$'
 )
 _LEAF = re.compile(

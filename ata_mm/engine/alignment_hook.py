@@ -27,7 +27,9 @@ class AlignmentHook(Hook):
 
     - ``alignment/displacement``: length of a step of a route, in patches;
     - ``alignment/in_place``: share of steps that stay at their position;
-    - ``alignment/similarity``: cosine similarity of matched patches;
+    - ``alignment/similarity``: cosine similarity of the patches of a step;
+    - ``alignment/rejected``: share of rejected matches, if the model has a
+      ``min_similarity``;
     - ``alignment/time_share``: share of the matching in the time of a training
       step (forward, backward, update; without data loading);
 
@@ -138,7 +140,7 @@ class AlignmentHook(Hook):
         if grid is None:
             return
         frames = _frames(inputs, alignment.routes.shape[1])
-        patches = choose_patches(frames, grid, similarity=similarity[0])
+        patches = choose_patches(alignment, grid, similarity)
         figure = routes_figure(frames, alignment, grid, patches, similarity)
         figure.set_dpi(DPI)
         runner.visualizer.add_image('routes', render(figure), runner.iter + 1)

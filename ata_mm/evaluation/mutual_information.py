@@ -10,6 +10,8 @@ over the videos of all processes. In a config::
     val_evaluator = [dict(type='AccMetric'), dict(type='MutualInformation')]
 """
 
+from collections import defaultdict
+from statistics import mean
 from typing import Dict, List, Optional, Sequence, Union
 
 from mmaction.registry import HOOKS, METRICS
@@ -76,8 +78,11 @@ class MutualInformationHook(Hook):
 class MutualInformation(BaseMetric):
     """Mean of the values of :class:`MutualInformationHook` over all videos.
 
-    Metrics have names such as 'mutual_information/block0/after/all_pairs', in
-    nats; see :func:`~ata_mm.introspection.information.measure`.
+    Metrics have names such as 'mutual_information/block0/after/aligned', in
+    nats; see :func:`~ata_mm.introspection.information.measure`. Those that end
+    in ``_unrelated`` are the control: frames of different videos. They are
+    means over the videos that have one, all but the first of each process;
+    with a single video there are none.
 
     Args:
         collect_device (str): Device that collects the results of several
@@ -123,9 +128,10 @@ class MutualInformation(BaseMetric):
             results (list[dict[str, float]]): The values of each video.
 
         Returns:
-            dict[str, float]: Their means.
+            dict[str, float]: The means over the videos that have a value.
         """
-        return {
-            name: sum(values[name] for values in results) / len(results)
-            for name in results[0]
-        }
+        found = defaultdict(list)
+        for values in results:
+            for name, value in values.items():
+                found[name].append(value)
+        return {name: mean(values) for name, values in found.items()}

@@ -15,7 +15,8 @@ from .alignment_record import AlignedClip, AlignmentRecord
 from .complexity import Complexity, count_complexity, view_shape
 from .information import InformationProbe
 from .listener import AlignmentEvent, Listener
-from .observation import Block, Observation, match_pixels, observe
+from .observation import Block, Observation, observe
+from .pixels import match_pixels
 from .taps import Tap, before_tap, final_tap, temporal_modules, temporal_taps
 
 __all__ = [

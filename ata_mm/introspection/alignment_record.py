@@ -62,7 +62,8 @@ class AlignmentRecord(Listener):
             dict[str, float]: 'displacement', the length of a step of a route
             in patches (only of modules that know their grid); 'in_place', the
             share of steps that stay at their position; 'similarity', the
-            cosine similarity of matched patches.
+            cosine similarity of the patches of a step; 'rejected', the share
+            of matches that are (only of modules with ``min_similarity``).
         """
         return {
             name: torch.stack(values).mean().item()
@@ -73,6 +74,7 @@ class AlignmentRecord(Listener):
         """Add the time of a matching."""
         self.seconds += seconds
 
+    @torch.no_grad()  # values of a soft alignment would keep its graph
     def on_alignment(self, event: AlignmentEvent) -> None:
         """Add an alignment, unless it is reused."""
         if not event.computed:
@@ -80,14 +82,15 @@ class AlignmentRecord(Listener):
         alignment, grid = event.alignment, event.grid
         similarity = alignment.similarity(event.features)
         if self.first is None:
-            first = Alignment(alignment.routes[:1])
-            self.first = AlignedClip(first, similarity[:1], grid)
+            self.first = AlignedClip(alignment.clip(0), similarity[:1], grid)
         if alignment.shape[1] == 1:  # no steps
             return
-        stays = alignment.routes.diff(dim=1) == 0
+        stays = alignment.places.diff(dim=1) == 0
         values = dict(in_place=stays.float(), similarity=similarity)
         if grid is not None:
             values['displacement'] = alignment.displacement(grid)
+        if alignment.segments is not None:
+            values['rejected'] = 1 - alignment.accepted[:, 1:].float()
         # Kept on the device, without synchronisation, until means() is asked.
         for name, value in values.items():
             self._means.setdefault(name, []).append(value.mean())

@@ -2,6 +2,7 @@
 """Mutual information of neighbouring frames at the blocks of a model."""
 
 from collections import defaultdict
+from statistics import mean
 from typing import Dict, List, Optional, Sequence, Union
 
 import torch
@@ -16,6 +17,8 @@ from ata_mm.ops.types import Grid
 
 from .listener import Listener, Read
 from .taps import Tap, before_tap, temporal_taps
+
+_INPUT = 'input'  # name of the tap on the input of the model
 
 
 def measure(
@@ -33,7 +36,7 @@ def measure(
         dict[str, Tensor]: For each clip, (B,): ``all_pairs``, see
         :func:`~ata_mm.ops.mutual_information`; ``in_place`` and ``aligned``,
         see :func:`~ata_mm.ops.positionwise_mutual_information`, the latter
-        along the routes that `ATA` finds in these features.
+        along the routes of these features, matched as in the paper.
     """
     x = x.detach()
     alignment = align_frames(x, grid=grid)
@@ -46,6 +49,34 @@ def measure(
     )
 
 
+def measure_unrelated(
+    x: Tensor, other: Tensor, temperature: float, grid: Optional[Grid] = None
+) -> Dict[str, float]:
+    """Compute the mutual information of frames of different videos, in nats.
+
+    The control of :func:`measure`. The matching maximises similarity and with
+    it the estimate, whether two frames have anything in common or not: only
+    what neighbouring frames have beyond unrelated ones is common content.
+
+    Args:
+        x (Tensor): Patch features of a clip, (T, N, C).
+        other (Tensor): Those of a clip of another video, (T, N, C). Its frame
+            t is paired with frame t + 1 of x.
+        temperature (float): Temperature of the softmax over similarities.
+        grid (tuple[int, int], optional): Height and width of the patch grid.
+            Defaults to None.
+
+    Returns:
+        dict[str, float]: The quantities of :func:`measure`, averaged over the
+        pairs, by names such as ``aligned_unrelated``.
+    """
+    pairs = torch.stack([other[:-1], x[1:]], 1)  # (T-1, 2, N, C)
+    return {
+        f'{quantity}_unrelated': value.mean().item()
+        for quantity, value in measure(pairs, temperature, grid).items()
+    }
+
+
 class InformationProbe(Listener):
     """Listener that measures the features around temporal modules.
 
@@ -54,6 +85,11 @@ class InformationProbe(Listener):
 
     Class tokens are left out. ``before`` block 0 of a ViT are the patch
     embeddings, including the position embedding.
+
+    As a control, the frames of each clip are also paired with those of the
+    last clip of the previous video, see :func:`measure_unrelated`. The first
+    video has no control, nor has one that differs from the previous one in the
+    shape of its clips.
 
     Args:
         model (nn.Module): A recognizer.
@@ -74,7 +110,8 @@ class InformationProbe(Listener):
         >>> with InformationProbe(model) as probe:
         ...     model.test_step(batch)
         >>> first, second = probe.take(2)  # of 2 videos
-        >>> first['block0/before/all_pairs']
+        >>> second['block0/after/aligned']
+        >>> second['block0/after/aligned_unrelated']
     """
 
     def __init__(
@@ -87,13 +124,21 @@ class InformationProbe(Listener):
         self.blocks = _check_blocks(blocks, len(temporal_taps(model)))
         self.temperature = temperature
         self.num_patches: Dict[str, int] = {}
-        self._values: Dict[str, List[Tensor]] = defaultdict(list)
+        # The values of each clip since `take`, by the name of a tap.
+        self._values: Dict[str, List[Dict[str, float]]] = defaultdict(list)
+        self._other_videos: Dict[str, _OtherVideo] = defaultdict(_OtherVideo)
+        self._num_taken = 0
+        self._input_shape = torch.Size()
         self.attach(model)
 
     def taps(self, model: nn.Module) -> List[Tap]:
-        """Return two taps for each block, named 'block0/before' and so on."""
+        """Return two taps for each block, named 'block0/before' and so on.
+
+        The first of all is the input of the model, whose shape tells how many
+        clips each video has.
+        """
         after = temporal_taps(model)
-        return [
+        taps = [
             tap._replace(name=f'block{index}/{when}')
             for index in self.blocks
             for when, tap in (
@@ -101,14 +146,29 @@ class InformationProbe(Listener):
                 ('after', after[index]),
             )
         ]
+        return [_input_tap(model), *taps]
 
     def on_patches(self, tap: Tap, x: Tensor, read: Read) -> None:
         """Measure patches."""
+        if tap.name == _INPUT:
+            self._input_shape = x.shape
+            return
         patches, grid = read(x)
+        patches = patches.detach()
         self.num_patches[tap.name] = patches.shape[2]
         values = measure(patches, self.temperature, grid)
-        for quantity, value in values.items():
-            self._values[f'{tap.name}/{quantity}'].append(value.cpu())
+        measured = self._values[tap.name]
+        num_views = self._num_views(len(patches))
+        for index, clip in enumerate(patches):
+            video = self._num_taken + len(measured) // num_views
+            other = self._other_videos[tap.name].of(video, clip)
+            control = {}
+            if other is not None and other.shape == clip.shape:
+                control = measure_unrelated(
+                    clip, other, self.temperature, grid
+                )
+            own = {name: value[index].item() for name, value in values.items()}
+            measured.append({**own, **control})
 
     def take(self, num_videos: int) -> List[Dict[str, float]]:
         """Return and forget the measurements since the last call.
@@ -119,17 +179,55 @@ class InformationProbe(Listener):
 
         Returns:
             list[dict[str, float]]: For each video, the means over its views,
-            by names such as 'block0/after/aligned'.
+            by names such as 'block0/after/aligned' and, if the video has a
+            control, 'block0/after/aligned_unrelated'.
         """
-        means = {
-            name: torch.cat(values).unflatten(0, (num_videos, -1)).mean(1)
-            for name, values in self._values.items()
-        }
+        videos: List[Dict[str, float]] = [{} for _ in range(num_videos)]
+        for name, clips in self._values.items():
+            num_views = len(clips) // num_videos
+            for index, video in enumerate(videos):
+                views = clips[index * num_views : (index + 1) * num_views]
+                for quantity in views[0]:
+                    video[f'{name}/{quantity}'] = mean(
+                        view[quantity] for view in views
+                    )
         self._values.clear()
-        return [
-            {name: value[index].item() for name, value in means.items()}
-            for index in range(num_videos)
-        ]
+        self._num_taken += num_videos
+        return videos
+
+    def _num_views(self, num_clips: int) -> int:
+        """Return the number of clips of each video."""
+        if len(self._input_shape) == 6:  # (videos, views, 3, T, H, W)
+            return self._input_shape[1]
+        return num_clips // self._input_shape[0]  # (videos, frames, 3, H, W)
+
+
+class _OtherVideo:
+    """The last clip of the previous video, at one tap."""
+
+    def __init__(self) -> None:
+        self._video = -1
+        self._last: Optional[Tensor] = None
+        self._previous: Optional[Tensor] = None
+
+    def of(self, video: int, clip: Tensor) -> Optional[Tensor]:
+        """Return the last clip of the video before this one.
+
+        Args:
+            video (int): Number of the video.
+            clip (Tensor): Its next clip.
+        """
+        if video != self._video:
+            self._video, self._previous = video, self._last
+        self._last = clip.clone()  # a view would keep the whole batch
+        return self._previous
+
+
+def _input_tap(model: nn.Module) -> Tap:
+    """Return a tap on the input of a recognizer, which is not to be read."""
+    return before_tap(temporal_taps(model)[0])._replace(
+        name=_INPUT, kind=type(model).__name__, module=model
+    )
 
 
 def _check_blocks(

@@ -1,25 +1,22 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Observation of one clip, in a model or by its pixels."""
+"""Observation of one clip in a model."""
 
-from dataclasses import dataclass
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-import cv2
-import numpy as np
 import torch
+import torch.nn.functional as F
 from mmaction.models.recognizers.base import BaseRecognizer
 from mmaction.structures import ActionDataSample
 from torch import Tensor
 
-from ata_mm.models.embeddings import sincos_embedding
-from ata_mm.ops import Alignment, align_frames
+from ata_mm.models import ATA, ATABackbone
+from ata_mm.ops import Alignment
+from ata_mm.ops.matching.similarity import compare, unfold_support
 from ata_mm.ops.types import Grid
-from ata_mm.video import Clip, patchify
 
 from .listener import AlignmentEvent, Listener, Read
 from .taps import Tap, final_tap, temporal_taps
-
-_SIDE = 16  # of a patch of `match_pixels`, in pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +38,12 @@ class Block:
             None.
         features (Tensor, optional): The features compared by the matching,
             (1, T, N, C). Defaults to None.
+        options (dict[str, object]): Options of
+            :func:`~ata_mm.ops.align_frames` that the alignment has been
+            computed with. Defaults to none.
+        before (str): Name of the image block before which an
+            :class:`~ata_mm.models.ATABackbone` calls the module. Defaults to
+            ''.
     """
 
     index: int
@@ -50,6 +53,8 @@ class Block:
     response: Optional[Tensor] = None
     alignment: Optional[Alignment] = None
     features: Optional[Tensor] = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    before: str = ''
 
     def aligned(self) -> Tuple[Alignment, Tensor]:
         """Return the alignment and the features compared by the matching.
@@ -68,7 +73,10 @@ class Block:
         return self.alignment, self.features
 
     def similarity(self) -> Tensor:
-        """Return the cosine similarity of each step of each route.
+        """Return the similarity of each step of each route.
+
+        The cosine similarity of the features, averaged over the support window
+        if the alignment has one.
 
         Returns:
             Tensor: fp32 of shape (1, T-1, N).
@@ -76,8 +84,36 @@ class Block:
         Raises:
             ValueError: If the block does not align.
         """
-        alignment, features = self.aligned()
-        return alignment.similarity(features)
+        alignment, x = self.aligned()
+        if self.support_radius:
+            x = F.normalize(x, dim=-1)
+            x = unfold_support(x, self.grid, self.support_radius)
+        return alignment.similarity(x)
+
+    def similarity_map(self, pair: int) -> Tensor:
+        """Return the similarities of all patches of two neighbouring frames.
+
+        Args:
+            pair (int): Index of the first frame.
+
+        Returns:
+            Tensor: As of `similarity`, fp32 of shape (1, N, N).
+
+        Raises:
+            ValueError: If the block does not align.
+        """
+        _, x = self.aligned()
+        return compare(
+            x[:, pair : pair + 1],
+            x[:, pair + 1 : pair + 2],
+            self.grid,
+            self.support_radius,
+        )[:, 0]
+
+    @property
+    def support_radius(self) -> int:
+        """Return the radius of the support window, 0 for none."""
+        return self.options.get('support_radius', 0)
 
 
 class Observation(NamedTuple):
@@ -119,59 +155,39 @@ def observe(model: BaseRecognizer, inputs: Tensor) -> Observation:
     return Observation(blocks, final, result.pred_score.flatten().cpu())
 
 
-def match_pixels(clip: Clip, grid: Grid) -> Block:
-    """Match the patches of all neighbouring frames by their pixels.
-
-    The features of a patch are the colours of 16 x 16 pixels and, at half
-    their norm, a sinusoidal embedding of its position, as the tokens of a ViT
-    contain both. Without the embedding, flat regions would match anywhere.
-
-    Args:
-        clip (Clip): T frames.
-        grid (tuple[int, int]): Rows and columns of the patches, N in all.
-
-    Returns:
-        Block: With alignment and features (1, T, N, 832), without a response.
-    """
-    rows, columns = grid
-    size = columns * _SIDE, rows * _SIDE
-    frames = np.stack(
-        [
-            cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-            for frame in clip.frames
-        ]
-    )
-    x = patchify(torch.from_numpy(frames).float() - 127.5, _SIDE)[None]
-    position = sincos_embedding(grid, 64).view(1, 1, -1, 64)
-    position = position / position.norm(dim=-1, keepdim=True)
-    position = position * x.norm(dim=-1).mean() / 2
-    x = torch.cat([x, position.expand(1, len(frames), -1, -1)], dim=-1)
-    alignment = align_frames(x, grid=grid)
-    return Block(0, 'pixels', 'pixels', grid, None, alignment, x)
-
-
 class _Observer(Listener):
     """Listener that collects the first clip of a batch at all taps."""
 
     def __init__(self) -> None:
         super().__init__()
         self.blocks: List[Block] = []
+        # By the name of the temporal module.
         self._alignments: Dict[str, Tuple[Alignment, Tensor]] = {}
+        self._options: Dict[str, dict] = {}
+        self._image_blocks: Dict[str, str] = {}
 
     def taps(self, model: BaseRecognizer) -> List[Tap]:
         """Return the taps after the temporal modules, and the final one."""
+        for name, module in model.named_modules():
+            if isinstance(module, ATA):
+                self._options[name] = module.aligner.options
+            elif isinstance(module, ATABackbone):
+                for index, block in enumerate(module.block_names):
+                    self._image_blocks[f'{name}.temporal.{index}'] = block
         return [*temporal_taps(model), final_tap(model)]
 
     def on_alignment(self, event: AlignmentEvent) -> None:
         """Note the alignment of a block, for its tap."""
-        alignment = Alignment(event.alignment.routes[:1].cpu())
-        features = event.features[:1].float().cpu()
-        self._alignments[event.name] = alignment, features
+        self._alignments[event.name] = (
+            event.alignment.clip(0, torch.device('cpu')),
+            event.features[:1].float().cpu(),
+        )
 
     def on_patches(self, tap: Tap, x: Tensor, read: Read) -> None:
         """Collect a block."""
         patches, grid = read(x)
         response = patches[0].mean(-1).float().cpu().unflatten(1, grid)
+        alignment, features = self._alignments.get(tap.name, (None, None))
         self.blocks.append(
             Block(
                 len(self.blocks),
@@ -179,6 +195,9 @@ class _Observer(Listener):
                 tap.kind,
                 grid,
                 response,
-                *self._alignments.get(tap.name, (None, None)),
+                alignment,
+                features,
+                self._options.get(tap.name, {}),
+                self._image_blocks.get(tap.name, ''),
             )
         )

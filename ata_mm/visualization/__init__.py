@@ -8,6 +8,7 @@ Only `observe` and `class_activation` run a model, both by means of
 from ata_mm.introspection import Block, Observation, observe
 
 from .cam import class_activation
+from .doubts import doubtful_steps
 from .matching import matching_figure
 from .page import routes_page
 from .responses import overlay, responses_figure
@@ -18,6 +19,7 @@ __all__ = [
     'Observation',
     'choose_patches',
     'class_activation',
+    'doubtful_steps',
     'draw_routes',
     'matching_figure',
     'observe',

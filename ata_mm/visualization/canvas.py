@@ -3,9 +3,11 @@
 
 from typing import List, Optional, Sequence, Tuple
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
 
@@ -23,6 +25,10 @@ COLOURS = (
     '#ff4d4d',
 )
 DPI = 100
+# Low similarities have to be visible on dark frames, too.
+SIMILARITY = LinearSegmentedColormap.from_list(
+    'similarity', matplotlib.colormaps['plasma'](np.linspace(0.25, 1, 64))
+)
 
 
 def show_frame(

@@ -7,8 +7,11 @@ from typing import Dict, List, Optional, Sequence
 import numpy as np
 
 from ata_mm.introspection import Block
+from ata_mm.ops import Alignment
+from ata_mm.ops.types import Grid
 from ata_mm.video import Clip, write_video
 
+from .doubts import doubtful_steps
 from .matching import matching_figure
 from .page import routes_page
 from .responses import responses_figure, responses_images
@@ -21,7 +24,7 @@ def write_routes(
     blocks: Sequence[Block],
     chosen: Block,
     patches: Optional[Sequence[Patch]] = None,
-    pair: int = 0,
+    pair: Optional[int] = None,
     fps: float = 2.0,
     quality: int = 80,
     video: str = '',
@@ -37,7 +40,8 @@ def write_routes(
         patches (Sequence[tuple[int, int]], optional): Row and column of the
             patches of the first frame to follow. Defaults to None, five by
             :func:`choose_patches`.
-        pair (int): Index of the frame pair in matching.png. Defaults to 0.
+        pair (int, optional): Index of the frame pair in matching.png. Defaults
+            to None, the one in which most patches move.
         fps (float): Frames per second of the video. Defaults to 2.
         quality (int): JPEG quality of the frames in the page, 1 to 100.
             Defaults to 80.
@@ -51,11 +55,11 @@ def write_routes(
         ValueError: If a patch or the frame pair is out of range, or a block
             does not align.
     """
-    alignment, features = chosen.aligned()
+    alignment, _ = chosen.aligned()
     similarity = chosen.similarity()
-    patches = patches or choose_patches(
-        clip.frames, chosen.grid, similarity=similarity[0]
-    )
+    patches = patches or choose_patches(alignment, chosen.grid, similarity)
+    if pair is None:
+        pair = most_motion(alignment, chosen.grid)
     # Everything is drawn before the first file is written: an option that is
     # wrong then leaves no files.
     figures = {
@@ -68,7 +72,7 @@ def write_routes(
             labels=clip.labels,
         ),
         'matching.png': matching_figure(
-            clip.frames, alignment, features, chosen.grid, pair, clip.labels
+            clip.frames, chosen, pair, clip.labels
         ),
     }
     images = draw_routes(
@@ -91,6 +95,20 @@ def write_routes(
     (folder / 'routes.html').write_text(page, 'utf-8')
     names = (*figures, 'routes.mp4', 'routes.html')
     return [folder / name for name in names]
+
+
+def most_motion(alignment: Alignment, grid: Grid) -> int:
+    """Return the frame pair in which most patches move.
+
+    Doubtful and rejected steps do not count.
+
+    Args:
+        alignment (Alignment): Of one clip of two frames or more, (1, T, N).
+        grid (tuple[int, int]): Rows and columns of the patches.
+    """
+    moves = alignment.places[0].diff(dim=0) != 0  # (T-1, N)
+    sure = alignment.accepted[0, 1:] & ~doubtful_steps(alignment, grid)[0]
+    return int((moves & sure).sum(-1).argmax())
 
 
 def write_heat_maps(

@@ -8,10 +8,12 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 from ata_mm.introspection import Block
-from ata_mm.ops import neighbour_similarity
 
+from .doubts import doubtful_steps
 from .routes import Patch
 
 # Characters of the 64 similarity levels, the digits of base64.
@@ -36,9 +38,11 @@ def routes_page(
     """Return a page that shows the route of a patch on click.
 
     It contains the frames and, for every block, the routes, the similarity of
-    each step, and the similarities of all patches of neighbouring frames. The
-    latter, in 64 levels, take (T - 1) N^2 bytes per block, and are left out of
-    blocks for which they would exceed ``max_bytes``.
+    each step, which steps are doubtful (see
+    :func:`~ata_mm.visualization.doubtful_steps`) or rejected, and the
+    similarities of all patches of neighbouring frames. The latter, in 64
+    levels, take (T - 1) N^2 bytes per block, and are left out of blocks for
+    which they would exceed ``max_bytes``.
 
     Args:
         frames (Sequence[np.ndarray]): T frames (H, W, 3), uint8, RGB.
@@ -81,29 +85,64 @@ def routes_page(
         # One character per similarity, and the keys of `_pack_map`.
         size = (len(frames) - 1) * (one.grid[0] * one.grid[1]) ** 2 + 40
         if size <= room:
-            entry.update(_pack_map(one))
+            entry.update(_pack_map(one, len(frames) - 1))
             room -= size
     return template.replace('/*DATA*/', _dump(data))
 
 
 def _pack_block(block: Block) -> Dict[str, Any]:
-    """Return the data of a block: 16-bit routes and similarities of steps."""
+    """Return the data of a block, numbers as 8- or 16-bit integers."""
     alignment, _ = block.aligned()
-    similarity = block.similarity()[0].cpu().numpy()
-    return dict(
+    data = dict(
         index=block.index,
         name=block.name,
+        before=block.before,
+        method=_describe(block),
         grid=list(block.grid),
-        routes=_encode(alignment.routes[0].cpu().numpy(), np.uint16),
+        routes=_encode(alignment.routes[0], np.uint16),
         # Cosine similarities in -1..1 use the range of 16-bit integers.
-        steps=_encode(np.rint(similarity * 32767), np.int16),
+        steps=_encode((block.similarity()[0] * 32767).round(), np.int16),
+        doubts=_encode(doubtful_steps(alignment, block.grid)[0], np.uint8),
     )
+    if not torch.equal(alignment.places, alignment.routes):
+        data['places'] = _encode(alignment.places[0], np.uint16)
+    if alignment.segments is not None:
+        data['segments'] = _encode(alignment.segments[0], np.uint16)
+    return data
 
 
-def _pack_map(block: Block) -> Dict[str, Any]:
+def _describe(block: Block) -> str:
+    """Describe how a block matches, by the options that differ from ATA's."""
+    options = block.options
+    parts = [f'{block.kind}: each frame is matched to {_reference(block)}']
+    if options.get('refine'):
+        parts.append(f'refined {options["refine"]} times')
+    if block.support_radius:
+        parts.append(f'support radius {block.support_radius}')
+    if options.get('min_similarity') is not None:
+        parts.append(
+            f'matches up to similarity {options["min_similarity"]:g} are '
+            'rejected'
+        )
+    return ', '.join(parts)
+
+
+def _reference(block: Block) -> str:
+    """Describe the frames that a block matches the others to."""
+    reference = block.options.get('reference', 'previous')
+    if reference in ('previous', 1):
+        return 'the frame before it'
+    alignment, _ = block.aligned()
+    if reference == 'first' or reference >= alignment.shape[1] - 1:
+        return 'the first frame'
+    return f'the last of frames 0, {reference}, {2 * reference}, … before it'
+
+
+def _pack_map(block: Block, num_pairs: int) -> Dict[str, Any]:
     """Return all similarities as text, one of 64 levels per character."""
-    _, features = block.aligned()
-    maps = neighbour_similarity(features)[0].cpu().numpy()
+    maps = np.concatenate(
+        [block.similarity_map(t).cpu().numpy() for t in range(num_pairs)]
+    )
     # Levels span the range of this block, which is often narrow.
     low, high = float(maps.min()), float(maps.max())
     levels = np.rint((maps - low) * (63 / max(high - low, 1e-9)))
@@ -116,9 +155,9 @@ def _dump(data: dict) -> str:
     return json.dumps(data, separators=(',', ':')).replace('<', '\\u003c')
 
 
-def _encode(values: np.ndarray, dtype: type) -> str:
+def _encode(values: Tensor, dtype: type) -> str:
     """Encode numbers in base64, little-endian as JavaScript reads them."""
-    little = values.astype(np.dtype(dtype).newbyteorder('<'))
+    little = values.cpu().numpy().astype(np.dtype(dtype).newbyteorder('<'))
     return base64.b64encode(little.tobytes()).decode()
 
 

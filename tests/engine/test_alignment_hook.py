@@ -47,6 +47,11 @@ def test_logs_every_n_iterations(train):
     assert all(0 < share < 1 for share in logged['time_share'])
 
 
+def test_logs_rejected_matches(train):
+    option = 'model.backbone.temporal.min_similarity'
+    assert 0 < scalars(train({option: 0.5}))['rejected'][0] <= 1
+
+
 def test_logs_at_the_end_of_an_epoch(train):
     logged = scalars(train({'train_cfg.max_epochs': 2}, interval=20))
     assert len(logged['similarity']) == 2

@@ -52,7 +52,8 @@ def test_is_reported_beside_accuracy(runner, loop):
     kinds = [
         (when, name)
         for when in ('before', 'after')
-        for name in ('all_pairs', 'in_place', 'aligned')
+        for quantity in ('all_pairs', 'in_place', 'aligned')
+        for name in (quantity, f'{quantity}_unrelated')
     ]
     for when, name in kinds:
         assert f'mutual_information/block1/{when}/{name}' in metrics
@@ -91,6 +92,16 @@ def test_the_mean_is_over_videos():
     )
     evaluator.process([dict(mutual_information={'a': 6.0})])
     assert evaluator.evaluate(3) == {'mutual_information/a': 3.0}
+
+
+def test_a_control_is_averaged_over_the_videos_that_have_one():
+    evaluator = Evaluator(METRICS.build(dict(type='MutualInformation')))
+    for values in ({'a': 1.0}, {'a': 2.0, 'a_unrelated': 5.0}):
+        evaluator.process([dict(mutual_information=values)])
+    assert evaluator.evaluate(2) == {
+        'mutual_information/a': 1.5,
+        'mutual_information/a_unrelated': 5.0,
+    }
 
 
 def test_without_the_hook_the_error_names_it():

@@ -3,9 +3,14 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from ata_mm.introspection import AlignmentRecord, listener, observe
+from ata_mm.introspection import (
+    AlignmentEvent,
+    AlignmentRecord,
+    listener,
+    observe,
+)
 from ata_mm.models import ATA
-from ata_mm.ops import ExactMatcher, Matcher
+from ata_mm.ops import DisplacementAlignment, ExactMatcher, Matcher
 from ata_mm.ops.permutation import identity
 from tests.visualization import models
 
@@ -82,6 +87,34 @@ def test_share_in_place():
     with record.attach(module):
         module(x)
     assert record.means() == dict(in_place=0.75, similarity=1.0)
+
+
+def test_share_of_rejected_matches():
+    """Two of eight patches of frame 1 resemble none of frame 0."""
+    record, module = AlignmentRecord(), ATA(8, 2, min_similarity=0.5)
+    x = torch.eye(8)[None, None].repeat(1, 2, 1, 1)
+    x[0, 1, :2] *= -1
+    with record.attach(module):
+        module(x)
+    assert record.means()['rejected'] == 0.25
+    assert record.first.alignment.accepted.sum() == 14
+
+
+def test_without_a_limit_nothing_can_be_rejected():
+    record, _ = record_of(models.vit(), models.clip())
+    assert 'rejected' not in record.means()
+
+
+def test_routes_between_patches_stay_if_they_are_nearest():
+    """Routes that share a patch: a permutation has to move one of them."""
+    record = AlignmentRecord()
+    positions = torch.tensor([[0.0, 0.0], [0.0, 1.0]])
+    alignment = DisplacementAlignment(
+        torch.stack([positions, positions * 0.4])[None], (1, 2)
+    )
+    x = torch.rand(1, 2, 2, 4)
+    record.on_alignment(AlignmentEvent('', x, alignment, (1, 2), True))
+    assert record.means()['in_place'] == 0.5
 
 
 def test_one_frame_has_no_step():

@@ -4,7 +4,7 @@ import torch
 from mmaction.structures import ActionDataSample
 
 from ata_mm.introspection import InformationProbe
-from ata_mm.introspection.information import measure
+from ata_mm.introspection.information import measure, measure_unrelated
 from tests.visualization import models
 
 KINDS = ('ATA', 'TemporalAttention', 'TemporalAveraging')
@@ -85,6 +85,99 @@ def test_a_video_has_the_mean_of_its_views():
 def test_values_are_returned_once():
     _, probe = probed(models.vit(), models.clip())
     assert probe.take(1) == [{}]
+
+
+def probe_of(model, *batches):
+    """Return the values of the videos of several batches."""
+    values = []
+    with InformationProbe(model) as probe, torch.no_grad():
+        for videos in batches:
+            samples = [ActionDataSample() for _ in videos]
+            model.test_step(dict(inputs=videos, data_samples=samples))
+            values += probe.take(len(videos))
+    return values
+
+
+def unrelated(values):
+    """Return the values of the control."""
+    return {k: v for k, v in values.items() if k.endswith('_unrelated')}
+
+
+def test_control_pairs_a_video_with_the_previous_one():
+    model, seen = models.vit(), []
+    model.backbone.blocks[1].temporal.register_forward_hook(
+        lambda _, args, output: seen.append(output)
+    )
+    _, values = probe_of(model, [models.clip(), models.clip()])
+    (first, second), *_ = seen
+    expected = measure_unrelated(second, first, 0.1, (4, 4))
+    for name, value in expected.items():
+        found = values[f'block1/after/{name}']
+        assert found == pytest.approx(value, rel=1e-4)
+
+
+def test_control_is_that_of_pairs_of_frames():
+    x, other = torch.randn(2, 4, 16, 8)
+    pairs = [
+        measure(torch.stack([other[t], x[t + 1]])[None], 0.1, (4, 4))
+        for t in range(3)
+    ]
+    for name, value in measure_unrelated(x, other, 0.1, (4, 4)).items():
+        found = [pair[name[: -len('_unrelated')]].item() for pair in pairs]
+        assert value == pytest.approx(sum(found) / 3)
+
+
+def test_a_single_video_has_no_control():
+    views = torch.cat([models.clip(), models.clip()])
+    (values,) = probe_of(models.vit(), [views])
+    assert values and not unrelated(values)
+
+
+def test_control_does_not_depend_on_the_batches():
+    model, videos = models.vit(), [models.clip() for _ in range(3)]
+    together = probe_of(model, videos)
+    apart = probe_of(model, *([video] for video in videos))
+    for one, other in zip(together, apart):
+        assert one == pytest.approx(other, rel=1e-4)
+    assert unrelated(apart[1]) and unrelated(apart[2])
+
+
+@pytest.mark.parametrize(
+    'model, inputs, options',
+    [
+        (models.vit, models.clip, {}),
+        (models.vit, models.clip, dict(max_testing_views=3)),
+        (models.tsn, models.images, {}),
+    ],
+)
+def test_control_is_with_the_last_view_of_the_other_video(
+    model, inputs, options
+):
+    model = model()
+    a, b, c = inputs(), inputs(), inputs()
+    _, alone = probe_of(model, [b, c])
+    model.test_cfg = options
+    _, values = probe_of(model, [torch.cat([a, b]), torch.cat([c, c])])
+    assert unrelated(values) == pytest.approx(unrelated(alone), rel=1e-4)
+
+
+def test_videos_of_other_sizes_have_no_control():
+    model = models.convnext()
+    small, large = probe_of(model, [models.clip()], [models.clip(64)])
+    assert not unrelated(large) and len(large) == len(small)
+
+
+def test_alignment_raises_the_control_as_well():
+    values = measure_unrelated(*torch.randn(2, 4, 16, 32), 0.1, (4, 4))
+    assert values['aligned_unrelated'] > values['in_place_unrelated'] + 0.5
+
+
+def test_frames_of_a_video_are_above_the_control():
+    x, other = torch.randn(2, 1, 16, 32) + 0.3 * torch.randn(2, 4, 16, 32)
+    control = measure_unrelated(x, other, 0.1, (4, 4))
+    own = measure(x[None], 0.1, (4, 4))
+    for name, value in own.items():
+        assert value > control[f'{name}_unrelated'] + 0.5
 
 
 def test_nothing_is_measured_afterwards():

@@ -2,9 +2,10 @@
 import pytest
 import torch
 
-from ata_mm.introspection import match_pixels, observe
+from ata_mm.introspection import observe
 from ata_mm.models import ATA
-from ata_mm.video import Clip, read_clip
+from ata_mm.ops import neighbour_similarity
+from ata_mm.ops.matching.similarity import aggregate
 from tests.visualization import models
 
 FAMILIES = [
@@ -166,17 +167,35 @@ def test_vectors_have_no_map():
         observe(model, models.clip())
 
 
-def test_pixels_follow_a_texture(video_root):
-    """It moves by 3 pixels a frame, patches of 8 by one column in 16/6."""
-    clip, grid = read_clip(str(video_root / '0.mp4'), 2, 8, rows=6)
-    block = match_pixels(clip, grid)
-    routes = block.alignment.routes[0].view(2, *grid)
-    right = (routes[1] - routes[0])[:, :4]  # 24 pixels: three columns
-    assert (right == 3).float().mean() > 0.8
+def test_options_of_the_alignment_are_those_of_the_model():
+    temporal = dict(models.ATA, min_similarity=0.5, reference='first')
+    for block in observe(models.vit(temporal), models.clip()).blocks:
+        assert block.options['min_similarity'] == 0.5
+        assert block.options['reference'] == 'first'
+        assert not block.alignment.accepted.all()
 
 
-def test_pixels_that_do_not_move_stay(video_root):
-    clip, grid = read_clip(str(video_root / '0.mp4'), 3, 1, rows=6)
-    still = Clip([clip.frames[0]] * 3, clip.numbers)
-    routes = match_pixels(still, grid).alignment.routes[0]
-    assert torch.equal(routes, torch.arange(48).expand(3, 48))
+def test_image_blocks_of_a_wrapped_model_are_named():
+    blocks = observe(models.convnext(), models.clip()).blocks
+    assert [block.before for block in blocks] == [
+        'stages.0.0',
+        'stages.1.0',
+        'stages.1.1',
+    ]
+
+
+@pytest.mark.parametrize('radius', [0, 1])
+def test_similarity_of_a_step_is_that_of_the_map(radius):
+    temporal = dict(models.ATA, support_radius=radius)
+    block = observe(models.vit(temporal), models.clip()).blocks[1]
+    routes = block.alignment.routes[0]
+    for t in range(3):
+        steps = block.similarity_map(t)[0][routes[t], routes[t + 1]]
+        torch.testing.assert_close(block.similarity()[0, t], steps)
+
+
+def test_map_is_averaged_over_the_support_window():
+    temporal = dict(models.ATA, support_radius=1)
+    block = observe(models.vit(temporal), models.clip()).blocks[0]
+    expected = aggregate(neighbour_similarity(block.features), (4, 4), 1)
+    torch.testing.assert_close(block.similarity_map(2), expected[:, 2])

@@ -27,10 +27,12 @@ def done(run, tiny_config, checkpoint, tmp_path_factory):
 
 def test_table_and_json_agree(done):
     table, result = done
-    values = [
-        result['means'][f'block1/after/{name}']
+    names = [
+        name + control
+        for control in ('', '_unrelated')
         for name in ('all_pairs', 'in_place', 'aligned')
     ]
+    values = [result['means'][f'block1/after/{name}'] for name in names]
     cells = ' | '.join(f'{value:.3f}' for value in (1.386, *values))
     assert table.splitlines()[-1] == f'| block1, after | 4 | {cells} |'
 
@@ -44,6 +46,18 @@ def test_number_of_videos_and_temperature_are_printed(done):
 def test_routes_have_more_information_than_patches_in_place(done):
     means = done[1]['means']
     assert means['block1/before/aligned'] > means['block1/before/in_place']
+
+
+def test_a_single_video_has_no_control(run, tiny_config, checkpoint):
+    done = run(
+        'measure_mutual_information.py',
+        tiny_config,
+        checkpoint,
+        '--max-videos',
+        1,
+    )
+    assert done.returncode == 0 and 'unrelated' not in done.stdout
+    assert 'warning: no control' in done.stderr
 
 
 def test_an_unknown_block_is_one_line(run, tiny_config, checkpoint):

