@@ -51,9 +51,7 @@ def test_run_with_other_options_is_repeated(tool, finished, calls):
     assert calls == ['tools/train.py']
 
 
-@pytest.mark.parametrize(
-    'model', ['temporal attention', 'ATA', 'refined ATA']
-)
+@pytest.mark.parametrize('model', ['temporal attention', 'ATA', 'refined ATA'])
 def test_fast_options_replace_settings_of_the_config(tool, model):
     path = tool.MODELS[model]
     plain, fast = tool.load_config(path), tool.load_config(path, tool.FAST)
