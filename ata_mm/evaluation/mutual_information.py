@@ -11,9 +11,9 @@ over the videos of all processes. In a config::
 """
 
 from collections import defaultdict
-from statistics import mean
 from typing import Dict, List, Optional, Sequence, Union
 
+import numpy as np
 from mmaction.registry import HOOKS, METRICS
 from mmaction.structures import ActionDataSample
 from mmengine.evaluator import BaseMetric
@@ -134,4 +134,4 @@ class MutualInformation(BaseMetric):
         for values in results:
             for name, value in values.items():
                 found[name].append(value)
-        return {name: mean(values) for name, values in found.items()}
+        return {name: float(np.mean(values)) for name, values in found.items()}

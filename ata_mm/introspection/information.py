@@ -2,9 +2,9 @@
 """Mutual information of neighbouring frames at the blocks of a model."""
 
 from collections import defaultdict
-from statistics import mean
 from typing import Dict, List, Optional, Sequence, Union
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -188,8 +188,8 @@ class InformationProbe(Listener):
             for index, video in enumerate(videos):
                 views = clips[index * num_views : (index + 1) * num_views]
                 for quantity in views[0]:
-                    video[f'{name}/{quantity}'] = mean(
-                        view[quantity] for view in views
+                    video[f'{name}/{quantity}'] = float(
+                        np.mean([view[quantity] for view in views])
                     )
         self._values.clear()
         self._num_taken += num_videos

@@ -24,7 +24,7 @@ GRID = (3, 4)
 HARD = {
     'exact': ExactMatcher(),
     'auto': AutoMatcher(),
-    'coarse to fine': CoarseToFineMatcher(max_exact=4, group_size=4),
+    'coarse to fine': CoarseToFineMatcher(max_cells=4, group_size=4),
     'local': LocalMatcher(1),
 }
 SOFT = {

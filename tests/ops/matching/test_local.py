@@ -78,7 +78,7 @@ def test_large_maps_need_no_full_similarities(monkeypatch):
         raise AssertionError('computed N x N similarities')
 
     monkeypatch.setattr(local, '_MAX_DENSE', 0)
-    monkeypatch.setattr(base, 'neighbour_similarity', refuse)
+    monkeypatch.setattr(base, 'compare', refuse)
     monkeypatch.setattr(LocalMatcher, 'match', refuse)
     LocalMatcher(1).match_frames(torch.randn(1, 2, 120, 8), (10, 12))
 
