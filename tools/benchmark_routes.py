@@ -493,7 +493,7 @@ def draw(
             draw_panel(axes, by_motion, own_keys)
             axes.set_title(f'{stage}, {title}')
         row[1].legend(loc='center left', bbox_to_anchor=(1, 0.5))
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=100)
 
 
 def draw_panel(

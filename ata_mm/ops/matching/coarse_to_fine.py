@@ -5,7 +5,7 @@ Not in the paper, which solves every size exactly. At 56x56 patches, stage 1
 of ConvNeXt, one exact solve takes a second or more.
 """
 
-from typing import Optional, Union
+from typing import Iterator, Optional, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -13,93 +13,119 @@ from torch import Tensor
 
 from ..permutation import identity, invert
 from ..types import Grid
-from ..validation import check_finite, check_square
-from .base import Matcher
+from ..validation import check_finite, check_grid, check_square
+from .base import Matcher, Matching
 from .exact import ExactMatcher
+from .similarity import unfold_support
 
 # Gains below the rounding of a mean of fp32 similarities are none: without the
 # bound, equally good patches would be exchanged, and still scenes would move.
 _ROUNDING = 1e-6
+
+# Fraction of the patches that the first sweep matches anew. More of them gain
+# more similarity where much has changed, and lose motion that is found.
+_ANEW = 0.5
+
+# Rows compared with all columns, at most. Twice as many on 56x56 patches keep
+# 0.01 more of the exact gain in similarity, and take a sixth more time.
+_MAX_COMPARED = 2048
+
+# Similarities computed at a time, to find the largest: as many as fit into the
+# level-2 cache of a CPU core, and 256 MB on a GPU.
+_CPU_BLOCK, _GPU_BLOCK = 2**18, 2**26
 
 
 class DenseSimilarity:
     """Similarities given as a tensor.
 
     Args:
-        similarity (Tensor): (P, N, N).
+        values (Tensor): (..., n, n), of frame pairs or of groups in them.
     """
 
-    def __init__(self, similarity: Tensor) -> None:
-        self.similarity = similarity
-        self.shape = similarity.shape[:2]  # P, N
-        self.device = similarity.device
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+        self.shape = values.shape[:-1]
+        self.device = values.device
 
     def transposed(self) -> 'DenseSimilarity':
         """Swap the frames of each frame pair."""
-        return DenseSimilarity(self.similarity.transpose(1, 2))
+        return DenseSimilarity(self.values.transpose(-1, -2))
 
-    def blocks(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Take the similarities of groups: 2 x (P, K, s) -> (P, K, s, s)."""
+    def select(self, rows: Tensor, columns: Tensor) -> 'DenseSimilarity':
+        """Take groups of rows and of columns, (P, K, s) each."""
         # Index of the frame pair, to broadcast against rows and columns.
-        problem = identity(len(rows), device=self.device)
-        problem = problem[:, None, None, None]
-        rows, columns = rows[..., :, None], columns[..., None, :]
-        return self.similarity[problem, rows, columns]
+        pair = identity(len(rows), device=self.device)[:, None, None, None]
+        values = self.values[pair, rows[..., None], columns[..., None, :]]
+        return DenseSimilarity(values)  # (P, K, s, s)
 
-    def cells(self, index: Tensor) -> Tensor:
-        """Sum over cells: patches of each cell (K, m) -> (P, K, K)."""
-        # Linear in S, hence the same sums as of FeatureSimilarity.
-        rows = self.similarity[:, index].sum(2)  # (P, K, N)
-        return rows[:, :, index].sum(-1)
+    def dense(self) -> Tensor:
+        """Return all similarities: (..., n, n)."""
+        return self.values
 
-    def contrast(self, first: int, second: int) -> Tensor:
-        """Similarity difference between two columns, per row: (P, N)."""
-        return self.similarity[:, :, first] - self.similarity[:, :, second]
+    def blocks(self, pair: int, stride: int, size: int) -> Iterator[Tensor]:
+        """Yield every stride-th row of a frame pair, ``size`` at a time."""
+        yield from self.values[pair, ::stride].split(size)
+
+    def times(self, weight: Tensor) -> Tensor:
+        """Multiply by weights of the columns: (..., n) -> (..., n)."""
+        return (self.values @ weight[..., None]).squeeze(-1)
 
     def matched(self, matching: Tensor) -> Tensor:
-        """Similarity of each row to its matched column: (P, N)."""
-        return self.similarity.gather(2, matching[..., None]).squeeze(2)
+        """Return the similarity of each row to its match: (P, N)."""
+        return self.values.gather(2, matching[..., None]).squeeze(2)
 
 
 class FeatureSimilarity:
     """Similarities computed from features on demand.
 
     Args:
-        source (Tensor): Normalised features (P, N, C).
-        target (Tensor): Normalised features (P, N, C).
+        source (Tensor): Normalised features (..., n, C).
+        target (Tensor): Normalised features (..., n, C).
+        least (float, optional): Similarities below are raised to it where sums
+            of them are compared. Defaults to None.
     """
 
-    def __init__(self, source: Tensor, target: Tensor) -> None:
-        self.source, self.target = source, target
-        self.shape = source.shape[:2]  # P, N
+    def __init__(
+        self, source: Tensor, target: Tensor, least: Optional[float] = None
+    ) -> None:
+        self.source, self.target, self.least = source, target, least
+        self.shape = source.shape[:-1]
         self.device = source.device
 
     def transposed(self) -> 'FeatureSimilarity':
         """Swap the frames of each frame pair."""
-        return FeatureSimilarity(self.target, self.source)
+        return FeatureSimilarity(self.target, self.source, self.least)
 
-    def blocks(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Take the similarities of groups: 2 x (P, K, s) -> (P, K, s, s)."""
-        rows, columns = _take(self.source, rows), _take(self.target, columns)
-        return rows @ columns.transpose(-1, -2)
+    def select(self, rows: Tensor, columns: Tensor) -> 'FeatureSimilarity':
+        """Take groups of rows and of columns, (P, K, s) each."""
+        source, target = _take(self.source, rows), _take(self.target, columns)
+        return FeatureSimilarity(source, target, self.least)
 
-    def cells(self, index: Tensor) -> Tensor:
-        """Sum over cells: patches of each cell (K, m) -> (P, K, K)."""
-        rows = self.source[:, index].sum(2)  # (P, K, C)
-        # The product of sums is the sum of products: no N x N matrix.
-        columns = self.target[:, index].sum(2)
-        return rows @ columns.transpose(1, 2)
+    def dense(self) -> Tensor:
+        """Return all similarities: (..., n, n)."""
+        return self._raised(self.source @ self.target.transpose(-1, -2))
 
-    def contrast(self, first: int, second: int) -> Tensor:
-        """Similarity difference between two columns, per row: (P, N)."""
-        # One projection of all features, as in locality-sensitive hashing.
-        direction = self.target[:, first] - self.target[:, second]
-        return (self.source @ direction[..., None]).squeeze(-1)
+    def blocks(self, pair: int, stride: int, size: int) -> Iterator[Tensor]:
+        """Yield every stride-th row of a frame pair, ``size`` at a time."""
+        target = self.target[pair].T.contiguous()  # a faster product
+        # One buffer for all of them, which stays in the cache.
+        buffer = target.new_empty(size, self.shape[1])
+        for rows in self.source[pair, ::stride].split(size):
+            yield torch.mm(rows, target, out=buffer[: len(rows)])
+
+    def times(self, weight: Tensor) -> Tensor:
+        """Multiply by weights of the columns: (..., n) -> (..., n)."""
+        # Two small products instead of the n x n matrix.
+        direction = self.target.transpose(-1, -2) @ weight[..., None]
+        return (self.source @ direction).squeeze(-1)
 
     def matched(self, matching: Tensor) -> Tensor:
-        """Similarity of each row to its matched column: (P, N)."""
-        target = _take(self.target, matching[:, None]).squeeze(1)
-        return torch.linalg.vecdot(self.source, target)
+        """Return the similarity of each row to its match: (P, N)."""
+        target = _take(self.target, matching)
+        return self._raised(torch.linalg.vecdot(self.source, target))
+
+    def _raised(self, values: Tensor) -> Tensor:
+        return values if self.least is None else values.clamp_min(self.least)
 
 
 Similarity = Union[DenseSimilarity, FeatureSimilarity]
@@ -108,33 +134,41 @@ Similarity = Union[DenseSimilarity, FeatureSimilarity]
 class CoarseToFineMatcher(Matcher):
     """One-to-one matcher of large maps, nearly optimal.
 
-    1. Start: square cells of patches are matched exactly, then the patches
-       within matched cells. If that is no better than the identity, or the
-       grid has no such cells, the start is the identity.
-    2. Sweeps: the worst matched patches are sorted by the difference of their
-       similarities to two random patches of the other frame, and cut into
-       groups of consecutive, hence similar, patches. Each group is matched
+    1. Start: patches that are each other's nearest neighbours vote for a
+       cyclic shift of the whole grid, as a camera pan causes. Without a grid
+       nothing is shifted. Then these pairs are matched, and the other patches
+       as the shift says, as far as it is free. Each of the two steps is kept
+       for the frame pairs whose similarity it raises.
+    2. First sweep: the worse matched half of the patches gives up its matches.
+       Both sides are cut into halves again and again, in the order of the
+       leading singular vectors of their similarities, until groups of similar
+       patches remain, which are matched exactly.
+    3. Further sweeps: the worst matched patches are cut into groups of similar
+       patches likewise, together with their matches, and each group is matched
        again, exactly, to the patches it already holds. The frames of a pair
-       alternate in being sorted.
+       alternate in being cut.
 
     Every step keeps a permutation and never lowers the total similarity:
-    the result is never worse than the identity. O(N * group_size * (C +
-    group_size)) time a sweep, against O(N^3) of an exact solve; from features
-    (`match_frames`) without an N x N matrix. The random patches are the same
-    in every call: equal inputs give equal matchings. On a GPU with triton
-    everything runs there, see `ExactMatcher`.
+    the result is never worse than the identity. From features (`match_pairs`)
+    the nearest neighbours of at most 2048 patches take O(2048 N C) time, a
+    sweep O(N * group_size * (C + group_size)), against O(N^3) of an exact
+    solve, and no N x N matrix is stored. Equal inputs give equal matchings. On
+    a GPU with triton everything runs there, see `ExactMatcher`.
 
-    Up to ``max_cells`` patches this is `ExactMatcher`. The defaults, chosen on
-    two videos, keep about 0.95 of the exact gain in similarity over the
-    identity on other frames of these videos; no share is guaranteed. More or
-    larger groups keep more.
+    Up to ``max_exact`` patches this is `ExactMatcher`. The defaults keep about
+    0.95 of the exact gain in similarity over the identity, and follow motion
+    as far as an exact matching does, on photos and videos of which other
+    frames chose them; no share is guaranteed. More sweeps or larger groups
+    keep more of the gain.
 
     Args:
-        sweeps (int): Number of sweeps. Defaults to 4.
-        group_size (int): Patches in a group. Defaults to 160.
-        active (float): Fraction of the patches matched again in a sweep.
-            Defaults to 0.2.
-        max_cells (int): Largest number of cells in step 1. Defaults to 256.
+        sweeps (int): Number of sweeps, with the first one. Defaults to 4.
+        group_size (int): Largest number of patches in a group. Defaults to
+            200.
+        active (float): Fraction of the patches matched again in a sweep after
+            the first. Defaults to 0.2.
+        max_exact (int): Largest number of patches a frame that is matched
+            exactly. Defaults to 256.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -143,21 +177,21 @@ class CoarseToFineMatcher(Matcher):
     def __init__(
         self,
         sweeps: int = 4,
-        group_size: int = 160,
+        group_size: int = 200,
         active: float = 0.2,
-        max_cells: int = 256,
+        max_exact: int = 256,
     ) -> None:
-        if sweeps < 0 or group_size < 2 or max_cells < 1:
+        if sweeps < 0 or group_size < 2 or max_exact < 1:
             raise ValueError(
-                'Expected sweeps >= 0, group_size >= 2 and max_cells >= 1, '
-                f'got {sweeps}, {group_size} and {max_cells}.'
+                'Expected sweeps >= 0, group_size >= 2 and max_exact >= 1, '
+                f'got {sweeps}, {group_size} and {max_exact}.'
             )
         if not 0 < active <= 1:
             raise ValueError(f'Expected 0 < active <= 1, got {active}.')
         self.sweeps = sweeps
         self.group_size = group_size
         self.active = active
-        self.max_cells = max_cells
+        self.max_exact = max_exact
         self._exact = ExactMatcher()
 
     def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
@@ -167,17 +201,17 @@ class CoarseToFineMatcher(Matcher):
             similarity (Tensor): (..., N, N); ``[..., i, j]`` compares patch i
                 of a frame with patch j of the next one.
             grid (tuple[int, int], optional): Height and width of the patch
-                grid. Defaults to None, without step 1.
+                grid. Defaults to None, without a shift of the grid.
 
         Returns:
             Tensor: int64 permutations (..., N) on the input's device.
 
         Raises:
             ValueError: If the problems are not square, or hold NaN or
-                infinity.
+                infinity; if ``grid`` does not hold N patches.
         """
         num = check_square(similarity)
-        if num <= self.max_cells:
+        if num <= self.max_exact or similarity.numel() == 0:
             return self._exact.match(similarity)
         problems = similarity.detach().float().reshape(-1, num, num)
         # Sorting and topk would accept NaN silently.
@@ -185,151 +219,280 @@ class CoarseToFineMatcher(Matcher):
         matching = self._match(DenseSimilarity(problems), grid)
         return matching.view(similarity.shape[:-1])
 
-    def match_frames(self, x: Tensor, grid: Optional[Grid] = None) -> Tensor:
+    def match_pairs(
+        self,
+        source: Tensor,
+        target: Tensor,
+        grid: Optional[Grid] = None,
+        min_similarity: Optional[float] = None,
+        support_radius: int = 0,
+    ) -> Matching:
         """Match by features, in far less memory and time.
 
         Args:
-            x (Tensor): Patch features (B, T, N, C).
+            source (Tensor): See `Matcher.match_pairs`.
+            target (Tensor): Likewise.
             grid (tuple[int, int], optional): As in `match`. Defaults to None.
+            min_similarity (float, optional): See `Matcher.match_pairs`.
+                Defaults to None.
+            support_radius (int): Likewise. Defaults to 0.
 
         Returns:
-            Tensor: int64 permutations (B, T-1, N) on the input's device.
+            Matching: int64 permutations of shape (B, P, N).
 
         Raises:
-            ValueError: If x holds NaN or infinity.
+            ValueError: If the features hold NaN or infinity; if ``grid`` does
+                not hold N patches.
         """
-        if x.shape[2] <= self.max_cells:
-            return self._exact.match_frames(x)
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        pairs, num = target.shape[1:3]
+        if num <= self.max_exact or pairs == 0:
+            return super().match_pairs(
+                source, target, grid, min_similarity, support_radius
+            )
+
+        def prepare(x: Tensor) -> Tensor:
             x = F.normalize(x.float(), dim=-1)
             check_finite(x)
+            if support_radius:
+                x = unfold_support(x, check_grid(grid, num), support_radius)
+            return x.expand(pairs, -1, -1).contiguous()
+
+        with torch.no_grad(), torch.autocast(
+            target.device.type, enabled=False
+        ):
+            matchings, accepted = [], []
             # Clip by clip: the groups of a sweep are copies of features.
-            return torch.stack(
-                [
-                    self._match(FeatureSimilarity(clip[:-1], clip[1:]), grid)
-                    for clip in x
-                ]
+            for first, second in zip(source, target):
+                similarity = FeatureSimilarity(
+                    prepare(first), prepare(second), min_similarity
+                )
+                matchings.append(self._match(similarity, grid))
+                if min_similarity is not None:
+                    matched = similarity.matched(matchings[-1])
+                    accepted.append(matched > min_similarity)
+            return Matching(
+                torch.stack(matchings),
+                torch.stack(accepted) if accepted else None,
             )
 
     def _match(self, similarity: Similarity, grid: Optional[Grid]) -> Tensor:
-        num = similarity.shape[1]
-        matching = self._start(similarity, grid)
-        if matching.numel() == 0:  # a clip of one frame has no frame pair
-            return matching
-        # On the CPU whatever the device, and in every call the same: a cached
-        # matching equals a new one, and training is reproducible.
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(self.sweeps):
-            pair = torch.randint(num, (2,), generator=generator).tolist()
-            groups = self._worst_groups(similarity, matching, *pair)
-            matching = self._improve(similarity, matching, groups)
-            # The other frame's patches are sorted in the next sweep.
+        matching = _start(similarity, grid)
+        for sweep in range(self.sweeps):
+            if sweep == 0:
+                matching = self._match_anew(similarity, matching)
+            else:
+                matching = self._improve(similarity, matching)
+            # The other frame's patches are cut in the next sweep.
             similarity, matching = similarity.transposed(), invert(matching)
         return invert(matching) if self.sweeps % 2 else matching
 
-    def _start(self, similarity: Similarity, grid: Optional[Grid]) -> Tensor:
-        matching = identity(*similarity.shape, device=similarity.device)
-        matching = matching.contiguous()
-        # Created on the device: a copy from the host would synchronise it.
-        cells = _cells(
-            grid, similarity.shape[1], self.max_cells, similarity.device
-        )
-        if cells is None or matching.numel() == 0:
-            return matching
-        matched = self._exact.match(similarity.cells(cells))  # (P, K)
-        patches = cells.flatten().expand_as(matching)
-        # Cells move rigidly first; _improve then matches within each cell.
-        coarse = matching.scatter(1, patches, cells[matched].flatten(1))
-        rows = cells.expand(len(coarse), -1, -1)
-        coarse = self._improve(similarity, coarse, rows)
-        # By frame pair: a cut or a still pair falls back to the identity.
-        gain = similarity.matched(coarse) - similarity.matched(matching)
-        better = gain.mean(1, keepdim=True) > _ROUNDING
-        return torch.where(better, coarse, matching)
+    def _match_anew(self, similarity: Similarity, matching: Tensor) -> Tensor:
+        """Match the worse half again, each row to any of its columns."""
+        rows, halvings = self._worst(similarity, matching, _ANEW)
+        columns = _held(matching, rows)
+        for _ in range(halvings):
+            group = similarity.select(rows, columns)
+            row, column = _singular_vectors(group)
+            rows, columns = _halve(rows, row), _halve(columns, column)
+        best = self._exact.match(similarity.select(rows, columns).dense())
+        matched = columns.gather(-1, best)
+        found = matching.scatter(1, rows.flatten(1), matched.flatten(1))
+        return _better(similarity, matching, found)
 
-    def _worst_groups(
-        self, similarity: Similarity, matching: Tensor, first: int, second: int
-    ) -> Tensor:
-        """Return the worst matched patches in groups.
-
-        Args:
-            similarity (Similarity): Of P frame pairs.
-            matching (Tensor): Current permutations (P, N).
-            first (int): Patch of the other frame.
-            second (int): Patch of the other frame. Patches are sorted by the
-                difference of their similarities to the two.
-
-        Returns:
-            Tensor: int64 (P, K, s), K groups of s consecutive patches.
-        """
-        num = matching.shape[1]
-        size = min(self.group_size, num)
-        count = max(1, int(self.active * num) // size)
-        worst = (
-            similarity.matched(matching)
-            .topk(count * size, largest=False, sorted=False)
-            .indices
-        )
-        contrast = similarity.contrast(first, second).gather(1, worst)
-        return worst.gather(1, contrast.argsort(1)).unflatten(1, (count, size))
-
-    def _improve(
-        self, similarity: Similarity, matching: Tensor, rows: Tensor
-    ) -> Tensor:
-        """Match each group (P, K, s) again to the patches it holds.
-
-        Returns the permutations (P, N) with the groups that gained replaced.
-        """
+    def _improve(self, similarity: Similarity, matching: Tensor) -> Tensor:
+        """Match the worst matched patches again, within groups."""
+        rows, halvings = self._worst(similarity, matching, self.active)
+        for _ in range(halvings):
+            group = similarity.select(rows, _held(matching, rows))
+            rows = _halve(rows, group.times(_contrast(group)))
+        columns = _held(matching, rows)
+        block = similarity.select(rows, columns).dense()  # (P, K, s, s)
         # Groups are disjoint, and exchange patches within themselves only:
         # all of them are solved in one batch, and a permutation remains one.
-        held = matching.gather(1, rows.flatten(1)).view_as(rows)
-        block = similarity.blocks(rows, held)  # (P, K, s, s)
         best = self._exact.match(block)
         before = block.diagonal(dim1=-2, dim2=-1).mean(-1, keepdim=True)
         after = block.gather(-1, best[..., None]).mean(-2)
         # Keep the current one of equally good matchings: equal patches stay.
         better = after - before > _ROUNDING
-        held = torch.where(better, held.gather(-1, best), held)
-        return matching.scatter(1, rows.flatten(1), held.flatten(1))
+        columns = torch.where(better, columns.gather(-1, best), columns)
+        return matching.scatter(1, rows.flatten(1), columns.flatten(1))
+
+    def _worst(
+        self, similarity: Similarity, matching: Tensor, fraction: float
+    ) -> Tuple[Tensor, int]:
+        """Return the worst matched patches, and how often to halve them.
+
+        Args:
+            similarity (Similarity): Of P frame pairs.
+            matching (Tensor): Current permutations (P, N).
+            fraction (float): Of the patches.
+
+        Returns:
+            tuple: int64 patches (P, 1, n), one group, and the number of
+            halvings after which groups have at most ``group_size`` patches.
+        """
+        num = matching.shape[1]
+        count = min(num, max(2, int(fraction * num)))
+        halvings = 0
+        while count >> halvings > self.group_size:
+            halvings += 1
+        count = count >> halvings << halvings
+        worst = similarity.matched(matching).topk(count, largest=False)
+        return worst.indices[:, None], halvings
+
+
+def _start(similarity: Similarity, grid: Optional[Grid]) -> Tensor:
+    """Return the best permutation of three for each frame pair: (P, N)."""
+    matching = identity(*similarity.shape, device=similarity.device)
+    matching = matching.contiguous()
+    nearest, mutual = _nearest_neighbours(similarity)
+    if grid is not None:
+        grid = check_grid(grid, matching.shape[1])
+        shifted = _voted_shift(nearest, mutual, grid)
+        matching = _better(similarity, matching, shifted)
+    completed = _complete(nearest, mutual, matching)
+    return _better(similarity, matching, completed)
+
+
+def _nearest_neighbours(similarity: Similarity) -> Tuple[Tensor, Tensor]:
+    """Return the nearest neighbour of each row, and whether it is mutual.
+
+    In large maps only every n-th row is compared, with all columns; the rows
+    between move as the compared one before them.
+
+    Args:
+        similarity (Similarity): Of shape (P, N).
+
+    Returns:
+        tuple: Columns, int64, and bool, of shape (P, N) each.
+    """
+    pairs, num = similarity.shape
+    stride = -(-num // _MAX_COMPARED)
+    block = _GPU_BLOCK if similarity.device.type == 'cuda' else _CPU_BLOCK
+    size = min(-(-num // stride), max(1, block // num))
+    nearest, mutual = [], []
+    for pair in range(pairs):
+        columns, values = [], []
+        largest = torch.full((num,), float('-inf'), device=similarity.device)
+        for rows in similarity.blocks(pair, stride, size):
+            column = _argmax(rows)
+            columns.append(column)
+            values.append(rows.gather(1, column[:, None]).squeeze(1))
+            largest = torch.maximum(largest, rows.amax(0))
+        nearest.append(torch.cat(columns))
+        # Equal to the bit: both are maxima of the same numbers.
+        mutual.append(torch.cat(values) == largest[nearest[-1]])
+    between = identity(stride, device=similarity.device)
+    moved = torch.stack(nearest)[..., None] + between
+    found = torch.stack(mutual)[..., None] & (moved < num)
+    moved = moved.clamp_max(num - 1)
+    return moved.flatten(1)[:, :num], found.flatten(1)[:, :num]
+
+
+def _argmax(block: Tensor) -> Tensor:
+    """Return the column of the largest value of each row: (n, N) -> (n,)."""
+    # numpy's is vectorised, torch's on the CPU takes eight times as long. Of a
+    # subclass, as in tracing, numpy could not see the values.
+    if block.device.type == 'cpu' and type(block) is Tensor:
+        return torch.from_numpy(block.numpy().argmax(1))
+    return block.argmax(1)
+
+
+def _voted_shift(nearest: Tensor, mutual: Tensor, grid: Grid) -> Tensor:
+    """Shift the grid cyclically by the most frequent displacement: (P, N)."""
+    height, width = grid
+    patch = identity(*nearest.shape, device=nearest.device)
+    row, column = patch // width, patch % width
+    down = (nearest // width - row) % height
+    right = (nearest % width - column) % width
+    votes = torch.zeros(nearest.shape, device=nearest.device)
+    votes = votes.scatter_add(1, down * width + right, mutual.float())
+    shift = votes.argmax(1, keepdim=True)
+    row = (row + shift // width) % height
+    return row * width + (column + shift % width) % width
+
+
+def _complete(nearest: Tensor, mutual: Tensor, matching: Tensor) -> Tensor:
+    """Complete mutual nearest neighbours to permutations (P, N).
+
+    Args:
+        nearest (Tensor): Best column of each row, (P, N).
+        mutual (Tensor): Which of these to match, bool of shape (P, N).
+        matching (Tensor): Permutations (P, N), which the other rows follow: to
+            the column of their own; if that is taken, to the one of the row
+            that has taken it, and so on to one that is free.
+
+    Returns:
+        Tensor: int64 of shape (P, N).
+    """
+    num = matching.shape[1]
+    order = identity(*matching.shape, device=matching.device)
+    # The row that takes each column; of equally similar rows the first one.
+    # One more column collects the rows without a mutual neighbour.
+    owner = order.new_full((len(order), num + 1), num)
+    owner = owner.scatter_reduce(
+        1, torch.where(mutual, nearest, num), order, 'amin'
+    )
+    mutual = mutual & (owner.gather(1, nearest) == order)
+    owner = owner[:, :num]
+    step = matching.gather(1, owner.clamp_max(num - 1))
+    step = torch.where(owner < num, step, order)
+    # Two rows never follow to the same column, since neither matching repeats
+    # one. Doubling the steps reaches the end of a path of N columns.
+    for _ in range(num.bit_length()):
+        step = step.gather(1, step)
+    return torch.where(mutual, nearest, step.gather(1, matching))
+
+
+def _better(similarity: Similarity, old: Tensor, new: Tensor) -> Tensor:
+    """Choose the better permutation (P, N) for each frame pair."""
+    gain = similarity.matched(new) - similarity.matched(old)
+    return torch.where(gain.mean(1, keepdim=True) > _ROUNDING, new, old)
+
+
+def _held(matching: Tensor, rows: Tensor) -> Tensor:
+    """Return the columns of rows (P, K, s) in permutations (P, N)."""
+    return matching.gather(1, rows.flatten(1)).view_as(rows)
+
+
+def _contrast(group: Similarity) -> Tensor:
+    """Return weights 1 of the first patch and -1 of the last: (P, K, s)."""
+    weight = torch.zeros(group.shape, device=group.device)
+    weight[..., 0] = 1
+    weight[..., -1] = -1
+    return weight
+
+
+def _singular_vectors(group: Similarity) -> Tuple[Tensor, Tensor]:
+    """Approximate the leading singular vectors of centred similarities.
+
+    A similarity of rank one, u v^T, has its largest sum where rows and columns
+    are matched in the order of u and of v (rearrangement inequality).
+
+    Args:
+        group (Similarity): Of shape (P, K, s).
+
+    Returns:
+        tuple: Scores of the rows and of the columns, (P, K, s) each.
+    """
+    transposed = group.transposed()
+    rows = columns = _contrast(group)
+    for _ in range(2):
+        columns = transposed.times(rows - rows.mean(-1, keepdim=True))
+        rows = group.times(columns - columns.mean(-1, keepdim=True))
+    return rows, columns
+
+
+def _halve(groups: Tensor, score: Tensor) -> Tensor:
+    """Cut groups in two by a score: (P, K, s) -> (P, 2K, s / 2)."""
+    groups = groups.gather(-1, score.argsort(-1))
+    return groups.view(len(groups), -1, groups.shape[2] // 2)
 
 
 def _take(x: Tensor, index: Tensor) -> Tensor:
-    """Take patches (P, N, C) by indices (P, K, s) -> (P, K, s, C)."""
+    """Take patches (P, N, C) by indices (P, ...) -> (P, ..., C)."""
     # One flat row index, for the reason given in Alignment._take.
     start = identity(len(x), device=x.device) * x.shape[1]
-    index = index + start[:, None, None]
+    index = index + start.view(-1, *(index.ndim - 1) * (1,))
     taken = x.reshape(-1, x.shape[-1]).index_select(0, index.flatten())
     return taken.view(*index.shape, -1)
-
-
-def _cells(
-    grid: Optional[Grid],
-    num: int,
-    max_cells: int,
-    device: Optional[torch.device] = None,
-) -> Optional[Tensor]:
-    """Return the patches of the smallest square cells that are few enough.
-
-    Args:
-        grid (tuple[int, int], optional): Height and width of the patch grid.
-        num (int): Number of patches N.
-        max_cells (int): Largest number of cells K, and of patches m a cell.
-        device (torch.device, optional): Of the result. Defaults to None, the
-            CPU.
-
-    Returns:
-        Tensor: int64 of shape (K, m); None if no side of a cell divides both
-        sides of the grid, or no grid is given.
-    """
-    if grid is None:
-        return None
-    patches = identity(num, device=device)
-    height, width = grid
-    for side in range(2, min(grid) + 1):
-        fits = height % side == 0 and width % side == 0
-        if side**2 > max_cells:  # matching within cells would take long
-            return None
-        if fits and height * width <= max_cells * side**2:
-            patches = patches.view(height // side, side, width // side, side)
-            return patches.transpose(1, 2).reshape(-1, side**2)
-    return None

@@ -1,7 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Optimal one-to-one matching within a window."""
 
-from typing import Optional
+from typing import Optional, Tuple
 
 import numpy as np
 import torch
@@ -11,10 +11,12 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from torch import Tensor
 
 from ..lap import MAX_TRITON
+from ..permutation import identity
 from ..types import Grid
 from ..validation import check_finite, check_grid, check_radius, check_square
-from .base import Matcher
+from .base import Matcher, Matching
 from .exact import ExactMatcher
+from .similarity import unfold_support
 from .window import correlate_window, gather_window, window_index
 
 # Patches up to which ExactMatcher solves a frame pair on a GPU.
@@ -24,21 +26,25 @@ _MAX_DENSE = MAX_TRITON
 class LocalMatcher(Matcher):
     r"""One-to-one matcher, optimal within a window around every position.
 
-    .. math:: \pi = \arg\max_\rho \sum_i S[i, \rho(i)], \quad
-              |row(\rho(i)) - row(i)| \le r, \;
-              |col(\rho(i)) - col(i)| \le r
+    .. math:: \pi = \arg\max_\rho \sum_i \max(c, S'[i, \rho(i)])
 
-    For motion of known extent. Not in the paper, whose matches are not
-    limited. Optimal among the permutations within the windows, of which the
-    identity is always one. With a radius as large as the grid it equals
+    S' is S within the window, where rows and columns of the two patches differ
+    by at most r, and c outside. For motion of known extent. Not in the paper,
+    whose matches are not limited. With a radius as large as the grid it equals
     `ExactMatcher`.
 
+    Content that leaves the view has no match within its window, nor has the
+    content that comes into view. In a pan of the whole frame such patches
+    cannot be matched within windows without shifting whole rows of others.
+    They are therefore matched to each other, in reading order, wherever they
+    are: all patches whose match would not be more similar than c, the mean
+    similarity of patches to those in their windows, or ``min_similarity`` if
+    that is larger. With ``min_similarity`` they are the rejected ones.
+
     Up to 1024 patches a frame, `ExactMatcher` solves it in the same time and
-    on the same device, with similarities outside the windows lowered below any
-    gain within them. Larger maps are solved by scipy's sparse shortest
+    on the same device. Larger maps are solved by scipy's sparse shortest
     augmenting paths on the CPU, in O(N r^2) memory and O(N^2 r^2) time in the
-    worst case: at 56x56 patches and r = 3 about five times as fast as a full
-    exact solve, and far slower than `CoarseToFineMatcher`.
+    worst case, without an N x N matrix; far slower than `CoarseToFineMatcher`.
 
     Args:
         radius (int): Largest distance in rows and in columns from a patch to
@@ -72,12 +78,65 @@ class LocalMatcher(Matcher):
         grid = check_grid(grid, num, repr(self))
         problems = similarity.detach().float().reshape(-1, num, num)
         check_finite(problems)
-        if num <= _MAX_DENSE:
-            matching = self._solve_dense(problems, grid)
+        if self._covers(grid):
+            matching = self._exact.match(problems)
+        elif num <= _MAX_DENSE:
+            matching, _ = self._solve_dense(problems, grid)
         else:
             windows = gather_window(problems, grid, self.radius)
-            matching = self._solve_sparse(windows, grid)
+            matching, _ = self._solve_sparse(windows, grid)
         return matching.view(similarity.shape[:-1])
+
+    def match_pairs(
+        self,
+        source: Tensor,
+        target: Tensor,
+        grid: Optional[Grid] = None,
+        min_similarity: Optional[float] = None,
+        support_radius: int = 0,
+    ) -> Matching:
+        """Match by features, on large maps without an N x N matrix.
+
+        Args:
+            source (Tensor): See `Matcher.match_pairs`.
+            target (Tensor): Likewise.
+            grid (tuple[int, int]): Height and width of the patch grid;
+                required.
+            min_similarity (float, optional): See `Matcher.match_pairs`.
+                Defaults to None.
+            support_radius (int): Likewise. Defaults to 0.
+
+        Returns:
+            Matching: int64 permutations of shape (B, P, N).
+
+        Raises:
+            ValueError: If the features hold NaN or infinity; if ``grid`` does
+                not hold N patches.
+        """
+        num = target.shape[2]
+        grid = check_grid(grid, num, repr(self))
+        if num <= _MAX_DENSE or self._covers(grid):
+            return super().match_pairs(
+                source, target, grid, min_similarity, support_radius
+            )
+        device = target.device.type
+        least = -np.inf if min_similarity is None else min_similarity
+        solved = []
+        with torch.no_grad(), torch.autocast(device, enabled=False):
+            for clip in zip(source, target):
+                first, second = (F.normalize(x.float(), dim=-1) for x in clip)
+                check_finite(first)
+                check_finite(second)
+                first, second = (
+                    unfold_support(x, grid, support_radius)
+                    for x in (first, second)
+                )
+                windows = correlate_window(
+                    first.expand_as(second), second, grid, self.radius
+                )
+                solved.append(self._solve_sparse(windows, grid, least))
+        matching, similar = (torch.stack(part) for part in zip(*solved))
+        return Matching(matching, None if min_similarity is None else similar)
 
     def can_compile(self, device: torch.device, num_patches: int) -> bool:
         """Return whether torch.compile can trace the dense solver."""
@@ -85,69 +144,90 @@ class LocalMatcher(Matcher):
             device, num_patches
         )
 
-    def match_frames(self, x: Tensor, grid: Optional[Grid] = None) -> Tensor:
-        """Match by features, on large maps without an N x N matrix.
+    def _covers(self, grid: Grid) -> bool:
+        """Return whether every window holds the whole grid."""
+        return self.radius >= max(grid) - 1
+
+    def _solve(
+        self,
+        similarity: Tensor,
+        grid: Optional[Grid],
+        min_similarity: Optional[float],
+    ) -> Matching:
+        grid = check_grid(grid, similarity.shape[-1], repr(self))
+        if min_similarity is None or self._covers(grid):
+            return super()._solve(similarity, grid, min_similarity)
+        solved = self._solve_dense(
+            similarity.flatten(0, -3), grid, min_similarity
+        )
+        return Matching(*(x.view(similarity.shape[:-1]) for x in solved))
+
+    def _solve_dense(
+        self, problems: Tensor, grid: Grid, least: float = -np.inf
+    ) -> Tuple[Tensor, Tensor]:
+        """Solve densely.
 
         Args:
-            x (Tensor): Patch features (B, T, N, C).
-            grid (tuple[int, int]): Height and width of the patch grid;
-                required.
+            problems (Tensor): Similarities (P, N, N).
+            grid (tuple[int, int]): Height and width of the patch grid.
+            least (float): Lower bound of c. Defaults to -inf.
 
         Returns:
-            Tensor: int64 permutations (B, T-1, N) on the input's device.
-
-        Raises:
-            ValueError: If x holds NaN or infinity; if ``grid`` does not hold N
-                patches.
+            tuple: int64 permutations, and which matches are more similar than
+            c within their windows, bool, (P, N) each.
         """
-        grid = check_grid(grid, x.shape[2], repr(self))
-        if x.shape[2] <= _MAX_DENSE:
-            return super().match_frames(x, grid)
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            x = F.normalize(x.float(), dim=-1)
-            check_finite(x)
-            return torch.stack(
-                [
-                    self._solve_sparse(
-                        correlate_window(
-                            clip[:-1], clip[1:], grid, self.radius
-                        ),
-                        grid,
-                    )
-                    for clip in x
-                ]
-            )
+        patch = identity(problems.shape[1], device=problems.device)
+        row, column = patch // grid[1], patch % grid[1]
+        down = (row[:, None] - row).abs()
+        right = (column[:, None] - column).abs()
+        near = (down <= self.radius) & (right <= self.radius)
+        total = problems.masked_fill(~near, 0).sum((1, 2), keepdim=True)
+        bound = (total / near.sum()).clamp_min(least)
+        values = problems.where(near, bound).maximum(bound)
+        matching = self._exact.match(values)
+        found = values.gather(2, matching[..., None]).squeeze(2)
+        similar = found > bound.squeeze(2)
+        return _complete(matching, similar), similar
 
-    def _solve_dense(self, problems: Tensor, grid: Grid) -> Tensor:
-        """Solve densely: similarities (P, N, N) -> permutations (P, N)."""
-        num = problems.shape[1]
-        if problems.numel() == 0:  # a clip of one frame has no frame pair
-            return self._exact.match(problems)
-        index = window_index(grid, self.radius, problems.device)
-        # -1 % (N + 1) = N: one more column collects the indices outside the
-        # grid. A mask of them instead would select by value, which
-        # synchronises a GPU.
-        near = torch.zeros(
-            num, num + 1, dtype=torch.bool, device=problems.device
-        )
-        near = near.scatter(1, index % (num + 1), True)[:, :num]
-        low, high = problems.flatten(1).aminmax(dim=1, keepdim=True)
-        # One barred match costs more than the N others can gain together, and
-        # the identity needs none. The 1 keeps that true of equal similarities.
-        barred = (low - num * (high - low) - 1)[..., None]
-        return self._exact.match(torch.where(near, problems, barred))
-
-    def _solve_sparse(self, windows: Tensor, grid: Grid) -> Tensor:
-        """Solve sparsely: windows (P, N, K) -> permutations (P, N)."""
+    def _solve_sparse(
+        self, windows: Tensor, grid: Grid, least: float = -np.inf
+    ) -> Tuple[Tensor, Tensor]:
+        """Solve sparsely: windows (P, N, K), else as `_solve_dense`."""
         index = window_index(grid, self.radius).numpy()
-        inside = index >= 0
-        starts = np.append(0, inside.sum(1).cumsum())
+        num, valid = len(index), index >= 0
+        # One column more for each row, which stands for any other match.
+        index = np.column_stack([index, num + np.arange(num)])
         matching = np.empty(windows.shape[:2], np.int64)
-        # All problems have the same edges, with ascending columns in a row, as
-        # the CSR format wants them. The identity makes the graph feasible.
         for window, out in zip(windows.cpu().numpy(), matching):
-            # The solver minimises, and ignores edges of weight 0.
-            cost = 1.0 + window.max() - window[inside]
-            graph = csr_matrix((cost, index[inside], starts))
+            bound = max(window[valid].mean(dtype=np.float64), least)
+            edges = np.column_stack([window > bound, np.ones(num, bool)])
+            values = np.column_stack([window, np.full(num, bound)])[edges]
+            # The solver minimises, and ignores edges of weight 0. In a row
+            # columns ascend, as the CSR format wants them.
+            cost = 1.0 + values.max() - values
+            starts = np.append(0, edges.sum(1).cumsum())
+            graph = csr_matrix((cost, index[edges], starts), (num, 2 * num))
             out[:] = min_weight_full_bipartite_matching(graph)[1]
-        return torch.from_numpy(matching).to(windows.device)
+        found = torch.from_numpy(matching).to(windows.device)
+        similar = found < num
+        return _complete(found, similar), similar
+
+
+def _complete(matching: Tensor, keep: Tensor) -> Tensor:
+    """Match the other rows to the free columns, in order.
+
+    Args:
+        matching (Tensor): Columns of the rows, (P, N).
+        keep (Tensor): Which of these matches to keep, bool of shape (P, N).
+
+    Returns:
+        Tensor: int64 permutations (P, N).
+    """
+    num = matching.shape[1]
+    taken = torch.zeros(len(matching), num + 1, device=matching.device)
+    taken = taken.scatter(1, matching.where(keep, num), 1.0)[:, :num]
+    # The other rows and the free columns first, equally many, in their order.
+    rows = keep.float().argsort(dim=1, stable=True)
+    columns = taken.argsort(dim=1, stable=True)
+    completed = torch.empty_like(matching).scatter(1, rows, columns)
+    return matching.where(keep, completed)

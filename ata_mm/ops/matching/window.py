@@ -47,12 +47,15 @@ def window_index(
         Tensor: int64 of shape (N, K), ascending in a row; -1 outside the grid.
     """
     # Recomputed in every call: N K integers take little time.
-    rows, columns = (torch.arange(side, device=device) for side in grid)
-    positions = torch.cartesian_prod(rows, columns)  # (N, 2)
-    near = positions[:, None] + window_offsets(radius, device)  # (N, K, 2)
-    inside = (near >= 0) & (near < near.new_tensor(grid))
-    index = near[..., 0] * grid[1] + near[..., 1]
-    return index.where(inside.all(-1), index.new_tensor(-1))
+    height, width = grid
+    patch = torch.arange(height * width, device=device)[:, None]
+    row, column = (patch // width, patch % width)  # (N, 1)
+    down, right = window_offsets(radius, device).T  # (K,)
+    row, column = row + down, column + right  # (N, K)
+    # Compared with numbers: a tensor of the grid would be copied to a GPU,
+    # which synchronises it.
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    return (row * width + column).masked_fill(~inside, -1)
 
 
 def gather_window(similarity: Tensor, grid: Grid, radius: int) -> Tensor:

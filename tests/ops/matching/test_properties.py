@@ -21,7 +21,7 @@ from ata_mm.ops.lap import solve_scipy
 
 HARD = {
     'exact': ExactMatcher(),
-    'coarse to fine': CoarseToFineMatcher(max_cells=4, group_size=4),
+    'coarse to fine': CoarseToFineMatcher(max_exact=4, group_size=4),
     'local': LocalMatcher(1),
     'local, whole grid': LocalMatcher(9),
 }

@@ -27,6 +27,7 @@ def test_offsets_run_row_by_row_around_the_centre():
 @pytest.mark.parametrize('radius', [1, 3])
 def test_index_holds_the_patches_within_the_radius_only(radius):
     index = window_index(GRID, radius)
+    assert index.min() == -1
     for patch, near in enumerate(distance(GRID) <= radius):
         inside = index[patch][index[patch] >= 0]
         assert inside.tolist() == near.nonzero().flatten().tolist()
