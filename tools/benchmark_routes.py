@@ -17,7 +17,7 @@ are options of `ata_mm.ops.align_frames`: ``--methods`` chooses built-in ones,
 ``--method NAME KEY=VALUE ...`` adds one, such as ``--method near
 matcher.type=LocalMatcher matcher.radius=5 reference=first``.
 
-Needs the packages of ``pip install 'ata_mm[routes]'``.
+Needs the packages of the extra: ``pip install '.[routes]'`` in the checkout.
 """
 
 import argparse
@@ -83,6 +83,7 @@ MOTIONS = [
     *('camera-pan:1', 'camera-zoom:1', 'camera-roll:1'),
     *('stereo:0.45', 'stereo:1'),
 ]
+STEPS = (1, 3, 5, 7)
 PHOTOS = ['astronaut', 'chelsea', 'coffee', 'rocket', 'china', 'flower']
 
 # Features (1, T, N, C) and grid by stage, of frames (T, S, S, 3).
@@ -119,8 +120,8 @@ def parse_args() -> argparse.Namespace:
         '--steps',
         nargs='+',
         type=int,
-        default=[1, 3, 5, 7],
-        help='numbers of steps after which routes are compared (1 3 5 7)',
+        help='numbers of steps after which routes are compared (those of 1 3 '
+        '5 7 that the clips have)',
     )
     parser.add_argument(
         '--plot', metavar='PATH', help='plot followed content against speed'
@@ -128,7 +129,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out', metavar='FILE.json', help='write the counts to this file'
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.steps is None:
+        args.steps = [step for step in STEPS if step < args.num_frames]
+    return args
 
 
 def add_feature_options(parser: argparse.ArgumentParser) -> None:
@@ -216,8 +220,36 @@ def add_motion_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_options(args: argparse.Namespace) -> None:
+    """Raise if an option is out of range, before minutes of measuring.
+
+    Raises:
+        ValueError: If one is.
+    """
+    last = args.num_frames - 1
+    sides, std = args.pixels or [], args.normalize[1]
+    for holds, expected, given in (
+        (last >= 1, '--num-frames of 2 or more', args.num_frames),
+        (
+            all(1 <= step <= last for step in args.steps),
+            f'--steps from 1 to {last}, one less than --num-frames',
+            args.steps,
+        ),
+        (args.noise >= 0, '--noise of 0 or more', args.noise),
+        (std > 0, 'a STD above 0 in --normalize', std),
+        (
+            all(side > 0 and SIZE % side == 0 for side in sides),
+            f'--pixels that divide the side of the frames, {SIZE}',
+            sides,
+        ),
+        (args.methods or args.method, 'a method', 'none'),
+    ):
+        if not holds:
+            raise ValueError(f'Expected {expected}, got {given}.')
+
+
 def import_routes_package(name: str) -> ModuleType:
-    """Import a module of the packages of ``ata_mm[routes]``.
+    """Import a module of the packages of the extra ``routes``.
 
     Raises:
         ValueError: If it is not installed.
@@ -227,7 +259,7 @@ def import_routes_package(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise ValueError(
             f'Expected the module {name}, got: {error}. Run pip install '
-            '"ata_mm[routes]".'
+            "'.[routes]' in the checkout."
         ) from error
 
 
@@ -528,6 +560,9 @@ def main() -> None:
     args = parse_args()
     hide_log()
     with user_errors():
+        check_options(args)
+        for path in filter(None, (args.plot, args.out)):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
         chosen = {name: METHODS[name] for name in args.methods}
         chosen.update(map(parse_method, args.method))
         methods = {name: build_method(name, o) for name, o in chosen.items()}

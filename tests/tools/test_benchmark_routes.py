@@ -146,8 +146,28 @@ def test_photos_and_image_models_of_optional_packages(run):
     assert min(followed) > 85
 
 
+@pytest.mark.parametrize(
+    'options',
+    [
+        ['--num-frames', 1],
+        ['--steps', 0],
+        ['--steps', 3],
+        ['--noise', -1],
+        ['--normalize', 0, 0],
+        ['--pixels', 15],
+        ['--pixels', 0],
+        ['--methods'],
+    ],
+    ids=str,
+)
+def test_options_out_of_range_are_an_error(run, options):
+    done = run('benchmark_routes.py', *PIXELS, *SCENES, *options)
+    assert done.returncode == 1
+    assert done.stderr.startswith('benchmark_routes.py: error: Expected')
+
+
 def test_missing_packages_are_named(tool):
-    with pytest.raises(ValueError, match=r'no_such.*ata_mm\[routes\]'):
+    with pytest.raises(ValueError, match=r'no_such.*\.\[routes\]'):
         tool.import_routes_package('no_such')
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..lap import solve_on_cpu
 from ..types import Grid
 from ..validation import check_grid
-from .hard import Alignment, prepend_frame_0
+from .hard import Alignment, prepend_frame_0, take_clip
 
 # Below this total weight a splatted value fades to 0 rather than being divided
 # by an ever smaller number. This also bounds the gradient.
@@ -103,13 +103,11 @@ class DisplacementAlignment(Alignment):
         self, index: int, device: Optional[torch.device] = None
     ) -> 'DisplacementAlignment':
         """Return the alignment of one clip, (1, T, N); see `Alignment`."""
-        part = slice(index, index + 1)
-        accepted = self._accepted
         return type(self)(
-            self.positions[part].to(device),
+            take_clip(self.positions, index, device),
             self.grid,
             self._assign,
-            None if accepted is None else accepted[part].to(device),
+            self._accepted_clip(index, device),
             self._anchors,
         )
 

@@ -161,13 +161,17 @@ class Alignment:
             device (torch.device, optional): Of the result. Defaults to None,
                 the same.
         """
-        part = slice(index, index + 1)
-        accepted = self._accepted
         return type(self)(
-            self.routes[part].to(device),
-            None if accepted is None else accepted[part].to(device),
+            take_clip(self.routes, index, device),
+            self._accepted_clip(index, device),
             self._anchors,
         )
+
+    def _accepted_clip(
+        self, index: int, device: Optional[torch.device]
+    ) -> Optional[Tensor]:
+        accepted = self._accepted
+        return None if accepted is None else take_clip(accepted, index, device)
 
     def after(self, first: 'Alignment') -> 'Alignment':
         """Return this alignment of aligned patches as one of the frames.
@@ -261,6 +265,11 @@ class Alignment:
         # expanded over C; its backward is ten times faster than that of
         # x[rows].
         return x.reshape(-1, x.shape[-1]).index_select(0, rows).view(x.shape)
+
+
+def take_clip(x: Tensor, index: int, device: Optional[torch.device]) -> Tensor:
+    """Return one clip of a batch, (1, …), which does not keep it alive."""
+    return x[index : index + 1].detach().clone().to(device)
 
 
 def _segments(

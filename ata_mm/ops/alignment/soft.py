@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..lap import solve_on_cpu
-from .hard import Alignment, prepend_frame_0, take_frames
+from .hard import Alignment, prepend_frame_0, take_clip, take_frames
 
 
 class SoftAlignment(Alignment):
@@ -130,11 +130,9 @@ class SoftAlignment(Alignment):
         self, index: int, device: Optional[torch.device] = None
     ) -> 'SoftAlignment':
         """Return the alignment of one clip, (1, T, N); see `Alignment`."""
-        part = slice(index, index + 1)
-        accepted = self._accepted
         return type(self)(
-            self.plans[part].to(device),
-            None if accepted is None else accepted[part].to(device),
+            take_clip(self.plans, index, device),
+            self._accepted_clip(index, device),
             self._anchors,
         )
 

@@ -79,22 +79,7 @@ class AutoMatcher(Matcher):
         min_similarity: Optional[float] = None,
         support_radius: int = 0,
     ) -> Matching:
-        """Match by features, on large maps without an N x N matrix.
-
-        Args:
-            source (Tensor): See `Matcher.match_pairs`.
-            target (Tensor): Likewise.
-            grid (tuple[int, int], optional): As in `match`. Defaults to None.
-            min_similarity (float, optional): See `Matcher.match_pairs`.
-                Defaults to None.
-            support_radius (int): Likewise. Defaults to 0.
-
-        Returns:
-            Matching: int64 permutations of shape (B, P, N).
-
-        Raises:
-            ValueError: If the features hold NaN or infinity.
-        """
+        """Match as the chosen matcher; see `Matcher.match_pairs`."""
         return self.choose(target.shape[2], target.device).match_pairs(
             source, target, grid, min_similarity, support_radius
         )

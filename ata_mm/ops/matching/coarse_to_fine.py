@@ -227,22 +227,12 @@ class CoarseToFineMatcher(Matcher):
         min_similarity: Optional[float] = None,
         support_radius: int = 0,
     ) -> Matching:
-        """Match by features, in far less memory and time.
+        """Match by features, in far less memory and time than `match`.
 
-        Args:
-            source (Tensor): See `Matcher.match_pairs`.
-            target (Tensor): Likewise.
-            grid (tuple[int, int], optional): As in `match`. Defaults to None.
-            min_similarity (float, optional): See `Matcher.match_pairs`.
-                Defaults to None.
-            support_radius (int): Likewise. Defaults to 0.
+        For arguments and errors see `Matcher.match_pairs`.
 
         Returns:
             Matching: int64 permutations of shape (B, P, N).
-
-        Raises:
-            ValueError: If the features hold NaN or infinity; if ``grid`` does
-                not hold N patches.
         """
         pairs, num = target.shape[1:3]
         if num <= self.max_exact or pairs == 0:

@@ -97,21 +97,11 @@ class LocalMatcher(Matcher):
     ) -> Matching:
         """Match by features, on large maps without an N x N matrix.
 
-        Args:
-            source (Tensor): See `Matcher.match_pairs`.
-            target (Tensor): Likewise.
-            grid (tuple[int, int]): Height and width of the patch grid;
-                required.
-            min_similarity (float, optional): See `Matcher.match_pairs`.
-                Defaults to None.
-            support_radius (int): Likewise. Defaults to 0.
+        For arguments and errors see `Matcher.match_pairs`; ``grid`` is
+        required.
 
         Returns:
             Matching: int64 permutations of shape (B, P, N).
-
-        Raises:
-            ValueError: If the features hold NaN or infinity; if ``grid`` does
-                not hold N patches.
         """
         num = target.shape[2]
         grid = check_grid(grid, num, repr(self))
