@@ -2,13 +2,28 @@
 """Time temporal modules against each other in whole backbones.
 
 ``python tools/benchmark_model.py [VIDEO]`` runs ViT-B/16 on 8 frames of 224 x
-224 pixels with each temporal module in turn, MMAction2's TimeSformer first,
-round after round in one process, and prints medians, and the medians of the
-ratios within each round, as a Markdown table. ``--model convnext --arch tiny``
-and ``--model cyclemlp --arch b1`` time the other backbones of the paper. All
-models have equal weights where they share them.
+224 pixels with each temporal module in turn, round after round in one process,
+and prints medians, and the medians of the ratios within each round, as a
+Markdown table. ``--model convnext --arch tiny`` and ``--model cyclemlp --arch
+b1`` time the other backbones of the paper. All models have equal weights where
+they share them. ``--temporal`` chooses the rows, and their order: ratios are
+to the first one.
 
-A product of large matrices is timed in the same rounds. The last column of a
+- mmaction2: MMAction2's TimeSformer (vit);
+- averaging: TemporalAveraging (convnext, cyclemlp);
+- attention: TemporalAttention;
+- ata: ATA, with CoarseToFineMatcher in convnext and cyclemlp;
+- ata-stage: ATA with share_alignment='stage';
+- ata-blocks3-5: ATA in three blocks, TemporalAttention in the others, as in
+  Table 5 (vit);
+- ata-refined: ATA with the options of configs/ata_vit_k400_refined.py (vit).
+
+*Matching* is the time within the aligners, which includes the composition of
+routes, and its share of the row's own time. What ATA costs in all, with the
+reordering of the patches, is the difference from temporal attention.
+
+*Memory*, on a GPU, is what a step needs at once beyond models and input. A
+product of large matrices is timed in the same rounds. The last column of a
 forward pass is the rate of the model's products (two operations per
 multiply-accumulate, without the matching) as a share of the rate of this one.
 """
@@ -16,7 +31,7 @@ multiply-accumulate, without the matching) as a share of the rate of this one.
 import argparse
 from functools import partial
 from statistics import median
-from typing import Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
@@ -30,10 +45,39 @@ from torch import Tensor, nn
 from ata_mm.apis.config import use_device
 from ata_mm.checkpoints import load_pretrained
 from ata_mm.cli.arguments import add_timing_options, user_errors
-from ata_mm.cli.console import round_progress
-from ata_mm.cli.timing import paired_times, ratio_table
+from ata_mm.cli.console import hide_log, round_progress
+from ata_mm.cli.timing import ModuleTimer, paired_times, ratio_table
 from ata_mm.introspection.complexity import count_complexity
-from ata_mm.models import ATATimeSformer
+from ata_mm.models import ATA, ATATimeSformer
+
+# Options of ATATimeSformer by the name of the row.
+VIT: Dict[str, Dict[str, Any]] = {
+    'attention': dict(temporal=dict(type='TemporalAttention')),
+    'ata': dict(temporal=dict(type='ATA')),
+    'ata-stage': dict(temporal=dict(type='ATA', share_alignment='stage')),
+    'ata-blocks3-5': dict(
+        temporal=dict(type='ATA'), temporal_blocks=[3, 4, 5]
+    ),
+    'ata-refined': dict(
+        temporal=dict(type='ATA', support_radius=1, route_heads=8)
+    ),
+}
+# Temporal modules of ConvNeXt and CycleMLP. Zero-initialised, they would not
+# change the features that later blocks match.
+IMAGE: Dict[str, Dict[str, Any]] = {
+    'averaging': dict(type='TemporalAveraging'),
+    'attention': dict(type='TemporalAttention', zero_init=False),
+    'ata': dict(
+        type='ATA', zero_init=False, matcher=dict(type='CoarseToFineMatcher')
+    ),
+    'ata-stage': dict(
+        type='ATA',
+        zero_init=False,
+        matcher=dict(type='CoarseToFineMatcher'),
+        share_alignment='stage',
+    ),
+}
+CLASSES = dict(convnext='ATAConvNeXt', cyclemlp='ATACycleMLP')
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,14 +88,24 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('video', nargs='?', help='default: a rendered one')
     parser.add_argument(
         '--model',
-        choices=['vit', 'convnext', 'cyclemlp'],
+        choices=['vit', *CLASSES],
         default='vit',
         help='backbone (vit)',
     )
     parser.add_argument(
         '--arch', help='size of convnext (base) or cyclemlp (b5)'
     )
+    parser.add_argument(
+        '--temporal',
+        nargs='+',
+        metavar='NAME',
+        help='rows of the table, the unit of the ratios first (all): '
+        f'mmaction2 {" ".join(VIT)} of vit, {" ".join(IMAGE)} of the others',
+    )
     parser.add_argument('--batch', type=int, default=1, help='clips (1)')
+    parser.add_argument(
+        '--num-frames', type=int, default=8, help='frames of a clip (8)'
+    )
     parser.add_argument(
         '--interval',
         type=int,
@@ -76,77 +130,118 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def vit_models() -> Dict[str, nn.Module]:
-    """Return ViT-B/16 models of equal weights by name, the peer first."""
-    peer = TimeSformer(num_frames=8, img_size=224, patch_size=16)
+def vit_models(names: Sequence[str], num_frames: int) -> Dict[str, nn.Module]:
+    """Return ViT-B/16 models of equal weights by name."""
+    peer = TimeSformer(num_frames=num_frames, img_size=224, patch_size=16)
     peer.init_weights()
     for layer in peer.transformer_layers.layers:
         # Zero-initialised, the branch would not change the features that
         # later blocks match.
         nn.init.xavier_uniform_(layer.attentions[0].temporal_fc.weight)
-    models = {'mmaction2 TimeSformer': peer}
-    for temporal in ('TemporalAttention', 'ATA'):
-        model = ATATimeSformer(num_frames=8, temporal=dict(type=temporal))
-        load_pretrained(model, peer.state_dict())
-        models[f'ATATimeSformer, {temporal}'] = model
+    models: Dict[str, nn.Module] = {}
+    for name in names:
+        if name == 'mmaction2':
+            models[name] = peer
+        else:
+            models[name] = ATATimeSformer(num_frames, **VIT[name])
+            load_pretrained(models[name], peer.state_dict())
     return models
 
 
-def image_models(name: str, arch: Optional[str]) -> Dict[str, nn.Module]:
+def image_models(
+    kind: str, arch: Optional[str], names: Sequence[str], num_frames: int
+) -> Dict[str, nn.Module]:
     """Return image backbones of equal weights with temporal modules."""
-    matcher = dict(type='CoarseToFineMatcher')
-    temporals = {
-        'TemporalAveraging': dict(type='TemporalAveraging'),
-        'TemporalAttention': dict(type='TemporalAttention', zero_init=False),
-        'ATA': dict(type='ATA', zero_init=False, matcher=matcher),
-        "ATA, share_alignment='stage'": dict(
-            type='ATA',
-            zero_init=False,
-            matcher=matcher,
-            share_alignment='stage',
-        ),
-    }
     options = {'arch': arch} if arch else {}
     models: Dict[str, nn.Module] = {}
     weights: Dict[str, Tensor] = {}
-    for label, temporal in temporals.items():
+    for name in names:
         model = MODELS.build(
-            dict(type=name, num_frames=8, temporal=temporal, **options)
+            dict(
+                type=kind,
+                num_frames=num_frames,
+                temporal=IMAGE[name],
+                **options,
+            )
         )
-        model.load_state_dict({**model.state_dict(), **weights})
-        weights = model.state_dict()
-        models[f'{name}, {label}'] = model
+        own = model.state_dict()
+        own.update({key: weights[key] for key in own.keys() & weights.keys()})
+        model.load_state_dict(own)
+        weights = {**weights, **own}
+        models[name] = model
     return models
 
 
-def build_models(name: str, arch: Optional[str]) -> Dict[str, nn.Module]:
-    """Return the models to time by name, the unit of the ratios first."""
+def build_models(
+    model: str,
+    arch: Optional[str],
+    names: Optional[Sequence[str]],
+    num_frames: int,
+) -> Dict[str, nn.Module]:
+    """Return the models to time by name, the unit of the ratios first.
+
+    Raises:
+        ValueError: If the backbone has no model of a name.
+    """
+    known = ['mmaction2', *VIT] if model == 'vit' else [*IMAGE]
+    names = names or known
+    if not set(names) <= set(known):
+        raise ValueError(
+            f'Expected --temporal with names from {" ".join(known)} for '
+            f'--model {model}, got {" ".join(names)}.'
+        )
     init_default_scope('mmaction')
-    if name == 'vit':
-        return vit_models()
-    classes = dict(convnext='ATAConvNeXt', cyclemlp='ATACycleMLP')
-    return image_models(classes[name], arch)
+    hide_log()
+    if model == 'vit':
+        return vit_models(names, num_frames)
+    return image_models(CLASSES[model], arch, names, num_frames)
 
 
-def step(model: nn.Module, x: Tensor, train: bool, amp: bool) -> None:
-    """Run one forward pass, and the backward pass in training."""
-    model.zero_grad()
-    with torch.set_grad_enabled(train), torch.autocast(
-        x.device.type, torch.bfloat16, enabled=amp
-    ):
-        y = model(x)
-    if train:
-        y.float().square().sum().backward()
+class Step:
+    """A forward pass of a model, and in training the backward pass.
 
+    Args:
+        model (nn.Module): The model, moved to the device of x.
+        x (Tensor): Clips (B, 3, T, H, W).
+        train (bool): Whether to train.
+        amp (bool): Autocast to bfloat16.
 
-def timed_functions(
-    models: Dict[str, nn.Module], x: Tensor, train: bool, amp: bool
-) -> Dict[str, Callable[[], object]]:
-    """Return the functions to time, by name."""
-    return {
-        name: partial(step, model.to(x.device).train(train), x, train, amp)
-        for name, model in models.items()
-    }
+    Attributes:
+        matching (list[float]): Seconds of the matching in each round.
+        memory (int): Bytes that the last call needed at once, on a GPU.
+    """
+
+    def __init__(
+        self, model: nn.Module, x: Tensor, train: bool, amp: bool
+    ) -> None:
+        self.model = model.to(x.device).train(train)
+        self.x = x
+        self.train = train
+        self.autocast = partial(
+            torch.autocast, x.device.type, torch.bfloat16, enabled=amp
+        )
+        self.matching: List[float] = []
+        self.memory = 0
+        aligners = [m.aligner for m in model.modules() if isinstance(m, ATA)]
+        self._timer = ModuleTimer(aligners, x.device)
+
+    def __call__(self) -> None:
+        """Run the step."""
+        self._timer.take()  # keep this call's time alone
+        self.model.zero_grad()
+        if self.x.is_cuda:
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+        with torch.set_grad_enabled(self.train), self.autocast():
+            y = self.model(self.x)
+        if self.train:
+            y.float().square().sum().backward()
+        if self.x.is_cuda:
+            self.memory = torch.cuda.max_memory_allocated() - before
+
+    def end_round(self) -> None:
+        """Note the time of the matching in the last call."""
+        self.matching.append(self._timer.take())
 
 
 def product(size: int, x: Tensor, amp: bool) -> Callable[[], Tensor]:
@@ -157,7 +252,7 @@ def product(size: int, x: Tensor, amp: bool) -> Callable[[], Tensor]:
 
 
 def peak_shares(
-    models: Dict[str, nn.Module],
+    models: Mapping[str, nn.Module],
     x: Tensor,
     size: int,
     times: Dict[str, List[float]],
@@ -186,6 +281,21 @@ def peak_shares(
     return shares
 
 
+def step_columns(
+    steps: Mapping[str, Step], times: Mapping[str, Sequence[float]]
+) -> Dict[str, Dict[str, str]]:
+    """Return the columns of the matching, and of the memory on a GPU."""
+    columns: Dict[str, Dict[str, str]] = {'matching, ms': {}, 'of the row': {}}
+    for name, step in steps.items():
+        columns['matching, ms'][name] = f'{1e3 * median(step.matching):.1f}'
+        share = median(a / b for a, b in zip(step.matching, times[name]))
+        columns['of the row'][name] = f'{share:.1%}'
+        if step.x.is_cuda:
+            memory = columns.setdefault('memory, GB', {})
+            memory[name] = f'{1e-9 * step.memory:.1f}'
+    return columns
+
+
 def main() -> None:
     """Print the table."""
     args = parse_args()
@@ -193,30 +303,45 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     with user_errors():
         device = use_device(args.device)
-        clips = read_clips(args.video, args.batch, args.interval)
-        models = build_models(args.model, args.arch)
+        models = build_models(
+            args.model, args.arch, args.temporal, args.num_frames
+        )
+        clips = read_clips(
+            args.video, args.batch, args.interval, args.num_frames
+        )
     x = clips.permute(0, 4, 1, 2, 3).contiguous().to(device)
     size = 8192 if x.is_cuda else 2048
-    functions = timed_functions(models, x, args.train, args.amp)
-    functions['product'] = product(size, x, args.amp)
+    steps = {
+        name: Step(model, x, args.train, args.amp)
+        for name, model in models.items()
+    }
+    functions: Dict[str, Callable[[], object]] = {
+        **steps,
+        'product': product(size, x, args.amp),
+    }
     with round_progress(args.rounds) as advance:
-        times = paired_times(functions, args.rounds, advance)
+
+        def after_round() -> None:
+            for step in steps.values():
+                step.end_round()
+            advance()
+
+        times = paired_times(functions, args.rounds, after_round)
     peak = times.pop('product')
     passes = 'forward and backward' if args.train else 'forward'
     dtype = 'bf16 autocast' if args.amp else 'fp32'
+    name = torch.cuda.get_device_name() if x.is_cuda else 'cpu'
     print(
-        f'{passes}, clips {tuple(x.shape)}, {dtype} on {device}, '
+        f'{passes}, clips {tuple(x.shape)}, {dtype} on {name}, '
         f'{torch.get_num_threads()} threads, {args.rounds} rounds'
     )
     print(
         f'a product of {size}x{size} matrices: '
         f'{2e-9 * size**3 / median(peak):.0f} GFLOP/s\n'
     )
-    columns = (
-        {}
-        if args.train
-        else {'of that rate': peak_shares(models, x, size, times, peak)}
-    )
+    columns = step_columns(steps, times)
+    if not args.train:
+        columns['of that rate'] = peak_shares(models, x, size, times, peak)
     print(ratio_table(times, columns))
 
 

@@ -24,17 +24,13 @@ import argparse
 import json
 from ast import literal_eval
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Callable, Dict, Iterator, Sequence, Tuple
+from typing import Any, Callable, Dict, Sequence, Tuple
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from mmaction.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
@@ -53,6 +49,13 @@ from ata_mm.evaluation import (
     patch_features,
 )
 from ata_mm.evaluation.motion_suite import parse_motion
+from ata_mm.evaluation.photos import (
+    PHOTOS,
+    import_routes_package,
+    load_photo,
+    load_stereo_pair,
+)
+from ata_mm.evaluation.route_report import Counts, plot_followed, route_tables
 from ata_mm.ops import align_frames
 from ata_mm.ops.types import Grid
 from ata_mm.registry import MATCHERS
@@ -65,6 +68,7 @@ FIRST = dict(matcher='ExactMatcher', reference='first')
 SUPPORTED = dict(FIRST, support_radius=1, min_similarity=0.4)
 METHODS: Dict[str, Dict[str, Any]] = {
     'paper': dict(matcher='ExactMatcher'),
+    'paper-supported': dict(matcher='ExactMatcher', support_radius=1),
     'nearest': dict(matcher='nearest'),  # not one to one
     'first': FIRST,
     'first-refined': dict(FIRST, refine=1),
@@ -72,6 +76,10 @@ METHODS: Dict[str, Dict[str, Any]] = {
     'supported-refined': dict(SUPPORTED, refine=1),
     'supported-wide': dict(SUPPORTED, support_radius=2),
     'supported-every-4': dict(SUPPORTED, reference=4),
+    'fallback': dict(SUPPORTED, reference='first-or-previous'),
+    'fallback-wide': dict(
+        SUPPORTED, reference='first-or-previous', support_radius=2
+    ),
     'coarse-to-fine': dict(matcher='CoarseToFineMatcher'),
     'local': dict(matcher='LocalMatcher'),
     'sinkhorn': dict(matcher='SinkhornMatcher'),
@@ -84,13 +92,10 @@ MOTIONS = [
     *('stereo:0.45', 'stereo:1'),
 ]
 STEPS = (1, 3, 5, 7)
-PHOTOS = ['astronaut', 'chelsea', 'coffee', 'rocket', 'china', 'flower']
 
 # Features (1, T, N, C) and grid by stage, of frames (T, S, S, 3).
 Features = Dict[str, Tuple[Tensor, Grid]]
 Extract = Callable[[np.ndarray], Features]
-# By method, and by the number of steps.
-Counts = Dict[str, Dict[str, RouteCount]]
 
 
 def parse_args() -> argparse.Namespace:
@@ -248,44 +253,6 @@ def check_options(args: argparse.Namespace) -> None:
             raise ValueError(f'Expected {expected}, got {given}.')
 
 
-def import_routes_package(name: str) -> ModuleType:
-    """Import a module of the packages of the extra ``routes``.
-
-    Raises:
-        ValueError: If it is not installed.
-    """
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f'Expected the module {name}, got: {error}. Run pip install '
-            "'.[routes]' in the checkout."
-        ) from error
-
-
-def load_photo(name: str) -> np.ndarray:
-    """Load a photo of scikit-learn or scikit-image: (H, W, 3), uint8.
-
-    Raises:
-        ValueError: If neither package installs a photo of this name.
-    """
-    if name in ('china', 'flower'):
-        datasets = import_routes_package('sklearn.datasets')
-        return datasets.load_sample_image(f'{name}.jpg')
-    data = import_routes_package('skimage.data')
-    try:
-        photo = getattr(data, name)()
-    # Photos that the package does not contain are downloaded by pooch.
-    except (AttributeError, ModuleNotFoundError, OSError) as error:
-        raise ValueError(
-            'Expected a photo that scikit-image or scikit-learn install, such '
-            f'as {", ".join(PHOTOS)}, got {name!r}: {error}.'
-        ) from error
-    if photo.ndim == 2:
-        photo = photo[..., None].repeat(3, -1)
-    return np.ascontiguousarray(photo[..., :3])
-
-
 def build_suite(args: argparse.Namespace, size: int) -> MotionSuite:
     """Build the clips; the photos are loaded if a motion needs them.
 
@@ -297,9 +264,7 @@ def build_suite(args: argparse.Namespace, size: int) -> MotionSuite:
     if kinds & {'pan', 'zoom', 'rotation'}:
         photos = [load_photo(name) for name in args.photos]
     if 'stereo' in kinds:
-        # According to scikit-image's documentation the disparity belongs to
-        # the right view. It fits the left one.
-        stereo = import_routes_package('skimage.data').stereo_motorcycle()
+        stereo = load_stereo_pair()
     return MotionSuite(
         photos,
         stereo,
@@ -427,12 +392,12 @@ def measure(
     suite: MotionSuite,
     methods: Dict[str, Dict[str, Any]],
     args: argparse.Namespace,
-) -> Dict[str, Dict[str, Counts]]:
+) -> Dict[str, Counts]:
     """Measure all methods on all motions: counts by stage and motion."""
     blank = np.zeros((suite.num_frames, suite.size, suite.size, 3), np.uint8)
     grids = {stage: grid for stage, (_, grid) in extract(blank).items()}
     pairs = [(stage, motion) for stage in grids for motion in args.motions]
-    counts: Dict[str, Dict[str, Counts]] = {}
+    counts: Dict[str, Counts] = {}
     with stderr_progress() as progress:
         for stage, motion in progress.track(pairs, description='Motions'):
             grid = grids[stage]
@@ -447,112 +412,6 @@ def measure(
             title = f'{stage}, {grid[0]}x{grid[1]}'
             counts.setdefault(title, {})[motion] = own
     return counts
-
-
-def tables(counts: Dict[str, Counts], steps: Sequence[int]) -> Iterator[str]:
-    """Format the counts of a stage, by motion, as titled Markdown tables."""
-    keys = [str(step) for step in steps]
-    after = f'after {"/".join(keys)} steps'
-    yield table(
-        'Exactly/within one cell, per step, %',
-        counts,
-        lambda own: [own['step'].exact_share, own['step'].within_share],
-    )
-    yield table(
-        f'Within one cell, {after}, %',
-        counts,
-        lambda own: [own[key].within_share for key in keys],
-    )
-    yield table(
-        f'Exactly, {after}, %',
-        counts,
-        lambda own: [own[key].exact_share for key in keys],
-    )
-    yield table(
-        f'Mean error, {after}, patches',
-        counts,
-        lambda own: [own[key].mean_error for key in keys],
-        '{:.1f}',
-    )
-    yield table(
-        'Rejected of visible content/within one cell of what is kept/rejected '
-        f'of content out of sight, {after} together, %',
-        counts,
-        lambda own: total(own, keys).rejection_shares,
-    )
-
-
-def table(
-    title: str,
-    counts: Dict[str, Counts],
-    values: Callable[[Dict[str, RouteCount]], Sequence[float]],
-    pattern: str = '{:.0%}',
-) -> str:
-    """Format a table of a row per method and a column per motion."""
-
-    def cell(own: Dict[str, RouteCount]) -> str:
-        numbers = [
-            '–' if np.isnan(value) else pattern.format(value).rstrip('%')
-            for value in values(own)
-        ]
-        return '/'.join(numbers)
-
-    rows = [
-        [name, *(cell(own[name]) for own in counts.values())]
-        for name in next(iter(counts.values()))
-    ]
-    return f'{title}:\n\n{markdown_table(["", *counts], rows)}\n'
-
-
-def total(own: Dict[str, RouteCount], keys: Sequence[str]) -> RouteCount:
-    """Add the counts after several numbers of steps."""
-    return sum((own[key] for key in keys), RouteCount())
-
-
-def draw(
-    counts: Dict[str, Dict[str, Counts]], steps: Sequence[int], path: str
-) -> None:
-    """Plot followed content against the speed of pans, a row per stage."""
-    figure = Figure(figsize=(13, 5 * len(counts)), layout='constrained')
-    panels = figure.subplots(len(counts), 2, squeeze=False)
-    keys = [str(step) for step in steps]
-    titles = {
-        'in each step': ['step'],
-        f'after {"/".join(keys)} steps': keys,
-    }
-    for row, (stage, by_motion) in zip(panels, counts.items()):
-        for axes, (title, own_keys) in zip(row, titles.items()):
-            draw_panel(axes, by_motion, own_keys)
-            axes.set_title(f'{stage}, {title}')
-        row[1].legend(loc='center left', bbox_to_anchor=(1, 0.5))
-    figure.savefig(path, dpi=100)
-
-
-def draw_panel(
-    axes: Axes, by_motion: Dict[str, Counts], keys: Sequence[str]
-) -> None:
-    """Plot a line per method: the share within one cell, of all ``keys``."""
-    pans = {
-        parse_motion(motion)[1]: own
-        for motion, own in by_motion.items()
-        if parse_motion(motion)[0] == 'pan'
-    }
-    for index, name in enumerate(next(iter(by_motion.values()))):
-        shares = [
-            100 * total(own[name], keys).within_share for own in pans.values()
-        ]
-        # Ten colours, and another line for more methods.
-        style = '-' if index < 10 else '--'
-        axes.plot(list(pans), shares, style, marker='o', label=name)
-    axes.set(
-        xscale='log',
-        ylim=(0, 101),
-        xlabel='speed, patches per frame',
-        ylabel='within one cell, %',
-    )
-    axes.set_xticks(list(pans), labels=[f'{speed:g}' for speed in pans])
-    axes.minorticks_off()
-    axes.grid(alpha=0.3)
 
 
 def main() -> None:
@@ -571,9 +430,10 @@ def main() -> None:
     counts = measure(extract, suite, methods, args)
     for stage, by_motion in counts.items():
         print(f'## {stage}\n')
-        print('\n'.join(tables(by_motion, args.steps)))
+        for title, columns, rows in route_tables(by_motion, args.steps):
+            print(f'{title}:\n\n{markdown_table(columns, rows)}\n')
     if args.plot:
-        draw(counts, args.steps, args.plot)
+        plot_followed(counts, args.steps).savefig(args.plot, dpi=100)
     if args.out:
         Path(args.out).write_text(json.dumps(counts, default=asdict) + '\n')
 

@@ -20,6 +20,9 @@ from .permutation import identity
 from .types import Grid
 from .validation import check_grid, check_patches, is_compiling
 
+_BOTH = 'first-or-previous'
+_REFERENCES = ('previous', 'first', _BOTH)
+
 
 def align_frames(
     x: Tensor,
@@ -62,14 +65,18 @@ def align_frames(
             patch a frame, every match says that nothing moves. 'first', frame
             0: slow motion adds up until it is seen, and errors do not; content
             has to stay in view, and in the window of a matcher that has one.
-            An integer K, the last frame whose index is a
-            multiple of K, for long clips: 1 is 'previous', T or more 'first'.
+            'first-or-previous', frame 0, and routes whose match from there is
+            rejected continue from the previous frame, by which entering
+            content is followed, too: twice the solves, by a one-to-one
+            matcher, with ``min_similarity``. An integer K, the last frame
+            whose index is a multiple of K: 1 is 'previous', T or more 'first'.
             Defaults to 'previous'.
         refine (int): Number of times that every frame is then matched again,
             to the mean of the normalised features that its routes have in the
             other frames, except those behind a rejected match. One batch of
             solves each. With ``support_radius``, the neighbours of a patch are
-            those in its own frame. Defaults to 0.
+            those in its own frame. With 'first-or-previous', before routes
+            fall back. Defaults to 0.
         min_similarity (float, optional): Lower similarities are raised to this
             value in the solve, which then prefers matches above it; a match
             that is not above it is rejected (see `Alignment.accepted`).
@@ -90,8 +97,8 @@ def align_frames(
             more patches than the matcher can solve; if the grid does not hold
             N patches, or ``support_radius`` is given without one; if
             ``matcher`` is neither 'auto' nor a matcher nor callable; if it
-            returns neither permutations nor plans; if an option is out of
-            range.
+            returns neither permutations nor plans, or plans with
+            'first-or-previous'; if an option is out of range.
 
     Examples:
         >>> x = torch.randn(2, 8, 196, 768)
@@ -145,10 +152,15 @@ def check_options(
     Raises:
         ValueError: If one is.
     """
-    if reference not in ('previous', 'first') and not _is_count(reference, 1):
+    if reference not in _REFERENCES and not _is_count(reference, 1):
         raise ValueError(
-            "Expected reference='previous', reference='first' or a number of "
-            f'frames from 1, got {reference!r}.'
+            f'Expected reference to be one of {", ".join(_REFERENCES)} or a '
+            f'number of frames from 1, got {reference!r}.'
+        )
+    if reference == _BOTH and min_similarity is None:
+        raise ValueError(
+            f'Expected min_similarity with reference={_BOTH!r}, which falls '
+            'back where a match is rejected, got None. Set it, such as to 0.4.'
         )
     if not _is_count(refine, 0):
         raise ValueError(
@@ -190,7 +202,7 @@ def _align(
     def match(frames: Tensor) -> Matching:
         if anchors is None and not options:  # the paper's form
             return Matching(matcher.match_frames(frames, grid))
-        if reference == 'first':
+        if reference in ('first', _BOTH):
             source = frames[:, :1]  # one frame, not T-1 copies of it
         else:
             source = take_frames(frames, anchors)
@@ -200,6 +212,12 @@ def _align(
         found = cache(x, match)
     else:  # anchors depend on where the window starts
         found = match(x)
+    if reference == _BOTH and found.matching.is_floating_point():
+        raise ValueError(
+            f'Expected a one-to-one matcher with reference={_BOTH!r}, got '
+            f"{matcher!r}. Use reference='first', or a matcher such as "
+            'ExactMatcher.'
+        )
     if found.accepted is None and anchors is None:
         alignment = matcher.follow(found.matching, grid)
     else:
@@ -216,6 +234,9 @@ def _align(
         template = _template(x, alignment)[:, 1:]
         found = matcher.match_pairs(template, x[:, 1:], grid, **options)
         alignment = alignment.rematch(*found)
+    if reference == _BOTH:
+        found = matcher.match_pairs(x[:, :-1], x[:, 1:], grid, **options)
+        alignment = alignment.fall_back(*found)
     return alignment
 
 
@@ -223,7 +244,7 @@ def _anchors(reference: Union[str, int], frames: int) -> Optional[List[int]]:
     """Return the frames that frames 1 to T-1 are matched to."""
     if reference in ('previous', 1):
         return None
-    step = frames if reference == 'first' else int(reference)
+    step = frames if reference in ('first', _BOTH) else int(reference)
     return [(t - 1) // step * step for t in range(1, frames)]
 
 

@@ -1,7 +1,20 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-import pytest
+import time
 
-from ata_mm.cli.timing import fit_exponent, paired_times, ratio_table
+import pytest
+import torch
+from torch import nn
+
+from ata_mm.cli.timing import (
+    ModuleTimer,
+    fit_exponent,
+    paired_times,
+    ratio_table,
+)
+
+NEEDS_GPU = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason='needs a GPU'
+)
 
 
 def test_functions_run_in_turn_and_the_first_round_is_not_counted():
@@ -25,3 +38,18 @@ def test_further_columns_of_the_table():
 
 def test_exponent_of_a_power_law():
     assert fit_exponent([2, 4, 10], [8, 64, 1000]) == pytest.approx(3)
+
+
+@pytest.mark.parametrize(
+    'device', ['cpu', pytest.param('cuda', marks=NEEDS_GPU)]
+)
+def test_time_of_modules_is_that_within_them(device):
+    linear = nn.Linear(512, 512).to(device)
+    timer = ModuleTimer([linear], torch.device(device))
+    x = torch.ones(512, 512, device=device)
+    linear(x)  # not counted
+    timer.take()
+    start = time.perf_counter()
+    linear(linear(x))
+    assert 0 < timer.take() < time.perf_counter() - start
+    assert timer.take() == 0

@@ -15,10 +15,12 @@ from ata_mm.ops import (
     DisplacementMatcher,
     ExactMatcher,
     LocalMatcher,
+    Matcher,
     SinkhornMatcher,
     align_frames,
 )
 from ata_mm.ops.matching.similarity import aggregate, unfold_support
+from ata_mm.ops.permutation import identity
 
 GRID = (3, 4)
 HARD = {
@@ -251,6 +253,108 @@ def test_all_options_work_together(name):
         if name in HARD:
             assert torch.equal(alignment.routes.sort(-1).values, order)
             assert torch.equal(alignment.dealign(y), x)
+
+
+@pytest.mark.parametrize('refine', [0, 1])
+@pytest.mark.parametrize('name', HARD)
+def test_routes_from_frame_0_fall_back_to_the_previous_frame(name, refine):
+    x, matcher = related_clip(batch=2), HARD[name]
+    options = dict(min_similarity=0.55, support_radius=1)
+    first, both = (
+        align_frames(
+            x, matcher, GRID, reference=reference, refine=refine, **options
+        )
+        for reference in ('first', 'first-or-previous')
+    )
+    neighbours = matcher.match_pairs(x[:, :-1], x[:, 1:], GRID, **options)
+    expected = first.fall_back(*neighbours)
+    assert torch.equal(both.routes, expected.routes)
+    assert torch.equal(both.segments, expected.segments)
+    assert first.accepted.sum() < both.accepted.sum() < both.accepted.numel()
+
+
+def test_clips_fall_back_by_themselves():
+    x = related_clip(batch=3)
+    both, last = (
+        align_frames(
+            clips,
+            ExactMatcher(),
+            reference='first-or-previous',
+            min_similarity=0.55,
+        )
+        for clips in (x, x[2:])
+    )
+    assert torch.equal(both.routes[2:], last.routes)
+    assert torch.equal(both.segments[2:], last.segments)
+
+
+@pytest.mark.parametrize('frames', [1, 2])
+@pytest.mark.parametrize('name', HARD)
+def test_short_clips_have_nothing_to_fall_back_to(name, frames):
+    x = related_clip(batch=2, frames=frames)
+    first, both = (
+        align_frames(
+            x, HARD[name], GRID, reference=reference, min_similarity=0.55
+        )
+        for reference in ('first', 'first-or-previous')
+    )
+    kept = first.accepted
+    assert torch.equal(both.accepted, kept)
+    assert torch.equal(both.routes[kept], first.routes[kept])
+
+
+def test_content_that_enters_is_followed_by_falling_back():
+    strip = torch.randn(3, 9, 16)
+    x = torch.stack([strip[:, t : t + 4].flatten(0, 1) for t in range(6)])
+    first, both = (
+        align_frames(
+            x[None], ExactMatcher(), reference=reference, min_similarity=0.9
+        )
+        for reference in ('first', 'first-or-previous')
+    )
+    # What is in the last column of frame 2 is in the first one of frame 5.
+    for alignment, segments in ((first, {5}), (both, {2})):
+        found = alignment.routes[0, 5] % 4 == 0
+        assert set(alignment.segments[0, 5, found].tolist()) == segments
+    entered = both.routes[0, 2] % 4 == 3
+    columns = both.routes[0, 2:, entered] % 4
+    assert torch.equal(columns, torch.arange(3, -1, -1)[:, None].expand(4, 3))
+
+
+def test_falling_back_can_be_traced():
+
+    class InPlace(Matcher):
+        def match(self, similarity, grid=None):
+            return identity(*similarity.shape[:-1])
+
+        def can_compile(self, device, num_patches):
+            return True
+
+    def routes(x):
+        return align_frames(
+            x, InPlace(), reference='first-or-previous', min_similarity=0.55
+        ).segments
+
+    traced = torch.compile(routes, backend='eager', fullgraph=True)
+    x = related_clip(batch=2)
+    assert torch.equal(traced(x), routes(x))
+
+
+@pytest.mark.parametrize('name', SOFT)
+def test_soft_matchers_cannot_fall_back(name):
+    with pytest.raises(ValueError, match='Expected a one-to-one matcher'):
+        align_frames(
+            related_clip(),
+            ALL[name],
+            GRID,
+            reference='first-or-previous',
+            min_similarity=0.4,
+        )
+
+
+def test_falling_back_needs_a_rejection():
+    with pytest.raises(ValueError, match='min_similarity.*got None. Set it'):
+        align_frames(related_clip(), reference='first-or-previous')
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])

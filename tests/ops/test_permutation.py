@@ -19,19 +19,29 @@ def test_compose_applies_the_first_argument_last():
     assert compose(second, first).tolist() == [1, 0, 2]
 
 
-def test_chain_follows_each_patch_through_all_pairs():
-    matching = random_permutations(2, 3)
+@pytest.mark.parametrize('pairs', [0, 1, 2, 3, 4, 5, 8, 31])
+def test_chain_follows_each_patch_through_all_pairs(pairs):
+    matching = random_permutations(2, pairs)
     routes = chain(matching)
+    assert routes.shape == (2, 1 + pairs, 12)
     for b, i in [(0, 0), (1, 5)]:
         patch = i
-        for t in range(3):
+        for t in range(pairs):
             patch = matching[b, t, patch].item()
             assert routes[b, t + 1, i] == patch
 
 
-def test_chain_starts_with_the_identity():
-    routes = chain(random_permutations(2, 3))
+@pytest.mark.parametrize('anchors', [None, (0, 0, 0)])
+def test_chain_starts_with_the_identity(anchors):
+    routes = chain(random_permutations(2, 3), anchors)
     assert torch.equal(routes[:, 0], identity(2, 12))
+
+
+def test_chain_leaves_the_matchings_as_they_are():
+    matching = random_permutations(2, 3)
+    before = matching.clone()
+    chain(matching)
+    assert torch.equal(matching, before)
 
 
 @pytest.mark.parametrize('anchors', [(0, 0, 0), (0, 1, 1), (0, 0, 2)])

@@ -45,9 +45,9 @@ def done(run, tmp_path_factory):
 def test_prints_a_row_per_method_and_a_column_per_motion(done):
     lines = done[0].stdout.splitlines()
     assert '## pixels 56, 4x4' in lines
-    assert lines.count('| | camera-pan:1 | camera-roll:0.5 |') == 5
+    assert lines.count('| | camera-pan:1 | camera-roll:0.5 |') == 6
     for name in ('paper', 'displacement', 'near'):
-        assert sum(line.startswith(f'| {name} |') for line in lines) == 5
+        assert sum(line.startswith(f'| {name} |') for line in lines) == 6
 
 
 def test_writes_counts_and_a_plot(done):
@@ -101,7 +101,7 @@ def test_methods_are_options_of_align_frames(tool):
     assert tool.build_method(name, options)['matcher'].radius == 2
 
 
-@pytest.mark.parametrize('name', ['paper', 'supported-refined', 'nearest'])
+@pytest.mark.parametrize('name', ['paper', 'fallback-wide', 'nearest'])
 def test_built_in_methods_can_be_built(tool, name):
     assert callable(tool.build_method(name, tool.METHODS[name])['matcher'])
 
@@ -164,14 +164,3 @@ def test_options_out_of_range_are_an_error(run, options):
     done = run('benchmark_routes.py', *PIXELS, *SCENES, *options)
     assert done.returncode == 1
     assert done.stderr.startswith('benchmark_routes.py: error: Expected')
-
-
-def test_missing_packages_are_named(tool):
-    with pytest.raises(ValueError, match=r'no_such.*\.\[routes\]'):
-        tool.import_routes_package('no_such')
-
-
-def test_photos_that_are_not_installed_are_an_error(tool):
-    pytest.importorskip('skimage')
-    with pytest.raises(ValueError, match="got 'no_photo'"):
-        tool.load_photo('no_photo')

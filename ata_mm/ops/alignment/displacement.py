@@ -10,7 +10,7 @@ from torch import Tensor
 from ..lap import solve_on_cpu
 from ..types import Grid
 from ..validation import check_grid
-from .hard import Alignment, prepend_frame_0, take_clip
+from .hard import Alignment, Anchors, prepend_frame_0, take_clip
 
 # Below this total weight a splatted value fades to 0 rather than being divided
 # by an ever smaller number. This also bounds the gradient.
@@ -48,7 +48,7 @@ class DisplacementAlignment(Alignment):
             (B, N, N) and the grid to permutations (B, N). Defaults to None, an
             exact solve, which takes seconds a frame for thousands of patches.
         accepted (Tensor, optional): See `Alignment`. Defaults to None.
-        anchors (Sequence[int], optional): Likewise. Defaults to None.
+        anchors (Sequence[int] | Tensor, optional): Likewise. Defaults to None.
 
     Attributes:
         shape (torch.Size): (B, T, N).
@@ -62,13 +62,16 @@ class DisplacementAlignment(Alignment):
         grid: Grid,
         assign: Optional[Assign] = None,
         accepted: Optional[Tensor] = None,
-        anchors: Optional[Sequence[int]] = None,
+        anchors: Optional[Anchors] = None,
     ) -> None:
         self._set_matches(positions.shape[:3], accepted, anchors)
         self.positions = positions
         self.grid = grid
         self._assign = assign or _assign_exactly
         self._sampling = BilinearSampling(positions.flatten(0, 1), grid)
+        # Here rather than in `dealign`, which may be recomputed.
+        ones = torch.ones_like(positions[..., :1]).flatten(0, 1)
+        self._total = self._sampling.write(ones).clamp_min(_MIN_WEIGHT)
 
     def rematch(
         self, matching: Tensor, accepted: Optional[Tensor] = None
@@ -85,14 +88,11 @@ class DisplacementAlignment(Alignment):
             DisplacementAlignment: Routes whose matches all come from frame 0.
         """
         before = self.positions[:, 1:]
-        later = [
-            move(position, step, self.grid)
-            for position, step in zip(before.unbind(1), matching.unbind(1))
-        ]
+        later = move(before.flatten(0, 1), matching.flatten(0, 1), self.grid)
         if accepted is not None:
             accepted = accept(before, accepted, self.grid)
         return type(self)(
-            torch.stack([self.positions[:, 0], *later], 1),
+            torch.cat([self.positions[:, :1], later.view_as(before)], 1),
             self.grid,
             self._assign,
             accepted,
@@ -107,8 +107,7 @@ class DisplacementAlignment(Alignment):
             take_clip(self.positions, index, device),
             self.grid,
             self._assign,
-            self._accepted_clip(index, device),
-            self._anchors,
+            *self._matches_of_clip(index, device),
         )
 
     @cached_property
@@ -183,7 +182,8 @@ class DisplacementAlignment(Alignment):
             ValueError: If y is not of this clip's (B, T, N).
         """
         self._check(y)
-        return self._sampling.write(y.flatten(0, 1)).view(y.shape)
+        mean = self._sampling.write(y.flatten(0, 1)) / self._total
+        return mean.to(y.dtype).view(y.shape)
 
 
 def chain_displacements(
@@ -203,10 +203,14 @@ def chain_displacements(
         (B, T, N, 2).
     """
     batch, pairs = displacement.shape[:2]
+    # Made on the device: a copy from the host would synchronise a GPU.
     rows, columns = (
-        torch.arange(side, dtype=displacement.dtype) for side in grid
+        torch.arange(
+            side, dtype=displacement.dtype, device=displacement.device
+        )
+        for side in grid
     )
-    start = torch.cartesian_prod(rows, columns).to(displacement.device)
+    start = torch.cartesian_prod(rows, columns)
     positions = [start.expand(batch, -1, -1)]
     for anchor, step in zip(anchors or range(pairs), displacement.unbind(1)):
         positions.append(move(positions[anchor], step, grid))
@@ -263,7 +267,7 @@ def _closeness(positions: Tensor, patches: Tensor) -> Tensor:
 
 
 class BilinearSampling:
-    """Bilinear sampling of patch grids, and its normalised adjoint.
+    """Bilinear sampling of patch grids, and its adjoint.
 
     Exact to the bit at integer positions, which
     `torch.nn.functional.grid_sample` is not, since it normalises coordinates
@@ -276,68 +280,44 @@ class BilinearSampling:
     """
 
     def __init__(self, positions: Tensor, grid: Grid) -> None:
-        # Indices have no gradient; the weights pass it to the positions.
-        low = positions.detach().floor()
-        fraction = positions - low
-        # In the last row or column the fraction is 0, and the patch that is
-        # repeated there has no weight.
-        high = torch.stack(
-            [
-                value.add(1).clamp_max(side - 1)
-                for value, side in zip(low.unbind(-1), grid)
-            ],
-            -1,
-        ).long()
-        low = low.long()
-        # The four patches around a position, and their weights: (P, N, 4).
-        self.index = torch.stack(
-            [
-                row[..., 0] * grid[1] + column[..., 1]
-                for row in (low, high)
-                for column in (low, high)
-            ],
-            -1,
-        )
-        self.weight = torch.stack(
-            [
-                row * column
-                for row in (1 - fraction[..., 0], fraction[..., 0])
-                for column in (1 - fraction[..., 1], fraction[..., 1])
-            ],
-            -1,
-        )
+        corners, shares = [], []
+        for value, side in zip(positions.unbind(-1), grid):
+            # Indices have no gradient; the weights pass it to the positions.
+            low = value.detach().floor()
+            # In the last row or column the fraction is 0, and the patch that
+            # is repeated there has no weight.
+            high = (low + 1).clamp_max(side - 1)
+            corners.append(torch.stack([low, high]).long())
+            fraction = value - low
+            shares.append(torch.stack([1 - fraction, fraction]))
+        # The four patches around a position, and their weights. By corner: one
+        # pass for each of them takes the memory of a single map, where a
+        # gather of (P, N, 4, C) would take four.
+        rows, columns = corners  # (2, P, N)
         start = torch.arange(len(positions), device=positions.device)
-        rows = self.index + start[:, None, None] * (grid[0] * grid[1])
-        # By corner: one pass for each of the four takes the memory of a single
-        # map, where a gather of (P, N, 4, C) would take four.
-        self._rows = rows.flatten(0, 1).t().contiguous()  # (4, P*N)
-        self._total = self._add(torch.ones_like(positions[..., :1]))
+        start = start[:, None] * (grid[0] * grid[1])
+        index = rows[:, None] * grid[1] + columns + start  # (2, 2, P, N)
+        self._rows = index.view(4, -1)
+        down, right = shares
+        self._weights = (down[:, None] * right).flatten(0, 1)[..., None]
 
     def read(self, maps: Tensor) -> Tensor:
         """Sample (P, N, C) by patch -> (P, N, C) by position, same dtype."""
         rows = maps.reshape(-1, maps.shape[-1])
         # Summed in the dtype of the weights, fp32, also for half precision.
-        sampled = torch.zeros_like(self.weight[..., :1])
-        for index, weight in zip(self._rows, self.weight.unbind(-1)):
+        sampled = torch.zeros_like(self._weights[0])
+        for index, weight in zip(self._rows, self._weights):
             corner = rows.index_select(0, index).view_as(maps)
-            sampled = sampled + corner * weight[..., None]
+            sampled = sampled + corner * weight
         return sampled.to(maps.dtype)
 
     def write(self, values: Tensor) -> Tensor:
-        """Splat (P, N, C) by position -> (P, N, C) by patch, same dtype.
+        """Splat (P, N, C) by position -> (P, N, C) by patch.
 
-        A patch gets the mean of the values around it, weighted as in `read`,
-        and 0 without any.
+        The adjoint of `read`, in the dtype of the weights or of the values,
+        whichever is wider.
         """
-        mean = self._add(values) / self._total.clamp_min(_MIN_WEIGHT)
-        return mean.to(values.dtype)
-
-    def _add(self, values: Tensor) -> Tensor:
-        """Apply the adjoint of `read`: (P, N, C) -> (P, N, C)."""
-        parts = [
-            (values * weight[..., None]).flatten(0, 1)
-            for weight in self.weight.unbind(-1)
-        ]
+        parts = [(values * weight).flatten(0, 1) for weight in self._weights]
         total = torch.zeros_like(parts[0])
         for index, part in zip(self._rows, parts):
             total = total.index_add(0, index, part)

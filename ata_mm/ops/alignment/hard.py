@@ -1,15 +1,19 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Alignment along routes of whole patches (Sec. 3.3)."""
 
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..permutation import chain, compose, invert
+from ..permutation import chain, compose, identity, invert
 from ..types import Grid
 from ..validation import check_grid
+
+# The frames that matches come from: one for each frame from 1 on, or for each
+# route in it, int64 of shape (B, T-1, N).
+Anchors = Union[Sequence[int], Tensor]
 
 
 class Alignment:
@@ -24,9 +28,10 @@ class Alignment:
             patch of frame t on route i.
         accepted (Tensor, optional): See `accepted`. Defaults to None:
             everything is accepted.
-        anchors (Sequence[int], optional): For each frame from 1 on, the
-            earlier frame that its matches come from. Defaults to None, the
-            previous one.
+        anchors (Sequence[int] | Tensor, optional): For each frame from 1 on,
+            the earlier frame that its matches come from; or that of each
+            route, int64 of shape (B, T-1, N). Defaults to None, the previous
+            one.
 
     Attributes:
         shape (torch.Size): (B, T, N).
@@ -50,7 +55,7 @@ class Alignment:
         self,
         routes: Tensor,
         accepted: Optional[Tensor] = None,
-        anchors: Optional[Sequence[int]] = None,
+        anchors: Optional[Anchors] = None,
     ) -> None:
         if routes.ndim != 3 or routes.dtype != torch.int64:
             raise ValueError(
@@ -68,11 +73,11 @@ class Alignment:
         self,
         shape: torch.Size,
         accepted: Optional[Tensor],
-        anchors: Optional[Sequence[int]],
+        anchors: Optional[Anchors],
     ) -> None:
         self.shape = shape
         self._accepted = accepted
-        self._anchors = anchors or range(shape[1] - 1)
+        self._anchors = range(shape[1] - 1) if anchors is None else anchors
         self.segments = _segments(accepted, self._anchors)
 
     @classmethod
@@ -125,6 +130,48 @@ class Alignment:
             accepted = prepend_frame_0(accepted.gather(2, before))
         return type(self)(routes, accepted, [0] * before.shape[1])
 
+    def fall_back(
+        self, matching: Tensor, accepted: Optional[Tensor] = None
+    ) -> 'Alignment':
+        """Continue routes from the previous frame where they are rejected.
+
+        A route whose match from frame 0 is rejected takes the match of its
+        patch in the previous frame, if that is accepted, to a patch that no
+        accepted match from frame 0 takes. Routes without either get the
+        patches that are left, in their order, and are rejected.
+
+        Args:
+            matching (Tensor): int64 permutations of shape (B, T-1, N) of
+                neighbouring frames; ``[:, t - 1]`` leads into frame t.
+            accepted (Tensor, optional): As in `from_matching`. Defaults to
+                None.
+
+        Returns:
+            Alignment: Its matches come from frame 0 or the previous frame.
+        """
+        # By patch of each frame.
+        taken = self.accepted.scatter(2, self.routes, self.accepted)
+        usable = ~taken[:, 1:].gather(2, matching)
+        if accepted is not None:
+            usable &= accepted
+        own, kept = self.routes.unbind(1), self.accepted.unbind(1)
+        routes, steps = [own[0]], []
+        for t in range(1, len(own)):
+            before = routes[-1]
+            step = usable[:, t - 1].gather(1, before) & ~kept[t]
+            place = compose(matching[:, t - 1], before).where(step, own[t])
+            routes.append(_complete(place, kept[t] | step))
+            steps.append(step)
+        if not steps:  # a clip of one frame
+            return self
+        stepped = torch.stack(steps, 1)
+        previous = identity(stepped.shape[1], device=stepped.device)
+        return Alignment(
+            torch.stack(routes, 1),
+            self.accepted | prepend_frame_0(stepped),
+            stepped * previous[:, None],  # frame 0 where no step is taken
+        )
+
     @property
     def routes(self) -> Tensor:
         """Patch of each frame on each route: int64 of shape (B, T, N)."""
@@ -163,15 +210,19 @@ class Alignment:
         """
         return type(self)(
             take_clip(self.routes, index, device),
-            self._accepted_clip(index, device),
-            self._anchors,
+            *self._matches_of_clip(index, device),
         )
 
-    def _accepted_clip(
+    def _matches_of_clip(
         self, index: int, device: Optional[torch.device]
-    ) -> Optional[Tensor]:
-        accepted = self._accepted
-        return None if accepted is None else take_clip(accepted, index, device)
+    ) -> Tuple[Optional[Tensor], Anchors]:
+        """Return ``accepted`` and ``anchors`` of one clip."""
+        accepted, anchors = self._accepted, self._anchors
+        if accepted is not None:
+            accepted = take_clip(accepted, index, device)
+        if isinstance(anchors, Tensor):
+            anchors = take_clip(anchors, index, device)
+        return accepted, anchors
 
     def after(self, first: 'Alignment') -> 'Alignment':
         """Return this alignment of aligned patches as one of the frames.
@@ -272,18 +323,46 @@ def take_clip(x: Tensor, index: int, device: Optional[torch.device]) -> Tensor:
     return x[index : index + 1].detach().clone().to(device)
 
 
+def _complete(places: Tensor, keep: Tensor) -> Tensor:
+    """Give the other routes the patches that are left, in order.
+
+    Args:
+        places (Tensor): Patch of each route, int64 of shape (B, N).
+        keep (Tensor): Routes to keep, bool of shape (B, N); their patches
+            differ.
+
+    Returns:
+        Tensor: int64 permutations of shape (B, N).
+    """
+    num = places.shape[1]
+    # The kept routes by their patches, then the others; and these patches.
+    ordered = places.where(keep, num)
+    routes = ordered.argsort(dim=1, stable=True)
+    taken = places.new_zeros(len(places), num + 1).scatter(1, ordered, 1)
+    patches = taken[:, :num].argsort(dim=1, stable=True, descending=True)
+    return torch.empty_like(places).scatter(1, routes, patches)
+
+
 def _segments(
-    accepted: Optional[Tensor], anchors: Sequence[int]
+    accepted: Optional[Tensor], anchors: Anchors
 ) -> Optional[Tensor]:
     """Count the parts of each route: bool (B, T, N) -> int64 (B, T, N)."""
     if accepted is None:
         return None
-    segments = [torch.zeros_like(accepted[:, 0], dtype=torch.int64)]
-    for anchor, kept in zip(anchors, accepted[:, 1:].unbind(1)):
-        # A rejected match starts a part, numbered by its frame.
-        start = torch.full_like(segments[0], len(segments))
-        segments.append(torch.where(kept, segments[anchor], start))
-    return torch.stack(segments, 1)
+    before: Sequence[Any] = (
+        anchors.unbind(1) if isinstance(anchors, Tensor) else anchors
+    )
+    kept = accepted.unbind(1)
+    # The frame that a match comes from. A rejected one starts a part, which is
+    # numbered by its frame.
+    sources = [torch.zeros_like(kept[0], dtype=torch.int64)]
+    for t, (source, keep) in enumerate(zip(before, kept[1:]), start=1):
+        sources.append(torch.where(keep, source, t))
+    segments = torch.stack(sources, 1)
+    # Back to the starts, twice as far with every step.
+    for _ in range(len(kept).bit_length()):
+        segments = segments.gather(1, segments)
+    return segments
 
 
 def take_frames(x: Tensor, anchors: Optional[Sequence[int]]) -> Tensor:

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from ..lap import solve_on_cpu
-from .hard import Alignment, prepend_frame_0, take_clip, take_frames
+from .hard import (
+    Alignment,
+    Anchors,
+    prepend_frame_0,
+    take_clip,
+    take_frames,
+)
 
 
 class SoftAlignment(Alignment):
@@ -35,7 +41,7 @@ class SoftAlignment(Alignment):
         plans (Tensor): Q of shape (B, T, N, N); ``plans[b, t, i, j]`` is the
             weight of patch j of frame t in route i.
         accepted (Tensor, optional): See `Alignment`. Defaults to None.
-        anchors (Sequence[int], optional): Likewise. Defaults to None.
+        anchors (Sequence[int] | Tensor, optional): Likewise. Defaults to None.
 
     Attributes:
         shape (torch.Size): (B, T, N).
@@ -49,7 +55,7 @@ class SoftAlignment(Alignment):
         self,
         plans: Tensor,
         accepted: Optional[Tensor] = None,
-        anchors: Optional[Sequence[int]] = None,
+        anchors: Optional[Anchors] = None,
     ) -> None:
         if (
             plans.ndim != 4
@@ -132,8 +138,7 @@ class SoftAlignment(Alignment):
         """Return the alignment of one clip, (1, T, N); see `Alignment`."""
         return type(self)(
             take_clip(self.plans, index, device),
-            self._accepted_clip(index, device),
-            self._anchors,
+            *self._matches_of_clip(index, device),
         )
 
     def align(self, x: Tensor) -> Tensor:

@@ -56,7 +56,8 @@ def pair_similarity(source: Tensor, target: Tensor) -> Tensor:
 
 def _inverse_norm(x: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
-        return 1 / torch.linalg.vector_norm(x, dim=-1).clamp_min(1e-12)
+        norm = torch.linalg.vector_norm(x, dim=-1)
+        return norm.clamp_min(1e-12).reciprocal()
 
 
 def _products(

@@ -126,6 +126,83 @@ def test_rematching_without_rejection_accepts_everything():
     assert first.rematch(random_matching()[0]).segments is None
 
 
+def falling_back(**shape):
+    """Return routes from frame 0, neighbour matches, and both together."""
+    first = Alignment.from_matching(*random_matching(**shape), [0] * 4)
+    neighbours = random_matching(**shape)
+    return first, neighbours, first.fall_back(*neighbours)
+
+
+def continued(first, neighbours, both, t, route):
+    """Return the patch to which a rejected route continues, or None."""
+    matching, accepted = neighbours
+    before = both.routes[0, t - 1, route]
+    patch = matching[0, t - 1, before]
+    kept = first.routes[0, t][first.accepted[0, t]]
+    if accepted[0, t - 1, before] and patch not in kept:
+        return patch
+    return None
+
+
+def test_routes_fall_back_only_where_they_are_rejected():
+    first, _, both = falling_back()
+    kept = first.accepted
+    assert both.accepted[kept].all() and not both.segments[kept].any()
+    assert torch.equal(both.routes[kept], first.routes[kept])
+    assert (both.accepted & ~kept).any()
+
+
+def test_rejected_routes_continue_from_the_previous_frame():
+    first, neighbours, both = falling_back(batch=1)
+    for t, route in (~first.accepted[0]).nonzero().tolist():
+        patch = continued(first, neighbours, both, t, route)
+        assert both.accepted[0, t, route] == (patch is not None)
+        if patch is not None:
+            assert both.routes[0, t, route] == patch
+
+
+def test_continued_routes_stay_in_their_segment():
+    first, _, both = falling_back()
+    for t in range(1, 5):
+        stepped = both.accepted[:, t] & ~first.accepted[:, t]
+        segments = both.segments[:, t]
+        assert torch.equal(segments[stepped], both.segments[:, t - 1][stepped])
+        assert (segments[~both.accepted[:, t]] == t).all()
+
+
+@pytest.mark.parametrize('part', ['kept', 'clip', 'after'])
+def test_routes_that_fall_back_visit_every_patch_once(part):
+    _, _, both = falling_back(batch=8)
+    if part == 'clip':
+        both = both.clip(3)
+    elif part == 'after':
+        both = both.after(Alignment(random_routes(8, 5)))
+    patches = torch.arange(6).expand_as(both.routes)
+    assert torch.equal(both.routes.sort(-1).values, patches)
+
+
+def test_a_clip_of_a_batch_keeps_what_it_falls_back_to():
+    first, (matching, accepted), both = falling_back()
+    alone = first.clip(1).fall_back(matching[1:], accepted[1:])
+    for clip in (both.clip(1), alone):
+        assert torch.equal(clip.routes, both.routes[1:])
+        assert torch.equal(clip.segments, both.segments[1:])
+
+
+def test_nothing_falls_back_where_nothing_is_rejected():
+    matching, _ = random_matching()
+    first = Alignment.from_matching(matching, None, [0] * 4)
+    both = first.fall_back(*random_matching())
+    assert torch.equal(both.routes, first.routes)
+    assert both.accepted.all() and not both.segments.any()
+
+
+def test_neighbour_matches_are_accepted_by_default():
+    first, (matching, accepted), _ = falling_back()
+    expected = first.fall_back(matching, torch.ones_like(accepted))
+    assert torch.equal(first.fall_back(matching).routes, expected.routes)
+
+
 @pytest.mark.parametrize('anchors', ANCHORS)
 def test_a_clip_of_a_batch_keeps_its_matches(anchors):
     matching, accepted = random_matching()

@@ -5,9 +5,13 @@
 and are compared with each other in their own tests.
 """
 
+import copy
+from contextlib import nullcontext
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ata_mm.ops import (
     CoarseToFineMatcher,
@@ -212,3 +216,40 @@ def test_gradients_flow_into_every_frame(name):
     x = clip().requires_grad_()
     match(name, x).square().sum().backward()
     assert (x.grad.abs().sum((-1, -2)) > 0).all()
+
+
+class HostTensors(TorchDispatchMode):
+    """List the operations that return a tensor on the CPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if getattr(result, 'device', None) == torch.device('cpu'):
+            self.found.append(function)
+        return result
+
+
+@pytest.mark.parametrize(
+    'options',
+    [{}, dict(min_similarity=0.4), dict(support_radius=1)],
+    ids=str,
+)
+@every
+def test_makes_no_tensor_on_the_host(name, options, monkeypatch):
+    """A copy from the host would synchronise a GPU."""
+    pytest.importorskip('triton')
+    exact = ExactMatcher('triton')
+    matcher = copy.copy(ALL[name] if name != 'exact' else exact)
+    monkeypatch.setattr(matcher, '_exact', exact, raising=False)
+    # A device without values, which autocast does not know.
+    monkeypatch.setattr(torch, 'autocast', lambda *a, **k: nullcontext())
+    x = torch.empty(2, 3, 24, 8, device='meta')
+    with HostTensors() as mode:
+        matching = matcher.match_pairs(x[:, :-1], x[:, 1:], GRID, **options)
+        alignment = matcher.follow(matching.matching, GRID, matching.accepted)
+        alignment.dealign(alignment.align(x))
+        alignment.rematch(*matching)
+    assert not mode.found

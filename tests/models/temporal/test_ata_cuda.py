@@ -1,0 +1,164 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""What only a GPU can show: `pytest -k cuda` is what to run first on one."""
+
+import pytest
+import torch
+
+from ata_mm.models import ATA, ATATimeSformer
+from ata_mm.ops import ExactMatcher, align_frames
+
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason='needs a GPU'
+)
+
+DEVICE = 'cuda'
+GRID = (14, 14)
+MATCHERS = [
+    'ExactMatcher',
+    'LocalMatcher',
+    'DisplacementMatcher',
+    'CoarseToFineMatcher',
+    'SinkhornMatcher',
+]
+OPTIONS = [
+    dict(),
+    dict(reference='first'),
+    dict(reference=2),
+    dict(refine=1),
+    dict(min_similarity=0.4),
+    dict(support_radius=1),
+    dict(route_heads=2),
+    dict(route_encoding=True),
+    dict(dealign=False),
+    dict(time_bias_slopes=[1.0], num_frames=4),
+]
+
+
+def moving_features(grid=GRID, device=DEVICE):
+    """Features (2, 4, N, 64) of which half follows from the frame before."""
+    x = torch.randn(2, 4, grid[0] * grid[1], 64)
+    x[:, 1:] += x[:, :-1].roll(1, dims=2)
+    return x.to(device)
+
+
+def build(**options):
+    return ATA(64, 4, 0.1, zero_init=False, **options).to(DEVICE)
+
+
+def train_step(module, x, grid=GRID):
+    with torch.autocast(DEVICE, torch.bfloat16):
+        y = module(x, grid=grid)
+    y.float().square().sum().backward()
+    return y
+
+
+def similarity(alignment, x):
+    return alignment.similarity(x.to(alignment.routes.device)).sum().item()
+
+
+@pytest.fixture
+def errors_of_synchronisation():
+    """Return a context in which every host synchronisation raises."""
+    yield lambda: torch.cuda.set_sync_debug_mode('error')
+    torch.cuda.set_sync_debug_mode('default')
+
+
+@pytest.mark.parametrize('options', OPTIONS, ids=str)
+@pytest.mark.parametrize('matcher', MATCHERS)
+def test_a_step_does_not_synchronise(
+    matcher, options, errors_of_synchronisation
+):
+    module = build(matcher=matcher, **options)
+    x = moving_features().requires_grad_()
+    train_step(module, x)  # compiles the kernels
+    torch.cuda.synchronize()
+    errors_of_synchronisation()
+    train_step(module, x)
+
+
+@pytest.mark.parametrize(
+    'matcher', ['DisplacementMatcher', 'CoarseToFineMatcher']
+)
+def test_large_maps_do_not_synchronise(matcher, errors_of_synchronisation):
+    module, grid = build(matcher=matcher), (36, 36)
+    x = moving_features(grid).requires_grad_()
+    train_step(module, x, grid)
+    torch.cuda.synchronize()
+    errors_of_synchronisation()
+    train_step(module, x, grid)
+
+
+@pytest.mark.parametrize('options', OPTIONS, ids=str)
+@pytest.mark.parametrize('matcher', ['ExactMatcher', 'LocalMatcher'])
+@torch.no_grad()
+def test_a_graph_replays_on_other_features(matcher, options):
+    module = build(matcher=matcher, **options).eval()
+    x = moving_features()
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        module(x, grid=GRID)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        y = module(x, grid=GRID)
+    x.copy_(moving_features())
+    graph.replay()
+    torch.testing.assert_close(y, module(x, grid=GRID), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('matcher', ['ExactMatcher', 'LocalMatcher'])
+def test_compiles_without_a_graph_break(matcher):
+    module = build(matcher=matcher).eval()
+    compiled = torch.compile(module, backend='aot_eager', fullgraph=True)
+    x = moving_features()
+    torch.testing.assert_close(compiled(x, grid=GRID), module(x, grid=GRID))
+
+
+@pytest.mark.parametrize('num', [2, 31, 196, 257, 576, 1024])
+def test_matches_as_well_as_the_cpu(num):
+    x = moving_features((num, 1))
+    found = align_frames(x, ExactMatcher())
+    best = align_frames(x.cpu(), ExactMatcher())
+    assert similarity(found, x) == pytest.approx(similarity(best, x), rel=1e-5)
+
+
+def test_another_stream_waits_for_the_features():
+    x = moving_features()
+    expected = align_frames(x, ExactMatcher()).routes
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(10**8)
+        later = x * 2  # a power of 2 changes no cosine
+        routes = align_frames(later, ExactMatcher()).routes
+    torch.cuda.current_stream().wait_stream(stream)
+    assert torch.equal(routes, expected)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason='needs two GPUs')
+@pytest.mark.parametrize('matcher', MATCHERS)
+def test_works_on_a_gpu_that_is_not_the_current_one(matcher):
+    module = build(matcher=matcher).eval()
+    x = moving_features()
+    expected = module(x, grid=GRID)
+    elsewhere = module.to('cuda:1')(x.to('cuda:1'), grid=GRID)
+    torch.testing.assert_close(elsewhere.to(DEVICE), expected)
+
+
+@pytest.mark.parametrize('share', [1, 'stage'])
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_a_backbone_trains_in_bf16(share, with_cp):
+    backbone = ATATimeSformer(
+        4,
+        img_size=64,
+        embed_dims=64,
+        num_heads=4,
+        num_layers=2,
+        with_cp=with_cp,
+        temporal=dict(type='ATA', share_alignment=share, zero_init=False),
+    ).to(DEVICE)
+    with torch.autocast(DEVICE, torch.bfloat16):
+        y = backbone(torch.randn(2, 3, 4, 64, 64, device=DEVICE))
+    y.float().square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in backbone.parameters())
