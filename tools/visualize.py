@@ -35,6 +35,7 @@ from ata_mm.cli.console import (
 )
 from ata_mm.introspection import Block, Observation, match_pixels, observe
 from ata_mm.models import ATA
+from ata_mm.ops.align import REFERENCES
 from ata_mm.ops.align import check_options as check_alignment_options
 from ata_mm.video import Clip, View, find_videos, read_clip, read_view
 from ata_mm.visualization import class_activation
@@ -188,13 +189,13 @@ def _patch(text: str) -> Tuple[int, int]:
 
 def _reference(text: str) -> Union[str, int]:
     """Parse the reference of an alignment."""
-    if text in ('previous', 'first'):
+    if text in REFERENCES:
         return text
     try:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f'expected previous, first or a number, got {text!r}'
+            f'expected {", ".join(REFERENCES)} or a number, got {text!r}'
         ) from None
 
 

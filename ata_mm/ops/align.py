@@ -21,7 +21,8 @@ from .types import Grid
 from .validation import check_grid, check_patches, is_compiling
 
 _BOTH = 'first-or-previous'
-_REFERENCES = ('previous', 'first', _BOTH)
+# Names of the frame that each frame is matched to.
+REFERENCES = ('previous', 'first', _BOTH)
 
 
 def align_frames(
@@ -152,9 +153,9 @@ def check_options(
     Raises:
         ValueError: If one is.
     """
-    if reference not in _REFERENCES and not _is_count(reference, 1):
+    if reference not in REFERENCES and not _is_count(reference, 1):
         raise ValueError(
-            f'Expected reference to be one of {", ".join(_REFERENCES)} or a '
+            f'Expected reference to be one of {", ".join(REFERENCES)} or a '
             f'number of frames from 1, got {reference!r}.'
         )
     if reference == _BOTH and min_similarity is None:

@@ -132,6 +132,8 @@ def _reference(block: Block) -> str:
     reference = block.options.get('reference', 'previous')
     if reference in ('previous', 1):
         return 'the frame before it'
+    if reference == 'first-or-previous':
+        return 'the first frame, and where that is rejected to the one before'
     alignment, _ = block.aligned()
     if reference == 'first' or reference >= alignment.shape[1] - 1:
         return 'the first frame'

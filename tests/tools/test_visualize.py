@@ -224,6 +224,13 @@ def test_model_without_ata(visualize, tiny_config, video_root):
     assert 'no temporal module of type ATA' in error and '\n' not in error
 
 
-def test_patch_of_one_number(visualize, capfd):
-    assert visualize('a.mp4', '--patches', '3') == 2
-    assert "expected ROW,COLUMN such as 3,5, got '3'" in capfd.readouterr().err
+@pytest.mark.parametrize(
+    'option, value, message',
+    [
+        ('--patches', '3', "expected ROW,COLUMN such as 3,5, got '3'"),
+        ('--reference', 'last', "first-or-previous or a number, got 'last'"),
+    ],
+)
+def test_malformed_options(option, value, message, visualize, capfd):
+    assert visualize('a.mp4', option, value) == 2
+    assert message in capfd.readouterr().err

@@ -94,6 +94,11 @@ def test_positions_between_patches_are_shown_at_the_nearest(frames):
         ({}, 'the frame before it'),
         (dict(reference='first'), 'the first frame'),
         (dict(reference=3), 'the first frame'),
+        (
+            dict(reference='first-or-previous', min_similarity=0.5),
+            'the first frame, and where that is rejected to the one before, '
+            'matches up to similarity 0.5 are rejected',
+        ),
         (dict(reference=2), 'the last of frames 0, 2, 4, … before it'),
         (
             dict(reference=1, refine=2, support_radius=1, min_similarity=0.5),

@@ -104,8 +104,9 @@ class ATA(TemporalAttention):
             attention along a route knows the position of a patch only from the
             features. Defaults to False.
         reference (str | int): The frame that each frame is matched to; see
-            :func:`~ata_mm.ops.align_frames`, as for the next three. Defaults
-            to 'previous', as in the paper.
+            :func:`~ata_mm.ops.align_frames`, as for the next three.
+            'first-or-previous' needs ``min_similarity`` and a one-to-one
+            matcher. Defaults to 'previous', as in the paper.
         refine (int): Number of times that every frame is matched again, to
             what its routes show in the other frames. Defaults to 0.
         min_similarity (float, optional): Matches that are not more similar are
