@@ -5,11 +5,12 @@ A permutation ``p`` maps i to ``p[..., i]``. It represents the rearrangement
 matrix R of Eq. 4 by N indices instead of N^2 entries, of which N are 1.
 """
 
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
+from . import kernels
 from .validation import check
 
 
@@ -36,12 +37,15 @@ def invert(permutation: Tensor) -> Tensor:
         permutation (Tensor): int64 of shape (..., N).
 
     Returns:
-        Tensor: int64 of shape (..., N).
+        Tensor: int64 of shape (..., N). On a GPU, where a check would have to
+        wait for the device, -1 where an index in 0..N-1 is missing, from which
+        :func:`permute` makes NaN.
 
     Raises:
-        ValueError: If an index in 0..N-1 is missing, repeated or out of range;
-            see :func:`~ata_mm.ops.validation.check`.
+        ValueError: If one is missing, repeated or out of range, on the CPU.
     """
+    if kernels.use_kernels(permutation):
+        return kernels.invert_permutation(permutation)
     num = permutation.shape[-1]
     order = identity(*permutation.shape, device=permutation.device)
     message = (
@@ -104,3 +108,69 @@ def chain(matching: Tensor, anchors: Optional[Sequence[int]] = None) -> Tensor:
         )
         step *= 2
     return chained
+
+
+def chain_and_invert(
+    matching: Tensor, anchors: Optional[Sequence[int]] = None
+) -> Tuple[Tensor, Tensor]:
+    """Return the routes of :func:`chain` and their inverse.
+
+    Args:
+        matching (Tensor): See :func:`chain`.
+        anchors (Sequence[int], optional): Likewise. Defaults to None.
+
+    Returns:
+        tuple[Tensor, Tensor]: Routes (B, T, N), and what :func:`invert`
+        returns for them.
+
+    Raises:
+        ValueError: As :func:`invert`.
+    """
+    if kernels.use_kernels(matching) and not any(anchors or ()):
+        return kernels.chain_matching(matching, follow=anchors is None)
+    routes = chain(matching, anchors)
+    return routes, invert(routes)
+
+
+def permute(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+    """Reorder the patches of frames: ``y[b, t, i] = x[b, t, order[b, t, i]]``.
+
+    Args:
+        x (Tensor): (B, T, N, C).
+        order (Tensor): Permutations, int64 of shape (B, T, N).
+        inverse (Tensor): Their inverse, by which the gradient returns.
+
+    Returns:
+        Tensor: (B, T, N, C), contiguous. On a GPU, NaN where an index is out
+        of range.
+    """
+    return _Permute.apply(x, order, inverse)
+
+
+class _Permute(torch.autograd.Function):
+    """Gather in both directions.
+
+    Autograd's own backward of a gather adds to zeros, since it cannot know
+    that every patch is taken once.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(order, inverse)
+        return _take(x, order)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None, None]:
+        order, inverse = ctx.saved_tensors
+        return _Permute.apply(grad, inverse, order), None, None
+
+
+def _take(x: Tensor, index: Tensor) -> Tensor:
+    if kernels.use_kernels(x):
+        return kernels.take_patches(x, index)
+    # A flat row index is four times faster than a gather with an index
+    # expanded over C.
+    batch, frames, num = index.shape
+    start = torch.arange(batch * frames, device=index.device) * num
+    rows = (index + start.view(batch, frames, 1)).flatten()
+    return x.reshape(-1, x.shape[-1]).index_select(0, rows).view(x.shape)

@@ -2,7 +2,14 @@
 import pytest
 import torch
 
-from ata_mm.ops.permutation import chain, compose, identity, invert
+from ata_mm.ops.permutation import (
+    chain,
+    chain_and_invert,
+    compose,
+    identity,
+    invert,
+    permute,
+)
 
 
 def random_permutations(*lead, num=12):
@@ -57,3 +64,52 @@ def test_chain_continues_from_the_anchors(anchors):
 def test_invert_refuses_what_is_not_a_permutation(bad):
     with pytest.raises(ValueError, match='permutations of 0..2'):
         invert(torch.tensor(bad))
+
+
+@pytest.mark.parametrize('anchors', [None, (0, 0, 0), (0, 0, 2)])
+def test_chain_and_invert_does_both(anchors):
+    matching = random_permutations(2, 3)
+    routes, inverse = chain_and_invert(matching, anchors)
+    assert torch.equal(routes, chain(matching, anchors))
+    assert torch.equal(inverse, invert(routes))
+
+
+def permuted(x, order):
+    return permute(x, order, invert(order))
+
+
+def test_permute_orders_the_patches_of_each_frame():
+    x, order = torch.randn(2, 3, 12, 4), random_permutations(2, 3)
+    y = permuted(x, order)
+    for b, t, i in [(0, 0, 0), (0, 2, 5), (1, 1, 3)]:
+        assert torch.equal(y[b, t, i], x[b, t, order[b, t, i]])
+
+
+def test_gradients_of_permute_are_correct():
+    order = random_permutations(2, 3, num=4)
+    x = torch.randn(2, 3, 4, 2, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: permuted(x, order), x)
+    assert torch.autograd.gradgradcheck(lambda x: permuted(x, order), x)
+
+
+def test_the_gradient_of_permute_is_that_of_a_gather_to_the_bit():
+    order = random_permutations(2, 3)
+    x = torch.randn(2, 3, 12, 4, requires_grad=True)
+    gathered = x.gather(2, order[..., None].expand(-1, -1, -1, 4))
+    gradient = torch.randn(2, 3, 12, 4)
+    found, expected = (
+        torch.autograd.grad(y, x, gradient)[0]
+        for y in (permuted(x, order), gathered)
+    )
+    assert torch.equal(found, expected)
+
+
+def test_permute_compiles_with_its_gradient():
+    order = random_permutations(2, 3)
+    compiled = torch.compile(permuted, fullgraph=True, backend='aot_eager')
+    x = torch.randn(2, 3, 12, 4, requires_grad=True)
+    expected, found = (
+        torch.autograd.grad(f(x, order).square().sum(), x)[0]
+        for f in (permuted, compiled)
+    )
+    assert torch.equal(found, expected)

@@ -30,7 +30,7 @@ def test_a_failed_condition_raises_its_message():
         check(torch.tensor(False), 'Expected order.')
 
 
-def test_a_traced_condition_is_asserted_on_the_device(monkeypatch):
+def test_a_traced_condition_is_asserted_in_the_graph(monkeypatch):
     asserted = []
     monkeypatch.setattr(validation, 'is_compiling', lambda: True)
     monkeypatch.setattr(
@@ -43,6 +43,16 @@ def test_a_traced_condition_is_asserted_on_the_device(monkeypatch):
 
 def test_the_meta_device_has_no_value_to_check():
     check(torch.empty((), dtype=torch.bool, device='meta'), 'unused')
+
+
+def test_values_on_a_gpu_are_not_checked(monkeypatch):
+    fake_tensor = pytest.importorskip('torch._subclasses.fake_tensor')
+    monkeypatch.setattr(torch, '_assert_async', None)
+    with fake_tensor.FakeTensorMode():
+        # A fake tensor of a GPU needs none.
+        values = torch.empty(2, device='cuda')
+        assert check_finite(values) is None
+        assert check(values.all(), 'unused') is None
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])

@@ -283,7 +283,8 @@ class BilinearSampling:
         corners, shares = [], []
         for value, side in zip(positions.unbind(-1), grid):
             # Indices have no gradient; the weights pass it to the positions.
-            low = value.detach().floor()
+            # NaN has no integer: an index of it would fault on a GPU.
+            low = value.detach().floor().nan_to_num()
             # In the last row or column the fraction is 0, and the patch that
             # is repeated there has no weight.
             high = (low + 1).clamp_max(side - 1)

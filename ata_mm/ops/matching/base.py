@@ -153,7 +153,9 @@ class Matcher:
     ) -> Tensor:
         """Return which matches are more similar: bool (..., N)."""
         if matching.ndim < similarity.ndim:
-            found = similarity.gather(-1, matching[..., None]).squeeze(-1)
+            # Whatever a matcher returns, an index out of range would fault.
+            index = matching.clamp(0, similarity.shape[-1] - 1)[..., None]
+            found = similarity.gather(-1, index).squeeze(-1)
             return found > min_similarity
         # Of a plan, if most of its weight is on such patches.
         weight = matching.detach() * (similarity > min_similarity)

@@ -7,6 +7,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from .. import kernels
 from ..types import Grid
 from ..validation import check_grid
 
@@ -28,6 +29,8 @@ def neighbour_similarity(x: Tensor) -> Tensor:
         Tensor: fp32 similarities of shape (B, T-1, N, N), from -1 to 1; 0 for
         features of zeros, NaN for features of NaN or infinity.
     """
+    if kernels.use_kernels(x):
+        return kernels.pairwise_cosine(x[:, :-1], x[:, 1:])
     # Each frame is converted and measured once, not once for each pair.
     x = x.float()
     scale = _inverse_norm(x)
@@ -48,6 +51,8 @@ def pair_similarity(source: Tensor, target: Tensor) -> Tensor:
     Returns:
         Tensor: fp32 similarities of shape (B, P, N, N).
     """
+    if kernels.use_kernels(target):
+        return kernels.pairwise_cosine(source, target)
     source, target = source.float(), target.float()
     return _products(
         source, target, _inverse_norm(source), _inverse_norm(target)

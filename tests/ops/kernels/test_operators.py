@@ -1,0 +1,191 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""On a GPU if there is one, else by triton's interpreter, see conftest."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ata_mm.ops import ExactMatcher, align_frames, kernels
+from ata_mm.ops.kernels import operators
+
+triton = pytest.importorskip('triton')
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+REFERENCES = ['previous', 'first', 2]
+
+COMPILE = """
+import re
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from subprocess import check_output
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+
+
+def load(name):  # without ata_mm
+    spec = spec_from_file_location(name, f'{sys.argv[1]}/{name}.py')
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def report(name, kernel, pointers, constants, num_warps):
+    # All other arguments are integers, strides of multiples of 16 channels.
+    signature = {arg: pointers.get(arg, 'i32') for arg in kernel.arg_names}
+    signature.update(dict.fromkeys(constants, 'constexpr'))
+    aligned = {(kernel.arg_names.index(arg), ): [['tt.divisibility', 16]]
+               for arg in kernel.arg_names
+               if (arg in pointers or '_' in arg) and arg not in constants}
+    compiled = compile(
+        ASTSource(kernel, signature, constants, aligned),
+        target=GPUTarget('cuda', 90, 32), options=dict(num_warps=num_warps))
+    with open('kernel.cubin', 'wb') as file:
+        file.write(compiled.asm['cubin'])
+    usage = check_output([knobs.nvidia.cuobjdump.path, '-res-usage',
+                          'kernel.cubin'], text=True)
+    print(name, *re.findall('(?:REG|STACK|SHARED|LOCAL):[0-9]+', usage))
+
+
+cosine, permutation = load('similarity'), load('permutation')
+for dtype, precision in (('fp32', cosine.PRECISION), ('bf16', 'tf32')):
+    report(
+        f'cosine {dtype} {precision}', cosine._cosine,
+        dict(source=f'*{dtype}', target=f'*{dtype}', similarity='*fp32'),
+        dict(source_c=1, target_c=1, CHANNELS=768, PRECISION=precision,
+             TILE=cosine.TILE, DEPTH=cosine.DEPTH), 4)
+for num in (256, 4096):
+    report(
+        f'chain {num}', permutation._chain,
+        dict(matching='*i64', routes='*i64', inverse='*i64'),
+        dict(PAIRS=7, FOLLOW=True, BLOCK=num), permutation.num_warps(num))
+    report(
+        f'invert {num}', permutation._invert,
+        dict(permutation='*i64', inverse='*i64'),
+        dict(BLOCK=num), permutation.num_warps(num))
+for dtype in ('fp32', 'bf16', 'i64'):
+    report(
+        f'take {dtype}', permutation._take,
+        dict(x=f'*{dtype}', index='*i64', y=f'*{dtype}'),
+        dict(stride_c=1, ROWS=permutation.ROWS, COLUMNS=permutation.COLUMNS),
+        4)
+"""
+
+
+def moving_features():
+    x = torch.randn(2, 4, 12, 8)
+    x[:, 1:] += x[:, :-1].roll(1, dims=2)
+    return x.to(DEVICE)
+
+
+def loss_and_gradient(x, reference):
+    """Return the sum along routes, the routes, and the gradient."""
+    x = x.clone().requires_grad_()
+    alignment = align_frames(x, ExactMatcher(), reference=reference)
+    along = alignment.align(x).cumsum(1)
+    y = alignment.dealign(along)
+    y.square().sum().backward()
+    return y.detach(), alignment.routes, x.grad
+
+
+@pytest.fixture
+def with_kernels(monkeypatch):
+    """Replace the torch code by the kernels, on the CPU too."""
+    return lambda: monkeypatch.setattr(kernels, 'use_kernels', lambda x: True)
+
+
+@pytest.mark.parametrize('reference', REFERENCES)
+def test_an_alignment_is_that_of_the_torch_code(reference, with_kernels):
+    x = moving_features().cpu()
+    expected = loss_and_gradient(x, reference)
+    with_kernels()
+    found = loss_and_gradient(x.to(DEVICE), reference)
+    for part, other in zip(found, expected):
+        torch.testing.assert_close(part.cpu(), other)
+
+
+@pytest.mark.parametrize('reference', REFERENCES)
+def test_an_alignment_compiles_to_one_graph(reference, with_kernels):
+    with_kernels()
+    matcher = ExactMatcher('triton')
+
+    def step(x):
+        alignment = align_frames(x, matcher, reference=reference)
+        return alignment.dealign(alignment.align(x).cumsum(1))
+
+    compiled = torch.compile(step, fullgraph=True, backend='aot_eager')
+    features = moving_features()
+    gradients = []
+    for function in (step, compiled):
+        x = features.clone().requires_grad_()
+        function(x).square().sum().backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_matcher_of_no_permutations_gives_nan(with_kernels):
+    with_kernels()
+    x = moving_features()
+
+    def match(similarity):
+        return torch.full_like(similarity[..., 0], 2**40).long()
+
+    alignment = align_frames(x, match)
+    y = alignment.dealign(alignment.align(x))
+    assert y[:, 0].isfinite().all() and y[:, 1:].isnan().any()
+
+
+def operands(name):
+    x, matching = moving_features(), torch.rand(2, 3, 12).argsort(-1)
+    routes = torch.rand(2, 4, 12).argsort(-1).to(DEVICE)
+    return dict(
+        pairwise_cosine=(x[:, :1], x[:, 1:]),
+        chain_matching=(matching.to(DEVICE), True),
+        invert_permutation=(routes,),
+        take_patches=(x, routes),
+    )[name]
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'pairwise_cosine',
+        'chain_matching',
+        'invert_permutation',
+        'take_patches',
+    ],
+)
+def test_the_operators_are_declared_correctly(name):
+    if not hasattr(torch.library, 'opcheck'):
+        pytest.skip('torch >= 2.4')
+    operator = getattr(torch.ops.ata_mm, name).default
+    torch.library.opcheck(operator, operands(name))
+
+
+def test_the_cpu_runs_the_torch_code():
+    assert not operators.use_kernels(torch.ones(1))
+
+
+@pytest.mark.skipif(
+    not os.path.isfile(
+        Path(triton.__file__).parent / 'backends/nvidia/bin/cuobjdump'
+    ),
+    reason="triton without CUDA's tools",
+)
+def test_compile_for_an_h100_within_its_registers(tmp_path):
+    env = dict(
+        os.environ, TRITON_INTERPRET='0', TRITON_CACHE_DIR=str(tmp_path)
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', COMPILE, str(Path(kernels.__file__).parent)],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('STACK:0') == done.stdout.count('LOCAL:0') == 9

@@ -1,0 +1,76 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""On a GPU if there is one, else by triton's interpreter, see conftest."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ata_mm.ops.kernels import pairwise_cosine
+
+pytest.importorskip('triton')
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
+def assert_cosines(source, target):
+    """Compare the similarities with those in double precision."""
+    found = pairwise_cosine(source.to(DEVICE), target.to(DEVICE))
+    first, second = (F.normalize(x.double(), dim=-1) for x in (source, target))
+    expected = first @ second.transpose(2, 3)
+    assert found.dtype == torch.float32 and found.is_contiguous()
+    torch.testing.assert_close(
+        found.cpu().double(), expected, rtol=0, atol=2e-6
+    )
+
+
+@pytest.mark.parametrize('num', [1, 7, 64, 65, 130])
+@pytest.mark.parametrize('channels', [1, 32, 50])
+def test_are_cosines_for_any_size(num, channels):
+    x = torch.randn(1, 2, num, channels)
+    assert_cosines(x[:, :1], x[:, 1:])
+
+
+@pytest.mark.parametrize(
+    'dtype', [torch.float32, torch.bfloat16, torch.float16]
+)
+def test_are_cosines_of_views_of_a_clip(dtype):
+    tokens = torch.randn(2, 4, 9, 40).to(dtype)
+    x = tokens[:, :, 1:]
+    assert_cosines(x[:, :-1], x[:, 1:])
+
+
+@pytest.mark.parametrize('layout', [(0, 2, 1, 3), (0, 1, 3, 2), (3, 0, 1, 2)])
+def test_are_cosines_of_permuted_views(layout):
+    x = torch.randn(3, 4, 5, 6).permute(layout)
+    assert_cosines(x, x.flip(0))
+
+
+def test_one_frame_is_compared_with_all_others():
+    x = torch.randn(2, 4, 9, 40)
+    assert_cosines(x[:, :1], x[:, 1:])
+
+
+def test_frames_of_another_dtype_are_compared():
+    x = torch.randn(2, 4, 9, 40)
+    assert_cosines(x[:, :-1], x[:, 1:].half())
+
+
+def test_no_frame_pair_has_no_similarity():
+    x = torch.randn(2, 1, 9, 40, device=DEVICE)
+    assert pairwise_cosine(x[:, :-1], x[:, 1:]).shape == (2, 0, 9, 9)
+
+
+def test_zeros_have_similarity_0():
+    x = torch.randn(1, 2, 9, 40, device=DEVICE)
+    x[0, 0, 3] = 0
+    found = pairwise_cosine(x[:, :-1], x[:, 1:])
+    assert found.isfinite().all() and not found[0, 0, 3].any()
+
+
+@pytest.mark.filterwarnings('ignore:invalid value')
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_what_is_not_finite_has_similarity_nan(value):
+    x = torch.randn(1, 2, 9, 40, device=DEVICE)
+    x[0, 1, 3, 5] = value
+    found = pairwise_cosine(x[:, :-1], x[:, 1:])
+    bad = torch.arange(9, device=DEVICE) == 3
+    assert torch.equal(found[0, 0].isnan(), bad.expand(9, 9))
