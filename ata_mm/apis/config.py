@@ -8,6 +8,16 @@ from typing import Optional, Union
 import torch
 from mmengine.config import Config
 
+from ata_mm.video.pipeline import step_names
+
+# Transforms of MMAction2 that read something else than a video file.
+_NOT_VIDEO = {
+    'ArrayDecode',
+    'LoadAudioFeature',
+    'PoseDecode',
+    'RawFrameDecode',
+}
+
 
 def load_config(
     path: Union[str, Path], options: Optional[dict] = None
@@ -37,18 +47,51 @@ def load_config(
     return cfg
 
 
+def read_video_files(cfg: Config) -> None:
+    """Let the test pipeline of a config read video files.
+
+    That of a data set of extracted frames reads folders of images. Its frames
+    are decoded from the video instead; nothing else changes.
+
+    Args:
+        cfg (Config): Config of a recognizer, changed in place.
+
+    Raises:
+        ValueError: If the pipeline reads neither videos nor RGB frames, but
+            arrays, poses, sound or optical flow.
+    """
+    dataset = cfg.test_dataloader.dataset
+    steps = list(dataset.get('pipeline') or ())
+    names = step_names(steps)
+    if not _NOT_VIDEO.intersection(names):
+        return
+    samples = [i for i, name in enumerate(names) if 'Sample' in name]
+    modality = dataset.get('modality', 'RGB')
+    if not samples or 'RawFrameDecode' not in names or modality != 'RGB':
+        raise ValueError(
+            'Expected a test pipeline that reads video files, or RGB frames '
+            f'by RawFrameDecode, got {", ".join(names)} of modality '
+            f'{modality}. Set test_dataloader.dataset.pipeline, starting with '
+            'DecordInit, SampleFrames and DecordDecode.'
+        )
+    steps[names.index('RawFrameDecode')] = dict(type='DecordDecode')
+    steps.insert(samples[0], dict(type='DecordInit'))
+    dataset.pipeline = steps
+
+
 def check_checkpoint(path: str) -> None:
     """Raise if a local checkpoint does not exist.
 
     URLs are not checked; mmengine downloads them.
 
     Args:
-        path (str): A file, or an address such as ``https://…``.
+        path (str): A file or folder, or an address such as ``https://…``.
 
     Raises:
-        FileNotFoundError: If the path is local and not a file.
+        FileNotFoundError: If the path is local and does not exist.
     """
-    if '://' not in path and not osp.isfile(osp.expanduser(path)):
+    # A folder may be that of a HuggingFace model.
+    if '://' not in path and not osp.exists(osp.expanduser(path)):
         raise FileNotFoundError(
             'Expected a .pth file or a URL, but '
             f'checkpoint {path} is not a file.'
@@ -65,16 +108,18 @@ def use_device(name: str) -> torch.device:
         torch.device: The device.
 
     Raises:
-        ValueError: If the name is not that of a device, or of a GPU that
-            torch does not find.
+        ValueError: If the name is not that of a device, or of one that torch
+            does not find.
     """
     try:
         device = torch.device(name)
-    except RuntimeError:
+        if device.type != 'cuda':
+            torch.empty(1, device=device).cpu()
+    except Exception as error:  # AssertionError, NotImplementedError, …
         raise ValueError(
-            "Expected a device such as 'cpu', 'cuda' or "
+            "Expected an available device such as 'cpu', 'cuda' or "
             f"'cuda:1', got {name!r}."
-        ) from None
+        ) from error
     count = torch.cuda.device_count()
     if device.type == 'cuda' and (device.index or 0) >= count:
         raise ValueError(

@@ -5,10 +5,7 @@ Reading runs no code from the file: only tensors and plain values are accepted.
 """
 
 import os
-import re
-from pickle import UnpicklingError
 from typing import Optional, Tuple, Union
-from urllib.error import URLError
 
 import torch
 from mmaction.registry import HOOKS
@@ -40,7 +37,9 @@ def read_checkpoint(path: str, logger: Optional[str] = None) -> dict:
     """Read a checkpoint to the CPU.
 
     Args:
-        path (str): A file or URL, as mmengine accepts them.
+        path (str): A file, the folder of a HuggingFace model, or a URL, as
+            mmengine accepts them. Also files of safetensors, which require
+            the package of that name.
         logger (str, optional): Logger of mmengine; 'silent' for none. Defaults
             to None, the current one.
 
@@ -51,34 +50,14 @@ def read_checkpoint(path: str, logger: Optional[str] = None) -> dict:
         FileNotFoundError: If the file does not exist.
         URLError: If the server does not respond.
         ValueError: If the file is damaged, not a checkpoint of torch, or holds
-            objects that cannot be read safely.
+            objects that cannot be read safely. See
+            :mod:`ata_mm.compat.checkpoint_files`.
     """
-    if path.endswith('.safetensors'):
-        return _read_safetensors(path)
-    try:
-        return _load_checkpoint(path, map_location='cpu', logger=logger)
-    except (FileNotFoundError, URLError):
-        raise
-    except Exception as error:  # torch raises many types for a damaged file
-        refused = re.search(r'GLOBAL (\S+)', str(error))
-        if isinstance(error, UnpicklingError) and refused:
-            raise ValueError(
-                f'Expected a checkpoint of tensors and plain values in {path},'
-                ' got an object that torch.load(FILE, weights_only=True) '
-                f'refuses: {refused[1]}. If you trust the file, read it once '
-                'with weights_only=False and save its state_dict alone.'
-            ) from error
-        raise ValueError(
-            f'Expected a checkpoint of torch, got {path}, which cannot be read'
-            f' ({type(error).__name__}: {error}). Check that the file is '
-            'complete.'
-        ) from error
+    return _load_checkpoint(path, map_location='cpu', logger=logger)
 
 
 def read_state_dict(source: Source) -> StateDict:
     """Return the state_dict of a path, URL, checkpoint or state_dict.
-
-    Files with the suffix ``.safetensors`` require the package of that name.
 
     Args:
         source (str | PathLike | dict): A path or URL, or a checkpoint or
@@ -102,10 +81,33 @@ def read_state_dict(source: Source) -> StateDict:
     if not found or not all(torch.is_tensor(v) for v in found.values()):
         raise ValueError(
             'Expected a state_dict of tensors, or a checkpoint that has one '
-            "under 'state_dict', 'model_state' or 'model', got the keys "
-            f'{list(found)[:8]}.'
+            f"under 'state_dict', 'model_state' or 'model', got "
+            f'{_name(source)} with the keys {list(found)[:8]}.'
         )
     return found
+
+
+def check_finite_weights(state_dict: StateDict, source: object) -> None:
+    """Raise if a state_dict holds NaN or infinity.
+
+    Args:
+        state_dict (dict): Tensors by key, on any device.
+        source (object): The name of the checkpoint, for the message.
+
+    Raises:
+        ValueError: If a tensor does, with its key.
+    """
+    broken = [
+        key
+        for key, value in state_dict.items()
+        if value.is_floating_point() and not value.isfinite().all()
+    ]
+    if broken:
+        raise ValueError(
+            f'Expected finite weights in {source}, got NaN or infinity in '
+            f'{len(broken)} of {len(state_dict)} tensors: {broken[:3]}. '
+            'Training has diverged: use an earlier checkpoint.'
+        )
 
 
 def load_pretrained(model: nn.Module, source: Source) -> LoadReport:
@@ -133,13 +135,16 @@ def load_pretrained(model: nn.Module, source: Source) -> LoadReport:
     Raises:
         FileNotFoundError: If the file does not exist.
         ValueError: If the model lacks a key of the backbone, a shape does not
-            fit, or a parameter is missing. The model is then unchanged.
+            fit, a parameter is missing, or a weight is NaN or infinite. The
+            model is then unchanged.
     """
     if is_model_wrapper(model):
         model = model.get_submodule('module')
     parts = dict(model.named_children())
     backbone = as_video_backbone(parts.get('backbone', model))
-    keys, head = split_head(read_state_dict(source), backbone_keys(backbone))
+    state_dict = read_state_dict(source)
+    check_finite_weights(state_dict, _name(source))
+    keys, head = split_head(state_dict, backbone_keys(backbone))
     converted, report = convert_state_dict(keys, backbone)
     classifier, report.head = fit_classifier(head, model)
     report.dropped += unused_head(head, classifier)
@@ -214,10 +219,11 @@ def convert_checkpoint(
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the layout is unknown, or the checkpoint does not fit
-            the model.
+        ValueError: If the layout is unknown, the checkpoint does not fit the
+            model, or a weight is NaN or infinite.
     """
     state_dict = read_state_dict(source)
+    check_finite_weights(state_dict, _name(source))
     if model is None:
         keys, head = split_head(state_dict)
         converted, report = _rename(keys)
@@ -288,6 +294,10 @@ class AdaptCheckpointHook(Hook):
         name_as_recognizer(checkpoint, model)
 
 
+def _name(source: Source) -> object:
+    return 'a dict' if isinstance(source, dict) else source
+
+
 def _rename(keys: StateDict) -> Tuple[StateDict, LoadReport]:
     """Rename the keys of a backbone whose layout identifies its family."""
     try:
@@ -299,14 +309,3 @@ def _rename(keys: StateDict) -> Tuple[StateDict, LoadReport]:
         ) from None
     renamed = rename(keys, layout)
     return renamed, LoadReport(layout.name, loaded=list(renamed))
-
-
-def _read_safetensors(path: str) -> StateDict:
-    try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ValueError(
-            f'Expected the package safetensors to read {path}, but it is not '
-            'installed. Run pip install safetensors.'
-        ) from error
-    return load_file(path)

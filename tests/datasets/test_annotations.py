@@ -26,7 +26,7 @@ def listed(tmp_path):
 def test_valid_lines_have_paths_and_labels(listed, tmp_path):
     samples, faults = read_samples(listed('a.mp4 0', 'sub/b.mp4 1'))
     assert faults == []
-    assert [sample.label for sample in samples] == [0, 1]
+    assert [sample.labels for sample in samples] == [(0,), (1,)]
     assert samples[1].path == str(tmp_path / 'sub' / 'b.mp4')
 
 
@@ -72,7 +72,7 @@ def test_another_delimiter_allows_spaces_in_paths(listed, tmp_path):
 
 def test_labels_are_optional_in_unlabelled_files(listed):
     samples, faults = read_samples(listed('a.mp4', 'b.mp4 1', labelled=False))
-    assert [sample.label for sample in samples] == [None, 1] and not faults
+    assert [sample.labels for sample in samples] == [(), (1,)] and not faults
 
 
 @pytest.mark.parametrize(

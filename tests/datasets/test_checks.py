@@ -46,7 +46,7 @@ def frames(tmp_path, listed):
             str(folder / f'img_{index:05}.jpg'), np.zeros((8, 8), np.uint8)
         )
 
-    def frames(line, fields=('path', 'total_frames', 'label')):
+    def frames(line, fields=('path', 'total_frames')):
         file = listed(
             line, delimiter=None, fields=fields, filename_tmpl='img_{:05}.jpg'
         )
@@ -226,7 +226,7 @@ def test_remote_videos_are_not_decoded(listed):
 
 def test_a_folder_of_frames_has_no_fault(frames):
     assert frames('frames 5 0') is None
-    with_offset = ('path', 'offset', 'total_frames', 'label')
+    with_offset = ('path', 'offset', 'total_frames')
     assert frames('frames 2 3 0', with_offset) is None
 
 
@@ -255,7 +255,7 @@ def test_the_same_frames_are_grouped(listed):
 
 
 def test_other_frames_of_a_folder_are_kept_apart(listed):
-    fields = ('path', 'offset', 'total_frames', 'label')
+    fields = ('path', 'offset', 'total_frames')
     file = listed('a 0 5 0', 'a 5 5 0', fields=fields, filename_tmpl='{}.jpg')
     others = (
         file._replace(filename_tmpl='{}.png'),
