@@ -22,8 +22,9 @@ from mmengine.config import Config
 
 from ata_mm.apis import load_config
 from ata_mm.apis.recognizer import class_names
-from ata_mm.cli.arguments import add_cfg_options, user_errors
+from ata_mm.cli.arguments import add_cfg_options
 from ata_mm.cli.console import print_message, stderr_progress
+from ata_mm.cli.errors import user_errors
 from ata_mm.cli.tables import markdown_table
 from ata_mm.datasets.annotations import Sample
 from ata_mm.datasets.checks import (

@@ -36,8 +36,9 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Subset
 
 from ata_mm.apis import VideoRecognizer, load_config
-from ata_mm.cli.arguments import add_cfg_options, user_errors
+from ata_mm.cli.arguments import add_cfg_options
 from ata_mm.cli.console import hide_log, print_message, stderr_progress
+from ata_mm.cli.errors import user_errors
 from ata_mm.cli.launch import fit_workers
 from ata_mm.cli.tables import markdown_table
 from ata_mm.datasets.checks import check_config

@@ -1,11 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Command line options that tools share, and the reporting of user errors."""
+"""Command line options that tools share."""
 
 import argparse
 import os
-import sys
-from contextlib import contextmanager
-from typing import Iterator, Optional
+from typing import Optional
 
 from mmengine.config import DictAction
 
@@ -110,23 +108,6 @@ def parse_length(text: str, fps: float) -> int:
             'Expected a number of frames such as 64, or of '
             f'seconds such as 2.5s, got {text!r}.'
         ) from None
-
-
-@contextmanager
-def user_errors() -> Iterator[None]:
-    """Report user errors in one line and exit with status 1.
-
-    Only for the block before training, testing or prediction starts. There, a
-    ValueError comes from a check of the user's input and an OSError from a
-    file or folder; later ones keep their traceback.
-
-    Raises:
-        SystemExit: With the name of the tool and the message.
-    """
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        sys.exit(f'{os.path.basename(sys.argv[0])}: error: {error}')
 
 
 def make_folder(path: Optional[str]) -> None:
