@@ -33,6 +33,7 @@ from . import (
     recognizer2d_neck,
     testing_views,
     tsm_optimizer,
+    uniform_sample_views,
 )
 from .require_mmcv import require_mmcv
 
@@ -52,6 +53,7 @@ _SHIMS = (
     class_balanced,
     tsm_optimizer,
     layer_decay,
+    uniform_sample_views,
 )
 _applied: List[ModuleType] = []
 
