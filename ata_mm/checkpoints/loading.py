@@ -5,7 +5,8 @@ Reading runs no code from the file: only tensors and plain values are accepted.
 """
 
 import os
-from typing import Optional, Tuple, Union
+from collections import OrderedDict
+from typing import Optional, Tuple, Union, cast
 
 import torch
 from mmaction.registry import HOOKS
@@ -16,13 +17,17 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
+from ata_mm.ops.types import Grid
+
 from .conversion import (
+    GRID,
     LoadReport,
     as_video_backbone,
     backbone_keys,
     convert_state_dict,
     find_classifier,
     fit_classifier,
+    saved_grid,
     split_head,
     unused_head,
 )
@@ -145,7 +150,9 @@ def load_pretrained(model: nn.Module, source: Source) -> LoadReport:
     state_dict = read_state_dict(source)
     check_finite_weights(state_dict, _name(source))
     keys, head = split_head(state_dict, backbone_keys(backbone))
-    converted, report = convert_state_dict(keys, backbone)
+    converted, report = convert_state_dict(
+        keys, backbone, saved_grid(state_dict)
+    )
     classifier, report.head = fit_classifier(head, model)
     report.dropped += unused_head(head, classifier)
     backbone.load_state_dict(converted)
@@ -156,7 +163,10 @@ def load_pretrained(model: nn.Module, source: Source) -> LoadReport:
 
 
 def adapt_state_dict(
-    backbone: nn.Module, state_dict: StateDict, prefix: str
+    backbone: nn.Module,
+    state_dict: StateDict,
+    prefix: str,
+    source_grid: Optional[Grid] = None,
 ) -> None:
     """Convert the keys of ``backbone`` in a state_dict, in place.
 
@@ -167,6 +177,8 @@ def adapt_state_dict(
         backbone (nn.Module): An ``ATATimeSformer`` or an ``ATABackbone``.
         state_dict (dict): The state_dict to be loaded, changed in place.
         prefix (str): Prefix of the backbone's keys.
+        source_grid (tuple[int, int], optional): As in
+            :func:`convert_state_dict`. Defaults to None.
 
     Raises:
         ValueError: As :func:`convert_state_dict`, or if no key has the
@@ -183,12 +195,13 @@ def adapt_state_dict(
             'that uses load_from.'
         )
     plain = {k[len(prefix) :]: v for k, v in own.items()}
-    if plain.keys() == target.keys() and all(
-        v.shape == target[k].shape for k, v in plain.items()
-    ):
+    same_grid = source_grid is None or source_grid == backbone.grid
+    if same_grid and {k: v.shape for k, v in plain.items()} == {
+        k: v.shape for k, v in target.items()
+    }:
         return
     keys, head = split_head(plain, backbone_keys(backbone))
-    converted, report = convert_state_dict(keys, backbone)
+    converted, report = convert_state_dict(keys, backbone, source_grid)
     for key in own:
         del state_dict[key]
     state_dict.update({prefix + k: v for k, v in converted.items()})
@@ -224,6 +237,7 @@ def convert_checkpoint(
     """
     state_dict = read_state_dict(source)
     check_finite_weights(state_dict, _name(source))
+    grid = saved_grid(state_dict)
     if model is None:
         keys, head = split_head(state_dict)
         converted, report = _rename(keys)
@@ -233,19 +247,36 @@ def convert_checkpoint(
     else:
         backbone = model.get_submodule('backbone')
         keys, head = split_head(state_dict, backbone_keys(backbone))
-        converted, report = convert_state_dict(keys, backbone)
+        converted, report = convert_state_dict(keys, backbone, grid)
+        grid = cast(Optional[Grid], backbone.grid)
         classifier, report.head = fit_classifier(head, model)
     report.dropped += unused_head(head, classifier)
     loaded = {k: v for k, v in converted.items() if k not in report.left}
-    return as_recognizer(loaded, classifier), report
+    return as_recognizer(loaded, classifier, grid), report
 
 
-def as_recognizer(backbone: StateDict, classifier: StateDict) -> StateDict:
-    """Add the prefixes that backbone and classifier have in a recognizer."""
-    return {
-        **{f'backbone.{key}': value for key, value in backbone.items()},
-        **{f'cls_head.fc_cls.{k}': v for k, v in classifier.items()},
-    }
+def as_recognizer(
+    backbone: StateDict, classifier: StateDict, grid: Optional[Grid] = None
+) -> StateDict:
+    """Add the prefixes that backbone and classifier have in a recognizer.
+
+    Args:
+        backbone (dict): Keys of the backbone.
+        classifier (dict): ``weight`` and ``bias``, or empty.
+        grid (tuple[int, int], optional): The grid of the patches, which is
+            recorded as :func:`saved_grid` reads it. Defaults to None.
+
+    Returns:
+        dict: Keys of a recognizer.
+    """
+    keys = OrderedDict(
+        [(f'backbone.{key}', value) for key, value in backbone.items()]
+        + [(f'cls_head.fc_cls.{k}', v) for k, v in classifier.items()]
+    )
+    if grid is not None:
+        metadata = {'backbone': {GRID: tuple(grid)}}
+        keys._metadata = metadata  # type: ignore[attr-defined]
+    return keys
 
 
 def name_as_recognizer(checkpoint: dict, model: nn.Module) -> None:
@@ -273,7 +304,8 @@ def name_as_recognizer(checkpoint: dict, model: nn.Module) -> None:
     classifier, reason = fit_classifier(head, model)
     if head and not classifier:
         print_log(f'classifier: {reason}', logger='current')
-    checkpoint['state_dict'] = as_recognizer(keys, classifier)
+    grid = saved_grid(state_dict)
+    checkpoint['state_dict'] = as_recognizer(keys, classifier, grid)
 
 
 @HOOKS.register_module()

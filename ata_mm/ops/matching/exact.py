@@ -19,6 +19,7 @@ from ..lap import (
 from ..types import Grid
 from ..validation import check_finite, check_square, is_compiling
 from .base import Matcher
+from .similarity import favour_place
 
 _logger = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ class ExactMatcher(Matcher):
             return similarity.new_empty(similarity.shape[:-1]).long()
         # fp32 also for half-precision input: the solvers know no bfloat16.
         problems = similarity.detach().reshape(-1, num, num).float()
+        problems = favour_place(problems)
         solver = self.solver_for(problems.device, num)
         if solver == 'triton':
             # The kernel ends for any input, but NaN has no optimum. The CPU

@@ -7,8 +7,13 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from ..norms import rescale
 from ..types import Grid
 from ..validation import check_grid
+
+# Far below a difference of similarities that means anything, and above the
+# rounding of fp32 for similarities near 1.
+_STAY = 1e-6
 
 
 @torch.no_grad()
@@ -29,7 +34,7 @@ def neighbour_similarity(x: Tensor) -> Tensor:
         features of zeros, NaN for features of NaN or infinity.
     """
     # Each frame is converted and measured once, not once for each pair.
-    x = x.float()
+    x = rescale(x.float())
     scale = _inverse_norm(x)
     return _products(x[:, :-1], x[:, 1:], scale[:, :-1], scale[:, 1:])
 
@@ -48,10 +53,28 @@ def pair_similarity(source: Tensor, target: Tensor) -> Tensor:
     Returns:
         Tensor: fp32 similarities of shape (B, P, N, N).
     """
-    source, target = source.float(), target.float()
+    source, target = rescale(source.float()), rescale(target.float())
     return _products(
         source, target, _inverse_norm(source), _inverse_norm(target)
     )
+
+
+def favour_place(similarity: Tensor) -> Tensor:
+    """Add 1e-6 to the similarity of co-located patches.
+
+    Of equally good matchings, the optimum is then the one that moves fewer
+    patches: equal patches, as of a plain wall or a black border, stay in
+    place.
+
+    Args:
+        similarity (Tensor): (..., N, N).
+
+    Returns:
+        Tensor: (..., N, N), a copy.
+    """
+    num = similarity.shape[-1]
+    stay = torch.eye(num, dtype=similarity.dtype, device=similarity.device)
+    return similarity + _STAY * stay
 
 
 def _inverse_norm(x: Tensor) -> Tensor:
