@@ -2,13 +2,16 @@
 """Read a config file, and check the checkpoint and device of a model."""
 
 import os.path as osp
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional, Union
+from typing import Iterator, Optional, Union
 
 import torch
 from mmengine.config import Config
 
 from ata_mm.video.pipeline import step_names
+
+from .config_keys import check_keys, check_option_keys
 
 # Transforms of MMAction2 that read something else than a video file.
 _NOT_VIDEO = {
@@ -35,16 +38,36 @@ def load_config(
 
     Raises:
         FileNotFoundError: If the file does not exist.
+        ValueError: If Python cannot run it, if the options do not fit it, or
+            if a key is misspelt, see :mod:`ata_mm.apis.config_keys`.
     """
     if not osp.isfile(path):
         raise FileNotFoundError(
             f'Expected the path of a config such as configs/ata_vit_k400.py, '
             f'but config {path} is not a file.'
         )
-    cfg = Config.fromfile(path)
-    cfg.merge_from_dict(options or {})
+    options = options or {}
+    with _naming(f'config {path}'):
+        cfg = Config.fromfile(path)
+    check_option_keys(cfg, options)
+    with _naming('--cfg-options'):
+        cfg.merge_from_dict(options)
     cfg.setdefault('default_scope', 'mmaction')
+    check_keys(cfg)
     return cfg
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Name what cannot be read, whose errors have any type."""
+    try:
+        yield
+    except Exception as error:  # that of any line of a config
+        reason = error.args[0] if isinstance(error, KeyError) else error
+        raise ValueError(
+            f'Expected settings that can be read, but {what} fails with '
+            f'{type(error).__name__}: {reason}'
+        ) from error
 
 
 def read_video_files(cfg: Config) -> None:

@@ -75,15 +75,38 @@ def add_timing_options(parser: argparse.ArgumentParser, rounds: int) -> None:
     """
     parser.add_argument(
         '--rounds',
-        type=int,
+        type=positive,
         default=rounds,
         help=f'number of timed rounds ({rounds})',
     )
     parser.add_argument(
         '--threads',
-        type=int,
+        type=positive,
         help="number of CPU threads (default: torch's choice)",
     )
+
+
+def positive(text: str) -> int:
+    """Parse an option that is an integer of at least 1.
+
+    Args:
+        text (str): The value on the command line.
+
+    Returns:
+        int: The number.
+
+    Raises:
+        ArgumentTypeError: If it is something else.
+    """
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(
+            f'expected an integer of at least 1, got {text!r}'
+        )
+    return number
 
 
 def parse_length(text: str, fps: float) -> int:

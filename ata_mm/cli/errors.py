@@ -61,7 +61,9 @@ def is_user_error(error: Exception) -> bool:
         return _is_raised(error)
     if isinstance(error, _CONFIG_ERRORS) and _in_registry(error):
         return _is_raised(error) or _refuses_arguments(error)
-    return False
+    return _refuses_arguments(error) and _module(error).startswith(
+        'mmengine.runner'
+    )
 
 
 def one_line(error: Exception) -> str:
@@ -97,11 +99,16 @@ def _is_raised(error: Exception) -> bool:
     trace = _traceback(error)
     if not trace:
         return False
-    frame, instruction = trace[-1].tb_frame, trace[-1].tb_lasti
-    module = frame.f_globals.get('__name__', '')
-    raises = opcode.opmap['RAISE_VARARGS']
-    code = frame.f_code.co_code[instruction]
-    return code == raises and _MODULES.match(module) is not None
+    last = trace[-1]
+    instruction = last.tb_frame.f_code.co_code[last.tb_lasti]
+    raises = instruction == opcode.opmap['RAISE_VARARGS']
+    return raises and _MODULES.match(_module(error)) is not None
+
+
+def _module(error: Exception) -> str:
+    """Return the name of the module in which an error arose."""
+    names = [s.tb_frame.f_globals.get('__name__') for s in _traceback(error)]
+    return names[-1] or '' if names else ''
 
 
 def _in_registry(error: Exception) -> bool:
