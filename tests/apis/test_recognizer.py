@@ -228,3 +228,16 @@ def test_odd_class_names_are_named(unnamed, classes):
 def test_class_names_are_lines_of_text(unnamed):
     meta = dict(dataset_meta=dict(classes=('\ufeffpan\r\nleft', 7)))
     assert class_names(unnamed, meta) == ['pan left', '7']
+
+
+def test_a_model_of_extracted_frames_reads_videos(
+    recognizer, tiny_config, checkpoint, video_root
+):
+    cfg = load_config(tiny_config)
+    steps = cfg.test_dataloader.dataset.pipeline
+    assert steps[2].type == 'DecordDecode'
+    steps[:3] = [steps[1], dict(type='RawFrameDecode')]
+    cfg.test_dataloader.dataset.type = 'RawframeDataset'
+    scores = VideoRecognizer(cfg, str(checkpoint), 'cpu').scores
+    video = video_root / '0.mp4'
+    assert scores(video).equal(recognizer.scores(video))
