@@ -15,7 +15,8 @@ from mmengine.registry import build_from_cfg
 
 # Modules whose own raise statements report configs, options and files.
 _MODULES = re.compile(
-    r'(__main__|<run_path>|ata_mm|mmaction|mmcv|mmengine|torch\.(optim|utils))(\.|$)'
+    r'(__main__|<run_path>|ata_mm|mmaction|mmcv|mmengine|'
+    r'torch\.(optim|utils))(\.|$)'
 )
 _CONFIG_ERRORS = (AssertionError, KeyError, NotImplementedError, TypeError)
 
