@@ -112,7 +112,9 @@ def check_keys(cfg: Config) -> None:
     """
     for place, part in _dictionaries('', cfg):
         known = _known_keys(place, part, cfg)
-        for key in part if known is not None else ():
+        if known is None:
+            continue
+        for key in part:
             if key not in known and key not in ('type', '_scope_'):
                 raise _unknown(key, known, place)
 
@@ -151,8 +153,9 @@ def _class_arguments(name: Any) -> Optional[Sequence[str]]:
     for base in kind.__mro__:
         if '__init__' not in vars(base):
             continue
-        names += _arguments(base.__init__)
-        kinds = inspect.signature(base.__init__).parameters.values()
+        init = vars(base)['__init__']
+        names += _arguments(init)
+        kinds = inspect.signature(init).parameters.values()
         # Of a checkpoint hook, they go to a function that refuses them.
         if not ours or not any(p.kind == p.VAR_KEYWORD for p in kinds):
             break
@@ -184,7 +187,7 @@ def _registries() -> Iterator[Registry]:
 def _dictionaries(place: str, value: Any) -> Iterator[Tuple[str, dict]]:
     """Yield all dictionaries inside a value with their dotted places."""
     if isinstance(value, (list, tuple)):
-        items = list(enumerate(value))
+        items = [(str(index), inner) for index, inner in enumerate(value)]
     elif isinstance(value, (dict, Config)):
         items = list(value.items())
         if place:

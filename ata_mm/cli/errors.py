@@ -6,6 +6,7 @@ import opcode
 import os
 import re
 import sys
+import sysconfig
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Iterator, List
@@ -13,10 +14,13 @@ from typing import Iterator, List
 from mmengine.logging import MMLogger
 from mmengine.registry import build_from_cfg
 
-# Modules whose own raise statements report configs, options and files.
-_MODULES = re.compile(
-    r'(__main__|<run_path>|ata_mm|mmaction|mmcv|mmengine|'
-    r'torch\.(optim|utils))(\.|$)'
+# Installed packages whose own raise statements report configs, options and
+# files, as those of code outside of the installed packages do.
+_PACKAGES = re.compile(
+    r'(ata_mm|mmaction|mmcv|mmengine|torch\.(optim|utils))(\.|$)'
+)
+_INSTALLED = tuple(
+    sysconfig.get_path(name) for name in ('stdlib', 'purelib', 'platlib')
 )
 _CONFIG_ERRORS = (AssertionError, KeyError, NotImplementedError, TypeError)
 
@@ -45,8 +49,9 @@ def is_user_error(error: Exception) -> bool:
     """Return whether an error reports a fault that the user can mend.
 
     These are an OSError, which concerns a file; a ValueError by a raise
-    statement of this package, OpenMMLab or torch's optimizers and data
-    loaders, unlike one by Python or NumPy, which is a fault of the program;
+    statement of this package, OpenMMLab, torch's optimizers and data loaders
+    or the user's own code, unlike one by Python or NumPy, which is a fault of
+    the program;
     and an error of any type that refuses the arguments of a config while a
     part is built.
 
@@ -100,10 +105,13 @@ def _is_raised(error: Exception) -> bool:
     trace = _traceback(error)
     if not trace:
         return False
-    last = trace[-1]
-    instruction = last.tb_frame.f_code.co_code[last.tb_lasti]
-    raises = instruction == opcode.opmap['RAISE_VARARGS']
-    return raises and _MODULES.match(_module(error)) is not None
+    step = trace[-1]
+    instruction = step.tb_frame.f_code.co_code[step.tb_lasti]
+    if instruction != opcode.opmap['RAISE_VARARGS']:
+        return False
+    file = step.tb_frame.f_code.co_filename
+    known = _PACKAGES.match(_module(error)) is not None
+    return known or not file.startswith(_INSTALLED)
 
 
 def _module(error: Exception) -> str:

@@ -30,10 +30,11 @@ def _with_timesformer(stock: Callable) -> Callable:
     def add_params(
         self: Any, params: List[dict], module: nn.Module, **kwargs: Any
     ) -> None:
-        backbone = type(module.backbone).__name__
-        if any(name in backbone for name in _STOCK):
+        backbone = module.get_submodule('backbone')
+        kind = type(backbone).__name__
+        if any(name in kind for name in _STOCK):
             return stock(self, params, module, **kwargs)
-        _check(self.paramwise_cfg, module.backbone)
+        _check(self.paramwise_cfg, backbone)
         view = SimpleNamespace(
             modules=module.modules,
             named_parameters=lambda: _named_like_vit(module),
@@ -60,7 +61,6 @@ def _check(paramwise_cfg: dict, backbone: nn.Module) -> None:
             stock constructor raises the learning rate of the last ones.
     """
     kind = type(backbone).__name__
-    parts = dict(backbone.named_children())
     if not any(c.__name__ == 'ATATimeSformer' for c in type(backbone).mro()):
         raise ValueError(
             'Expected ATATimeSformer, MViT or VisionTransformer for layer-wise'
@@ -68,7 +68,7 @@ def _check(paramwise_cfg: dict, backbone: nn.Module) -> None:
             'optim_wrapper, and set learning rates with paramwise_cfg='
             "dict(custom_keys={'backbone.…': dict(lr_mult=…)})."
         )
-    layers = len(parts['blocks'])
+    layers = len(list(backbone.get_submodule('blocks').children()))
     if paramwise_cfg.get('num_layers') != layers:
         raise ValueError(
             f'Expected num_layers={layers} for the layer-wise learning rate '
