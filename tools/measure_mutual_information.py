@@ -200,7 +200,9 @@ def main() -> None:
             means=means,
         )
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(result, indent=2) + '\n')
+        Path(args.out).write_text(
+            json.dumps(result, indent=2, allow_nan=False) + '\n'
+        )
 
 
 if __name__ == '__main__':
