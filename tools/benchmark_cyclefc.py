@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ata_mm.cli.arguments import add_timing_options, user_errors
+from ata_mm.cli.arguments import add_timing_options
 from ata_mm.cli.console import round_progress
+from ata_mm.cli.errors import user_errors
 from ata_mm.cli.timing import paired_times, ratio_table
 from ata_mm.models.backbones.cyclemlp import CycleFC
 

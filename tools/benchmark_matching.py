@@ -30,8 +30,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ata_mm.apis.config import use_device
-from ata_mm.cli.arguments import add_timing_options, user_errors
+from ata_mm.cli.arguments import add_timing_options
 from ata_mm.cli.console import round_progress
+from ata_mm.cli.errors import user_errors
 from ata_mm.cli.tables import markdown_table
 from ata_mm.cli.timing import fit_exponent, paired_times, ratio_table
 from ata_mm.datasets import render_clip

@@ -44,8 +44,9 @@ from torch import Tensor, nn
 
 from ata_mm.apis.config import use_device
 from ata_mm.checkpoints import load_pretrained
-from ata_mm.cli.arguments import add_timing_options, user_errors
+from ata_mm.cli.arguments import add_timing_options
 from ata_mm.cli.console import hide_log, round_progress
+from ata_mm.cli.errors import user_errors
 from ata_mm.cli.timing import ModuleTimer, paired_times, ratio_table
 from ata_mm.introspection.complexity import count_complexity
 from ata_mm.models import ATA, ATATimeSformer

@@ -38,8 +38,9 @@ from torch import Tensor
 
 from ata_mm.apis import load_config
 from ata_mm.checkpoints import load_pretrained, read_checkpoint
-from ata_mm.cli.arguments import add_cfg_options, user_errors
+from ata_mm.cli.arguments import add_cfg_options
 from ata_mm.cli.console import hide_log, stderr_progress
+from ata_mm.cli.errors import user_errors
 from ata_mm.cli.tables import markdown_table
 from ata_mm.evaluation import (
     MotionSuite,

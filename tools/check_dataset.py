@@ -4,8 +4,9 @@
 Validates each line of each annotation file: its fields, its label, that its
 video or folder of frames exists, and that the first, the middle and the last
 frame can be decoded. Prints the number of samples of each class, and file and
-line of each fault. The exit status is 1 if there is a fault. Before it starts,
-``tools/train.py`` runs the same checks except decoding.
+line of each fault. The exit status is 1 if there is a fault, or if nothing
+could be checked. Before it starts, ``tools/train.py`` runs the same checks
+except decoding.
 """
 
 import argparse
@@ -21,8 +22,9 @@ from mmengine.config import Config
 
 from ata_mm.apis import load_config
 from ata_mm.apis.recognizer import class_names
-from ata_mm.cli.arguments import add_cfg_options, user_errors
+from ata_mm.cli.arguments import add_cfg_options
 from ata_mm.cli.console import print_message, stderr_progress
+from ata_mm.cli.errors import user_errors
 from ata_mm.cli.tables import markdown_table
 from ata_mm.datasets.annotations import Sample
 from ata_mm.datasets.checks import (
@@ -30,6 +32,7 @@ from ata_mm.datasets.checks import (
     check_lines,
     count_classes,
     decode_fault,
+    multi_label_faults,
     num_classes,
     same_frames,
 )
@@ -84,7 +87,7 @@ def read_lines(
         by loader, faults, and descriptions of the parts not checked.
     """
     samples: Samples = {}
-    faults: List[Exception] = []
+    faults: List[Exception] = [*multi_label_faults(cfg)]
     unchecked = []
     if classes is None:
         unchecked.append('labels; cls_head in the config has no num_classes')
@@ -92,7 +95,7 @@ def read_lines(
         if file is None:
             unchecked.append(
                 f'{dataset} in {loader}_dataloader; it reads no '
-                'list of files with one label each'
+                'list of files and labels'
             )
             continue
         good, found = check_lines(file, classes)
@@ -180,6 +183,8 @@ def main() -> None:
         print(f'not checked: {part}')
     sizes = ', '.join(f'{name} {len(good)}' for name, good in samples.items())
     print(f'samples: {sizes or 0}; faults: {len(messages)}')
+    if not any(samples.values()) and not messages:
+        sys.exit('check_dataset.py: error: nothing was checked')
     sys.exit(1 if messages else 0)
 
 

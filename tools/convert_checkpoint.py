@@ -20,7 +20,8 @@ from torch import nn
 
 from ata_mm.apis.config import check_checkpoint, load_config
 from ata_mm.checkpoints import convert_checkpoint
-from ata_mm.cli.arguments import add_cfg_options, user_errors
+from ata_mm.cli.arguments import add_cfg_options
+from ata_mm.cli.errors import user_errors
 
 
 def parse_args() -> argparse.Namespace:

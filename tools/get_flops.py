@@ -19,8 +19,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ata_mm.apis import load_config
-from ata_mm.cli.arguments import add_cfg_options, user_errors
+from ata_mm.cli.arguments import add_cfg_options
 from ata_mm.cli.console import hide_log
+from ata_mm.cli.errors import user_errors
 from ata_mm.cli.tables import markdown_row, markdown_table
 from ata_mm.introspection.complexity import (
     Complexity,

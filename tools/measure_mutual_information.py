@@ -36,8 +36,9 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Subset
 
 from ata_mm.apis import VideoRecognizer, load_config
-from ata_mm.cli.arguments import add_cfg_options, user_errors
+from ata_mm.cli.arguments import add_cfg_options
 from ata_mm.cli.console import hide_log, print_message, stderr_progress
+from ata_mm.cli.errors import user_errors
 from ata_mm.cli.launch import fit_workers
 from ata_mm.cli.tables import markdown_table
 from ata_mm.datasets.checks import check_config
@@ -199,7 +200,9 @@ def main() -> None:
             means=means,
         )
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(result, indent=2) + '\n')
+        Path(args.out).write_text(
+            json.dumps(result, indent=2, allow_nan=False) + '\n'
+        )
 
 
 if __name__ == '__main__':

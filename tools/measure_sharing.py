@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 
 from ata_mm.apis import VideoRecognizer, load_config
-from ata_mm.cli.arguments import add_model_options, user_errors
+from ata_mm.cli.arguments import add_model_options
 from ata_mm.cli.console import hide_log, stderr_progress
+from ata_mm.cli.errors import user_errors
 from ata_mm.cli.tables import markdown_table
 from ata_mm.introspection import observe
 from ata_mm.models import ATA

@@ -8,7 +8,6 @@ and skipped; the exit status is then 1.
 """
 
 import argparse
-import json
 import os.path as osp
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Dict, List, Optional, Tuple
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
 from ata_mm.apis import VideoRecognizer, load_config
-from ata_mm.cli.arguments import add_model_options, make_folder, user_errors
+from ata_mm.cli.arguments import add_model_options, make_folder
 from ata_mm.cli.console import (
     hide_log,
     print_error,
@@ -25,6 +24,8 @@ from ata_mm.cli.console import (
     shorten_warnings,
     stderr_progress,
 )
+from ata_mm.cli.errors import is_user_error, one_line, user_errors
+from ata_mm.cli.outputs import json_line, unique_stems
 from ata_mm.video import FrameSource, find_videos
 from ata_mm.visualization.captions import OverlayWriter
 
@@ -95,15 +96,12 @@ def annotated_files(
     Raises:
         ValueError: If a copy would overwrite one of the videos.
     """
-    files: Dict[str, Path] = {}
     if not out_dir:
-        return files
-    for video in videos:
-        stem, number = Path(video).stem, 1
-        while (file := Path(out_dir, f'{stem}.mp4')) in files.values():
-            number += 1
-            stem = f'{Path(video).stem}_{number}'
-        files[video] = file
+        return {}
+    files = {
+        video: Path(out_dir, f'{name}.mp4')
+        for video, name in unique_stems(videos).items()
+    }
     originals = {osp.realpath(video) for video in videos}
     for file in files.values():
         if osp.realpath(file) in originals:
@@ -138,9 +136,11 @@ def predict(
             annotate(video, file, predictions)
             entry['annotated'] = str(file)
     except (ValueError, OSError) as error:
-        print_error(error)
+        if not is_user_error(error):
+            raise
+        print_error(one_line(error))
         return False
-    print(json.dumps(entry, ensure_ascii=False), flush=True)
+    print(json_line(entry), flush=True)
     return True
 
 

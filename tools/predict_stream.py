@@ -8,7 +8,6 @@ the run after the current frame, with complete files.
 """
 
 import argparse
-import json
 import math
 import os.path as osp
 import signal
@@ -28,7 +27,6 @@ from ata_mm.cli.arguments import (
     add_model_options,
     make_folder,
     parse_length,
-    user_errors,
 )
 from ata_mm.cli.console import (
     hide_log,
@@ -36,7 +34,8 @@ from ata_mm.cli.console import (
     shorten_warnings,
     stderr_progress,
 )
-from ata_mm.cli.outputs import WindowFiles, window_entry
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.outputs import WindowFiles, json_line, window_entry
 from ata_mm.video import FrameSource
 from ata_mm.visualization.captions import OverlayWriter
 
@@ -213,7 +212,7 @@ class Outputs:
         entry = window_entry(prediction, self.fps)
         self._labels = prediction.labels
         self._title = f'{entry["start"]:.1f}–{entry["end"]:.1f} s'
-        print(json.dumps(entry, ensure_ascii=False), flush=True)
+        print(json_line(entry), flush=True)
         if self._files:
             self._files.write(entry)
 

@@ -10,8 +10,11 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ata_mm.apis.config import check_checkpoint, load_config
-from ata_mm.cli.arguments import add_run_options, user_errors
+from ata_mm.checkpoints import check_finite_weights
+from ata_mm.cli.arguments import add_run_options
+from ata_mm.cli.errors import user_errors
 from ata_mm.cli.launch import prepare, run
+from ata_mm.engine.finite_scores import FiniteScoresHook
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,9 +46,29 @@ def set_dump(cfg: Config, path: str) -> None:
 
 def test(runner: Runner) -> None:
     """Test a model with every weight from the checkpoint."""
-    # Runner.test loads without strict: missing weights would stay random.
-    runner.load_checkpoint = partial(runner.load_checkpoint, strict=True)
+    runner.load_checkpoint = partial(load_every_weight, runner)
+    runner.register_hook(FiniteScoresHook())
     runner.test()
+
+
+def load_every_weight(runner: Runner, path: str, **options) -> dict:
+    """Load a checkpoint strictly, and refuse NaN and infinity.
+
+    Raises:
+        ValueError: If the checkpoint does not fit the model, or a weight is
+            not finite.
+    """
+    # Runner.test loads without strict: missing weights would stay random.
+    options['strict'] = True
+    try:
+        loaded = Runner.load_checkpoint(runner, path, **options)
+    except RuntimeError as error:
+        raise ValueError(
+            f'Expected a checkpoint of the model of the config, but {path} '
+            f'does not fit the model: {error}'
+        ) from error
+    check_finite_weights(runner.model.state_dict(), path)
+    return loaded
 
 
 def main() -> None:
@@ -58,7 +81,7 @@ def main() -> None:
         if args.dump:
             set_dump(cfg, args.dump)
         prepare(cfg, args, loaders=('test',))
-    run(cfg, test)
+        run(cfg, test)
 
 
 if __name__ == '__main__':

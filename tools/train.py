@@ -9,7 +9,8 @@ from mmaction.utils import get_str_type
 from mmengine.config import Config
 
 from ata_mm.apis.config import check_checkpoint, load_config
-from ata_mm.cli.arguments import add_run_options, user_errors
+from ata_mm.cli.arguments import add_run_options
+from ata_mm.cli.errors import user_errors
 from ata_mm.cli.launch import check_precision, prepare, run
 
 
@@ -119,7 +120,7 @@ def main() -> None:
         cfg = load_config(args.config, args.cfg_options)
         apply_options(cfg, args)
         prepare(cfg, args, loaders=('train', 'val'))
-    run(cfg, lambda runner: runner.train())
+        run(cfg, lambda runner: runner.train())
 
 
 if __name__ == '__main__':

@@ -24,8 +24,9 @@ from mmengine.device import get_device
 from torch import nn
 
 from ata_mm.apis import VideoRecognizer, load_config
+from ata_mm.apis.config import read_video_files, use_device
 from ata_mm.apis.recognizer import class_names
-from ata_mm.cli.arguments import add_cfg_options, make_folder, user_errors
+from ata_mm.cli.arguments import add_cfg_options, make_folder
 from ata_mm.cli.console import (
     hide_log,
     print_error,
@@ -33,6 +34,8 @@ from ata_mm.cli.console import (
     print_summary,
     stderr_progress,
 )
+from ata_mm.cli.errors import is_user_error, one_line, user_errors
+from ata_mm.cli.outputs import unique_stems
 from ata_mm.introspection import Block, Observation, match_pixels, observe
 from ata_mm.models import ATA
 from ata_mm.ops.align import REFERENCES
@@ -234,19 +237,9 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def out_folders(videos: List[str], out_dir: str) -> Dict[str, Path]:
-    """Return the folder of the files of each video.
-
-    Raises:
-        ValueError: If two videos would share a folder.
-    """
-    folders = {video: Path(out_dir, Path(video).stem) for video in videos}
-    if len(set(folders.values())) < len(folders):
-        raise ValueError(
-            'Expected videos of different names, got two of the '
-            'same name. Visualize them one after the other, each '
-            'with its own --out-dir.'
-        )
-    return folders
+    """Return a folder of its own for the files of each video."""
+    names = unique_stems(videos)
+    return {video: Path(out_dir, name) for video, name in names.items()}
 
 
 def load_models(args: argparse.Namespace) -> List[Model]:
@@ -269,6 +262,7 @@ def load_model(args: argparse.Namespace, index: int) -> Model:
     """Build the model of an index, under a unique name."""
     path = args.config[index]
     cfg, name = load_config(path, args.cfg_options), Path(path).stem
+    read_video_files(cfg)
     if [Path(other).stem for other in args.config].count(name) > 1:
         name += f'_{index}'
     if args.checkpoint:
@@ -277,7 +271,8 @@ def load_model(args: argparse.Namespace, index: int) -> Model:
     print_message(
         f'warning: no --checkpoint: the weights of {name} are random'
     )
-    recognizer = init_recognizer(cfg, device=args.device or get_device())
+    device = str(use_device(args.device or get_device()))
+    recognizer = init_recognizer(cfg, device=device)
     return Model(f'{name}_untrained', cfg, recognizer, class_names(cfg, {}))
 
 
@@ -431,7 +426,8 @@ def main() -> None:
     hide_log()
     with user_errors():
         check_options(args)
-        videos = [v for name in args.videos for v in find_videos(name)]
+        found = [v for name in args.videos for v in find_videos(name)]
+        videos = list(dict.fromkeys(found))
         folders = out_folders(videos, args.out_dir)
         make_folder(args.out_dir)
         models = load_models(args)
@@ -442,7 +438,9 @@ def main() -> None:
                 files = visualize(video, folders[video], models, args)
                 print('\n'.join(map(str, files)), flush=True)
             except (ValueError, OSError) as error:
-                print_error(error)
+                if not is_user_error(error):
+                    raise
+                print_error(one_line(error))
                 failed.append(video)
     if len(videos) > 1:
         print_summary(len(videos), failed, 'visualized')

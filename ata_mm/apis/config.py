@@ -2,11 +2,24 @@
 """Read a config file, and check the checkpoint and device of a model."""
 
 import os.path as osp
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional, Union
+from typing import Iterator, Optional, Union
 
 import torch
 from mmengine.config import Config
+
+from ata_mm.video.pipeline import step_names
+
+from .config_keys import check_keys, check_option_keys
+
+# Transforms of MMAction2 that read something else than a video file.
+_NOT_VIDEO = {
+    'ArrayDecode',
+    'LoadAudioFeature',
+    'PoseDecode',
+    'RawFrameDecode',
+}
 
 
 def load_config(
@@ -25,16 +38,68 @@ def load_config(
 
     Raises:
         FileNotFoundError: If the file does not exist.
+        ValueError: If Python cannot run it, if the options do not fit it, or
+            if a key is misspelt, see :mod:`ata_mm.apis.config_keys`.
     """
     if not osp.isfile(path):
         raise FileNotFoundError(
             f'Expected the path of a config such as configs/ata_vit_k400.py, '
             f'but config {path} is not a file.'
         )
-    cfg = Config.fromfile(path)
-    cfg.merge_from_dict(options or {})
+    options = options or {}
+    with _naming(f'config {path}'):
+        cfg = Config.fromfile(path)
+    check_option_keys(cfg, options)
+    with _naming('--cfg-options'):
+        cfg.merge_from_dict(options)
     cfg.setdefault('default_scope', 'mmaction')
+    check_keys(cfg)
     return cfg
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Name what cannot be read, whose errors have any type."""
+    try:
+        yield
+    except Exception as error:  # that of any line of a config
+        reason = error.args[0] if isinstance(error, KeyError) else error
+        raise ValueError(
+            f'Expected settings that can be read, but {what} fails with '
+            f'{type(error).__name__}: {reason}'
+        ) from error
+
+
+def read_video_files(cfg: Config) -> None:
+    """Let the test pipeline of a config read video files.
+
+    That of a data set of extracted frames reads folders of images. Its frames
+    are decoded from the video instead; nothing else changes.
+
+    Args:
+        cfg (Config): Config of a recognizer, changed in place.
+
+    Raises:
+        ValueError: If the pipeline reads neither videos nor RGB frames, but
+            arrays, poses, sound or optical flow.
+    """
+    dataset = cfg.test_dataloader.dataset
+    steps = list(dataset.get('pipeline') or ())
+    names = step_names(steps)
+    if not _NOT_VIDEO.intersection(names):
+        return
+    samples = [i for i, name in enumerate(names) if 'Sample' in name]
+    modality = dataset.get('modality', 'RGB')
+    if not samples or 'RawFrameDecode' not in names or modality != 'RGB':
+        raise ValueError(
+            'Expected a test pipeline that reads video files, or RGB frames '
+            f'by RawFrameDecode, got {", ".join(names)} of modality '
+            f'{modality}. Set test_dataloader.dataset.pipeline, starting with '
+            'DecordInit, SampleFrames and DecordDecode.'
+        )
+    steps[names.index('RawFrameDecode')] = dict(type='DecordDecode')
+    steps.insert(samples[0], dict(type='DecordInit'))
+    dataset.pipeline = steps
 
 
 def check_checkpoint(path: str) -> None:
@@ -43,12 +108,13 @@ def check_checkpoint(path: str) -> None:
     URLs are not checked; mmengine downloads them.
 
     Args:
-        path (str): A file, or an address such as ``https://…``.
+        path (str): A file or folder, or an address such as ``https://…``.
 
     Raises:
-        FileNotFoundError: If the path is local and not a file.
+        FileNotFoundError: If the path is local and does not exist.
     """
-    if '://' not in path and not osp.isfile(osp.expanduser(path)):
+    # A folder may be that of a HuggingFace model.
+    if '://' not in path and not osp.exists(osp.expanduser(path)):
         raise FileNotFoundError(
             'Expected a .pth file or a URL, but '
             f'checkpoint {path} is not a file.'
@@ -65,16 +131,18 @@ def use_device(name: str) -> torch.device:
         torch.device: The device.
 
     Raises:
-        ValueError: If the name is not that of a device, or of a GPU that
-            torch does not find.
+        ValueError: If the name is not that of a device, or of one that torch
+            does not find.
     """
     try:
         device = torch.device(name)
-    except RuntimeError:
+        if device.type != 'cuda':
+            torch.empty(1, device=device).cpu()
+    except Exception as error:  # AssertionError, NotImplementedError, …
         raise ValueError(
-            "Expected a device such as 'cpu', 'cuda' or "
+            "Expected an available device such as 'cpu', 'cuda' or "
             f"'cuda:1', got {name!r}."
-        ) from None
+        ) from error
     count = torch.cuda.device_count()
     if device.type == 'cuda' and (device.index or 0) >= count:
         raise ValueError(

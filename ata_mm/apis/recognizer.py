@@ -15,7 +15,11 @@ from mmengine.fileio import list_from_file
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import Tensor, nn
 
-from ata_mm.checkpoints import name_as_recognizer, read_checkpoint
+from ata_mm.checkpoints import (
+    check_finite_weights,
+    name_as_recognizer,
+    read_checkpoint,
+)
 from ata_mm.video.pipeline import (
     parse_views,
     set_views,
@@ -24,7 +28,12 @@ from ata_mm.video.pipeline import (
 )
 from ata_mm.video.reading import decoding
 
-from .config import check_checkpoint, load_config, use_device
+from .config import (
+    check_checkpoint,
+    load_config,
+    read_video_files,
+    use_device,
+)
 
 
 class VideoRecognizer:
@@ -45,8 +54,9 @@ class VideoRecognizer:
 
     Raises:
         FileNotFoundError: If the config or the checkpoint does not exist.
-        ValueError: If the checkpoint does not fit the model, the device is
-            not available, or the pipeline does not support the views.
+        ValueError: If the checkpoint does not fit the model or has a weight
+            that is NaN or infinite, the device is not available, or the
+            pipeline does not support the views or video files.
 
     Example:
         >>> recognize = VideoRecognizer('config.py', 'checkpoint.pth')
@@ -65,6 +75,7 @@ class VideoRecognizer:
             if not isinstance(config, Config)
             else copy.deepcopy(config)
         )
+        read_video_files(cfg)
         if views is not None:
             set_views(cfg, *parse_views(views))
         check_checkpoint(checkpoint)
@@ -162,7 +173,8 @@ class ViewsInferencer(ActionRecogInferencer):
             Tensor: (len(samples), num_classes) on the CPU.
 
         Raises:
-            ValueError: If the model does not average its views.
+            ValueError: If the model does not average its views, or a score is
+                NaN or infinite.
         """
         results = self.forward(self.collate_fn(samples))
         scores = torch.stack([r.pred_score for r in results]).cpu()
@@ -171,6 +183,12 @@ class ViewsInferencer(ActionRecogInferencer):
                 'Expected one score for each class, got one for each of '
                 f'{scores.shape[1]} views. Set '
                 "model.cls_head.average_clips='prob' in the config."
+            )
+        if not scores.isfinite().all():
+            raise ValueError(
+                'Expected finite scores, got NaN or infinity from finite '
+                'weights. Check data_preprocessor in the config, and that the '
+                'checkpoint is not from a diverging training.'
             )
         return scores
 
@@ -201,7 +219,7 @@ def class_names(cfg: Config, meta: dict) -> List[str]:
     They are the ``classes`` in the ``metainfo`` of the test data set, a list
     or a text file with one name per line. If the config has none or the file
     does not exist, they are those that training saved in the checkpoint, or
-    else ``'class 0'``, ``'class 1'``, … .
+    else ``'class 0'``, ``'class 1'``, … . Line breaks in a name become spaces.
 
     Args:
         cfg (Config): The config of the model.
@@ -211,24 +229,31 @@ def class_names(cfg: Config, meta: dict) -> List[str]:
         list[str]: The name of each class.
 
     Raises:
-        ValueError: If there are more or fewer names than classes.
+        ValueError: If they are not a list, or more or fewer names than
+            classes.
     """
     number = cfg.model.cls_head.num_classes
-    names = cfg.test_dataloader.dataset.get('metainfo', {}).get('classes')
+    names = (cfg.test_dataloader.dataset.get('metainfo') or {}).get('classes')
+    where = 'metainfo.classes of test_dataloader.dataset'
     if isinstance(names, str):
         names = list_from_file(names) if osp.isfile(names) else None
-    names = names or (meta.get('dataset_meta') or {}).get('classes')
+    if not names:
+        saved = meta.get('dataset_meta')
+        names = saved.get('classes') if isinstance(saved, dict) else None
+        where = "the checkpoint's meta['dataset_meta']['classes']"
     # mmengine saves the path if the text file did not exist.
     if not names or isinstance(names, str):
         return [f'class {index}' for index in range(number)]
-    if len(names) != number:
+    if not isinstance(names, (list, tuple)) or len(names) != number:
+        count = len(names) if isinstance(names, (list, tuple)) else names
         raise ValueError(
-            f'Expected one name for each class: the model has '
-            f'{number} classes, but the data set names '
-            f'{len(names)}. Correct metainfo.classes of '
-            'test_dataloader.dataset.'
+            f'Expected one name for each of the {number} classes of the model '
+            f'in {where}, got {count}. Set metainfo.classes of '
+            'test_dataloader.dataset to a list, or to a text file with one '
+            'name per line.'
         )
-    return list(names)
+    # A byte order mark in front, as Windows Notepad writes it.
+    return [' '.join(str(name).lstrip('\ufeff').split()) for name in names]
 
 
 def _load(model: nn.Module, checkpoint: str) -> dict:
@@ -243,4 +268,6 @@ def _load(model: nn.Module, checkpoint: str) -> dict:
             f'but {checkpoint} does not fit the model: '
             f'{error}'
         ) from error
-    return loaded.get('meta', {})
+    check_finite_weights(model.state_dict(), checkpoint)
+    meta = loaded.get('meta')
+    return meta if isinstance(meta, dict) else {}

@@ -275,6 +275,13 @@ class StreamRecognizer:
         return [crop.copy() for crop in self._transform(results)['imgs']]
 
     def _predict(self, window: List[int]) -> WindowPrediction:
+        sizes = {crop.shape for i in window for crop in self._crops[i]}
+        if len(sizes) > 1:
+            raise ValueError(
+                f'Expected crops of one size in a window, got {sizes}: the '
+                'resolution of the stream has changed. Add a CenterCrop, or '
+                'Resize with keep_ratio=False, to the test pipeline.'
+            )
         crops = zip(*(self._crops[index] for index in window))
         segments = self.clip.segments
         sample = self._pack(

@@ -5,6 +5,7 @@ from .conversion import LoadReport, convert_state_dict
 from .loading import (
     AdaptCheckpointHook,
     adapt_state_dict,
+    check_finite_weights,
     convert_checkpoint,
     load_pretrained,
     name_as_recognizer,
@@ -16,6 +17,7 @@ __all__ = [
     'AdaptCheckpointHook',
     'LoadReport',
     'adapt_state_dict',
+    'check_finite_weights',
     'convert_checkpoint',
     'convert_state_dict',
     'load_pretrained',

@@ -18,6 +18,7 @@ from .embeddings import (
     NUM_PREFIX_TOKENS,
     resize_pos_embed,
     resize_square_pos_embed,
+    resize_time_bias,
     resize_time_embed,
 )
 from .key_tables import (
@@ -33,7 +34,9 @@ from .key_tables import (
     substitute,
 )
 
-_EMBEDDINGS = (r'(^|\.)(pos|time)_embed(ding)?$',)
+_EMBEDDINGS = (r'(^|\.)((pos|time)_embed(ding)?|time_bias)$',)
+# The name of the patch grid in the metadata of a state_dict.
+GRID = 'grid'
 _WRAPPER = re.compile(r'^(?:module|model|backbone|timesformer)\.')
 _HEAD = re.compile(
     r'^(?:neck|cls_head|heads?(?!\.norm\.)|head_dist|_?fc|'
@@ -186,8 +189,30 @@ def as_video_backbone(backbone: nn.Module) -> nn.Module:
     return wrapped if known else backbone
 
 
+def saved_grid(state_dict: StateDict) -> Optional[Grid]:
+    """Return the patch grid of a state_dict that a backbone of ata_mm made.
+
+    Its position embeddings do not tell 4 x 9 patches from 6 x 6. Backbones
+    record the grid in the metadata of the state_dict, which has no key.
+
+    Args:
+        state_dict (dict): Of a backbone or a recognizer.
+
+    Returns:
+        tuple[int, int] | None: Height and width; None if not recorded.
+    """
+    metadata = getattr(state_dict, '_metadata', None) or {}
+    for entry in metadata.values():
+        if isinstance(entry, dict) and GRID in entry:
+            height, width = entry[GRID]
+            return height, width
+    return None
+
+
 def convert_state_dict(
-    state_dict: StateDict, backbone: nn.Module
+    state_dict: StateDict,
+    backbone: nn.Module,
+    source_grid: Optional[Grid] = None,
 ) -> Tuple[StateDict, LoadReport]:
     """Convert the keys of a published backbone to those of ata_mm.
 
@@ -200,6 +225,9 @@ def convert_state_dict(
             :func:`~ata_mm.checkpoints.conversion.split_head`).
         backbone (nn.Module): An ``ATATimeSformer`` or an ``ATABackbone``; not
             changed.
+        source_grid (tuple[int, int], optional): The grid of the checkpoint's
+            patches, see :func:`saved_grid`. Defaults to None: a square, or
+            that of the backbone if it has as many patches and our layout.
 
     Returns:
         tuple[dict, LoadReport]: A complete state_dict for ``backbone``, and
@@ -215,7 +243,9 @@ def convert_state_dict(
     renamed = _drop_unused(rename(state_dict, layout), target, layout, report)
     converted = {}
     for key, value in renamed.items():
-        converted[key] = _fit(key, value, target[key], backbone, layout)
+        converted[key] = _fit(
+            key, value, target[key], backbone, layout, source_grid
+        )
         resized = converted[key] is not value and any_match(_EMBEDDINGS, key)
         (report.interpolated if resized else report.loaded).append(key)
     _check_not_joint(converted, target, layout)
@@ -247,14 +277,17 @@ def _fit(
     own: Tensor,
     backbone: nn.Module,
     layout: KeyLayout,
+    source_grid: Optional[Grid],
 ) -> Tensor:
     """Fit a parameter of the checkpoint to the shape of the model's own."""
     if key == 'time_embed':
         return resize_time_embed(value, own.shape[1])
+    if key.endswith('.time_bias') and len(value) == len(own):
+        return resize_time_bias(value, (own.shape[1] + 1) // 2)
     if any_match(_EMBEDDINGS, key) and value.ndim == own.ndim == 3:
         # Every video backbone has a grid, which nn.Module does not declare.
         grid = cast(Optional[Grid], backbone.grid)
-        return _fit_positions(value, own, grid, layout)
+        return _fit_positions(value, own, grid, layout, source_grid)
     if value.shape == own.shape:
         return value
     if value.squeeze().shape == own.squeeze().shape:
@@ -263,15 +296,19 @@ def _fit(
 
 
 def _fit_positions(
-    value: Tensor, own: Tensor, grid: Optional[Grid], layout: KeyLayout
+    value: Tensor,
+    own: Tensor,
+    grid: Optional[Grid],
+    layout: KeyLayout,
+    source_grid: Optional[Grid],
 ) -> Tensor:
     """Fit a position embedding to the grid of the model's patches."""
-    if value.shape == own.shape and layout.native:
+    if value.shape == own.shape and layout.native and source_grid is None:
         return value
     if grid is not None:
         num_prefix = own.shape[1] - grid[0] * grid[1]
         if num_prefix in NUM_PREFIX_TOKENS:
-            return resize_pos_embed(value, grid, num_prefix)
+            return resize_pos_embed(value, grid, num_prefix, source_grid)
         # Otherwise the embedding belongs to a map of another size.
     if value.shape == own.shape:
         return value

@@ -1,7 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Interpolation of position and time embeddings to other input sizes."""
+"""Interpolation of embeddings and time biases to other input sizes."""
 
 import math
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -15,36 +16,45 @@ NUM_PREFIX_TOKENS = (0, 1, 2, 5)
 
 
 def resize_pos_embed(
-    pos_embed: Tensor, grid: Grid, num_prefix: int = 1
+    pos_embed: Tensor,
+    grid: Grid,
+    num_prefix: int = 1,
+    source: Optional[Grid] = None,
 ) -> Tensor:
     """Interpolate the position embedding of a ViT bicubically.
 
     Args:
         pos_embed (Tensor): (1, P+S, C), the embeddings of P tokens without a
-            position, such as a class token, then those of S patches on a
-            square grid.
+            position, such as a class token, then those of S patches.
         grid (tuple[int, int]): Height H and width W of the new grid.
         num_prefix (int): Number P. Defaults to 1.
+        source (tuple[int, int], optional): Height and width of the old grid.
+            Defaults to None, a square.
 
     Returns:
         Tensor: (1, P+H*W, C); the input itself if the grid is the same.
 
     Raises:
-        ValueError: If S is not a square.
+        ValueError: If S is not a square, or not the size of ``source``.
     """
     num = pos_embed.shape[1] - num_prefix
-    if not _is_square(num):
+    if source is not None and source[0] * source[1] != num:
+        raise ValueError(
+            f'Expected a pos_embed of {num_prefix} + {source[0]} x {source[1]}'
+            f' tokens, got {pos_embed.shape[1]}. The checkpoint is damaged.'
+        )
+    if source is None and not _is_square(num):
         raise ValueError(
             f'Expected a pos_embed of {num_prefix} + S^2 tokens, a class '
             f'token and a square grid, got {pos_embed.shape[1]} tokens. '
             'Models with a distillation token or without a class token are '
             'not supported.'
         )
-    side = math.isqrt(num)
-    if (side, side) == tuple(grid):
+    old = tuple(source or (math.isqrt(num),) * 2)
+    if old == tuple(grid):
         return pos_embed
     prefix, patches = pos_embed[:, :num_prefix], pos_embed[:, num_prefix:]
-    plane = patches.transpose(1, 2).unflatten(2, (side, side))  # (1, C, S, S)
+    plane = patches.transpose(1, 2).unflatten(2, old)  # (1, C, h, w)
     plane = F.interpolate(
         plane.float(), grid, mode='bicubic', align_corners=False
     )
@@ -92,6 +102,31 @@ def resize_time_embed(time_embed: Tensor, num_frames: int) -> Tensor:
         align_corners=False,
     )
     return line.transpose(1, 2).to(time_embed.dtype)
+
+
+def resize_time_bias(time_bias: Tensor, num_frames: int) -> Tensor:
+    """Interpolate a relative time bias linearly.
+
+    As for the time embedding, the new frames are taken to span the same time:
+    a distance of d of T frames was one of d * S / T of S frames.
+
+    Args:
+        time_bias (Tensor): (heads, 2S - 1), for S frames; index d + S - 1 is
+            the bias of distance d.
+        num_frames (int): New number of frames T.
+
+    Returns:
+        Tensor: (heads, 2T - 1); the input itself if the number is the same.
+    """
+    old = (time_bias.shape[1] + 1) // 2
+    if old == num_frames:
+        return time_bias
+    distance = torch.arange(1.0 - num_frames, num_frames) * old / num_frames
+    index = distance.clamp(1 - old, old - 1) + old - 1
+    below, above = index.floor().long(), index.ceil().long()
+    values = time_bias.float()
+    values = torch.lerp(values[:, below], values[:, above], index - below)
+    return values.to(time_bias.dtype)
 
 
 def _is_square(num: int) -> bool:

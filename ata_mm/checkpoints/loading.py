@@ -5,10 +5,8 @@ Reading runs no code from the file: only tensors and plain values are accepted.
 """
 
 import os
-import re
-from pickle import UnpicklingError
-from typing import Optional, Tuple, Union
-from urllib.error import URLError
+from collections import OrderedDict
+from typing import Optional, Tuple, Union, cast
 
 import torch
 from mmaction.registry import HOOKS
@@ -19,13 +17,17 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
+from ata_mm.ops.types import Grid
+
 from .conversion import (
+    GRID,
     LoadReport,
     as_video_backbone,
     backbone_keys,
     convert_state_dict,
     find_classifier,
     fit_classifier,
+    saved_grid,
     split_head,
     unused_head,
 )
@@ -40,7 +42,9 @@ def read_checkpoint(path: str, logger: Optional[str] = None) -> dict:
     """Read a checkpoint to the CPU.
 
     Args:
-        path (str): A file or URL, as mmengine accepts them.
+        path (str): A file, the folder of a HuggingFace model, or a URL, as
+            mmengine accepts them. Also files of safetensors, which require
+            the package of that name.
         logger (str, optional): Logger of mmengine; 'silent' for none. Defaults
             to None, the current one.
 
@@ -51,34 +55,14 @@ def read_checkpoint(path: str, logger: Optional[str] = None) -> dict:
         FileNotFoundError: If the file does not exist.
         URLError: If the server does not respond.
         ValueError: If the file is damaged, not a checkpoint of torch, or holds
-            objects that cannot be read safely.
+            objects that cannot be read safely. See
+            :mod:`ata_mm.compat.checkpoint_files`.
     """
-    if path.endswith('.safetensors'):
-        return _read_safetensors(path)
-    try:
-        return _load_checkpoint(path, map_location='cpu', logger=logger)
-    except (FileNotFoundError, URLError):
-        raise
-    except Exception as error:  # torch raises many types for a damaged file
-        refused = re.search(r'GLOBAL (\S+)', str(error))
-        if isinstance(error, UnpicklingError) and refused:
-            raise ValueError(
-                f'Expected a checkpoint of tensors and plain values in {path},'
-                ' got an object that torch.load(FILE, weights_only=True) '
-                f'refuses: {refused[1]}. If you trust the file, read it once '
-                'with weights_only=False and save its state_dict alone.'
-            ) from error
-        raise ValueError(
-            f'Expected a checkpoint of torch, got {path}, which cannot be read'
-            f' ({type(error).__name__}: {error}). Check that the file is '
-            'complete.'
-        ) from error
+    return _load_checkpoint(path, map_location='cpu', logger=logger)
 
 
 def read_state_dict(source: Source) -> StateDict:
     """Return the state_dict of a path, URL, checkpoint or state_dict.
-
-    Files with the suffix ``.safetensors`` require the package of that name.
 
     Args:
         source (str | PathLike | dict): A path or URL, or a checkpoint or
@@ -102,10 +86,33 @@ def read_state_dict(source: Source) -> StateDict:
     if not found or not all(torch.is_tensor(v) for v in found.values()):
         raise ValueError(
             'Expected a state_dict of tensors, or a checkpoint that has one '
-            "under 'state_dict', 'model_state' or 'model', got the keys "
-            f'{list(found)[:8]}.'
+            f"under 'state_dict', 'model_state' or 'model', got "
+            f'{_name(source)} with the keys {list(found)[:8]}.'
         )
     return found
+
+
+def check_finite_weights(state_dict: StateDict, source: object) -> None:
+    """Raise if a state_dict holds NaN or infinity.
+
+    Args:
+        state_dict (dict): Tensors by key, on any device.
+        source (object): The name of the checkpoint, for the message.
+
+    Raises:
+        ValueError: If a tensor does, with its key.
+    """
+    broken = [
+        key
+        for key, value in state_dict.items()
+        if value.is_floating_point() and not value.isfinite().all()
+    ]
+    if broken:
+        raise ValueError(
+            f'Expected finite weights in {source}, got NaN or infinity in '
+            f'{len(broken)} of {len(state_dict)} tensors: {broken[:3]}. '
+            'Training has diverged: use an earlier checkpoint.'
+        )
 
 
 def load_pretrained(model: nn.Module, source: Source) -> LoadReport:
@@ -133,14 +140,19 @@ def load_pretrained(model: nn.Module, source: Source) -> LoadReport:
     Raises:
         FileNotFoundError: If the file does not exist.
         ValueError: If the model lacks a key of the backbone, a shape does not
-            fit, or a parameter is missing. The model is then unchanged.
+            fit, a parameter is missing, or a weight is NaN or infinite. The
+            model is then unchanged.
     """
     if is_model_wrapper(model):
         model = model.get_submodule('module')
     parts = dict(model.named_children())
     backbone = as_video_backbone(parts.get('backbone', model))
-    keys, head = split_head(read_state_dict(source), backbone_keys(backbone))
-    converted, report = convert_state_dict(keys, backbone)
+    state_dict = read_state_dict(source)
+    check_finite_weights(state_dict, _name(source))
+    keys, head = split_head(state_dict, backbone_keys(backbone))
+    converted, report = convert_state_dict(
+        keys, backbone, saved_grid(state_dict)
+    )
     classifier, report.head = fit_classifier(head, model)
     report.dropped += unused_head(head, classifier)
     backbone.load_state_dict(converted)
@@ -151,7 +163,10 @@ def load_pretrained(model: nn.Module, source: Source) -> LoadReport:
 
 
 def adapt_state_dict(
-    backbone: nn.Module, state_dict: StateDict, prefix: str
+    backbone: nn.Module,
+    state_dict: StateDict,
+    prefix: str,
+    source_grid: Optional[Grid] = None,
 ) -> None:
     """Convert the keys of ``backbone`` in a state_dict, in place.
 
@@ -162,6 +177,8 @@ def adapt_state_dict(
         backbone (nn.Module): An ``ATATimeSformer`` or an ``ATABackbone``.
         state_dict (dict): The state_dict to be loaded, changed in place.
         prefix (str): Prefix of the backbone's keys.
+        source_grid (tuple[int, int], optional): As in
+            :func:`convert_state_dict`. Defaults to None.
 
     Raises:
         ValueError: As :func:`convert_state_dict`, or if no key has the
@@ -178,12 +195,13 @@ def adapt_state_dict(
             'that uses load_from.'
         )
     plain = {k[len(prefix) :]: v for k, v in own.items()}
-    if plain.keys() == target.keys() and all(
-        v.shape == target[k].shape for k, v in plain.items()
-    ):
+    same_grid = source_grid is None or source_grid == backbone.grid
+    if same_grid and {k: v.shape for k, v in plain.items()} == {
+        k: v.shape for k, v in target.items()
+    }:
         return
     keys, head = split_head(plain, backbone_keys(backbone))
-    converted, report = convert_state_dict(keys, backbone)
+    converted, report = convert_state_dict(keys, backbone, source_grid)
     for key in own:
         del state_dict[key]
     state_dict.update({prefix + k: v for k, v in converted.items()})
@@ -214,10 +232,12 @@ def convert_checkpoint(
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the layout is unknown, or the checkpoint does not fit
-            the model.
+        ValueError: If the layout is unknown, the checkpoint does not fit the
+            model, or a weight is NaN or infinite.
     """
     state_dict = read_state_dict(source)
+    check_finite_weights(state_dict, _name(source))
+    grid = saved_grid(state_dict)
     if model is None:
         keys, head = split_head(state_dict)
         converted, report = _rename(keys)
@@ -227,19 +247,36 @@ def convert_checkpoint(
     else:
         backbone = model.get_submodule('backbone')
         keys, head = split_head(state_dict, backbone_keys(backbone))
-        converted, report = convert_state_dict(keys, backbone)
+        converted, report = convert_state_dict(keys, backbone, grid)
+        grid = cast(Optional[Grid], backbone.grid)
         classifier, report.head = fit_classifier(head, model)
     report.dropped += unused_head(head, classifier)
     loaded = {k: v for k, v in converted.items() if k not in report.left}
-    return as_recognizer(loaded, classifier), report
+    return as_recognizer(loaded, classifier, grid), report
 
 
-def as_recognizer(backbone: StateDict, classifier: StateDict) -> StateDict:
-    """Add the prefixes that backbone and classifier have in a recognizer."""
-    return {
-        **{f'backbone.{key}': value for key, value in backbone.items()},
-        **{f'cls_head.fc_cls.{k}': v for k, v in classifier.items()},
-    }
+def as_recognizer(
+    backbone: StateDict, classifier: StateDict, grid: Optional[Grid] = None
+) -> StateDict:
+    """Add the prefixes that backbone and classifier have in a recognizer.
+
+    Args:
+        backbone (dict): Keys of the backbone.
+        classifier (dict): ``weight`` and ``bias``, or empty.
+        grid (tuple[int, int], optional): The grid of the patches, which is
+            recorded as :func:`saved_grid` reads it. Defaults to None.
+
+    Returns:
+        dict: Keys of a recognizer.
+    """
+    keys = OrderedDict(
+        [(f'backbone.{key}', value) for key, value in backbone.items()]
+        + [(f'cls_head.fc_cls.{k}', v) for k, v in classifier.items()]
+    )
+    if grid is not None:
+        metadata = {'backbone': {GRID: tuple(grid)}}
+        keys._metadata = metadata  # type: ignore[attr-defined]
+    return keys
 
 
 def name_as_recognizer(checkpoint: dict, model: nn.Module) -> None:
@@ -267,7 +304,8 @@ def name_as_recognizer(checkpoint: dict, model: nn.Module) -> None:
     classifier, reason = fit_classifier(head, model)
     if head and not classifier:
         print_log(f'classifier: {reason}', logger='current')
-    checkpoint['state_dict'] = as_recognizer(keys, classifier)
+    grid = saved_grid(state_dict)
+    checkpoint['state_dict'] = as_recognizer(keys, classifier, grid)
 
 
 @HOOKS.register_module()
@@ -288,6 +326,10 @@ class AdaptCheckpointHook(Hook):
         name_as_recognizer(checkpoint, model)
 
 
+def _name(source: Source) -> object:
+    return 'a dict' if isinstance(source, dict) else source
+
+
 def _rename(keys: StateDict) -> Tuple[StateDict, LoadReport]:
     """Rename the keys of a backbone whose layout identifies its family."""
     try:
@@ -299,14 +341,3 @@ def _rename(keys: StateDict) -> Tuple[StateDict, LoadReport]:
         ) from None
     renamed = rename(keys, layout)
     return renamed, LoadReport(layout.name, loaded=list(renamed))
-
-
-def _read_safetensors(path: str) -> StateDict:
-    try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ValueError(
-            f'Expected the package safetensors to read {path}, but it is not '
-            'installed. Run pip install safetensors.'
-        ) from error
-    return load_file(path)

@@ -1,11 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Command line options that tools share, and the reporting of user errors."""
+"""Command line options that tools share."""
 
 import argparse
 import os
-import sys
-from contextlib import contextmanager
-from typing import Iterator, Optional
+from typing import Optional
 
 from mmengine.config import DictAction
 
@@ -77,15 +75,38 @@ def add_timing_options(parser: argparse.ArgumentParser, rounds: int) -> None:
     """
     parser.add_argument(
         '--rounds',
-        type=int,
+        type=positive,
         default=rounds,
         help=f'number of timed rounds ({rounds})',
     )
     parser.add_argument(
         '--threads',
-        type=int,
+        type=positive,
         help="number of CPU threads (default: torch's choice)",
     )
+
+
+def positive(text: str) -> int:
+    """Parse an option that is an integer of at least 1.
+
+    Args:
+        text (str): The value on the command line.
+
+    Returns:
+        int: The number.
+
+    Raises:
+        ArgumentTypeError: If it is something else.
+    """
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(
+            f'expected an integer of at least 1, got {text!r}'
+        )
+    return number
 
 
 def parse_length(text: str, fps: float) -> int:
@@ -110,23 +131,6 @@ def parse_length(text: str, fps: float) -> int:
             'Expected a number of frames such as 64, or of '
             f'seconds such as 2.5s, got {text!r}.'
         ) from None
-
-
-@contextmanager
-def user_errors() -> Iterator[None]:
-    """Report user errors in one line and exit with status 1.
-
-    Only for the block before training, testing or prediction starts. There, a
-    ValueError comes from a check of the user's input and an OSError from a
-    file or folder; later ones keep their traceback.
-
-    Raises:
-        SystemExit: With the name of the tool and the message.
-    """
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        sys.exit(f'{os.path.basename(sys.argv[0])}: error: {error}')
 
 
 def make_folder(path: Optional[str]) -> None:

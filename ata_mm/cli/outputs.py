@@ -1,10 +1,11 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Write predictions of windows as lines of JSON and as CSV."""
+"""Write predictions as lines of JSON and as CSV."""
 
 import csv
 import json
 import os
-from typing import TextIO
+from pathlib import Path
+from typing import Dict, Sequence, TextIO
 
 from ata_mm.apis.stream import WindowPrediction
 
@@ -27,6 +28,58 @@ def window_entry(prediction: WindowPrediction, fps: float) -> dict:
         labels=[label for label, _ in prediction.labels],
         scores=[score for _, score in prediction.labels],
     )
+
+
+def json_line(entry: dict) -> str:
+    """Convert an entry to a line of JSON.
+
+    Args:
+        entry (dict): Of plain values.
+
+    Returns:
+        str: Valid JSON of characters that can be printed as UTF-8.
+
+    Raises:
+        ValueError: If a number is NaN or infinite, which JSON does not have.
+    """
+    text = json.dumps(entry, ensure_ascii=False, allow_nan=False)
+    # Bytes of a file name that are not UTF-8 are surrogates in Python.
+    return text.encode('utf-8', 'backslashreplace').decode('utf-8')
+
+
+def csv_cell(text: str) -> str:
+    """Return a label that spreadsheets do not take for a formula.
+
+    Args:
+        text (str): The label.
+
+    Returns:
+        str: The label, with an apostrophe in front if it begins with ``=``,
+        ``+``, ``-``, ``@``, or white space.
+    """
+    formula = text.startswith(('=', '+', '-', '@', '\t', '\r'))
+    return f"'{text}" if formula else text
+
+
+def unique_stems(videos: Sequence[str]) -> Dict[str, str]:
+    """Choose a name for the outputs of each video.
+
+    Args:
+        videos (Sequence[str]): Different paths; their names may be equal.
+
+    Returns:
+        dict[str, str]: The file name without suffix by video, with a number
+        behind from the second video of a name on.
+    """
+    names: Dict[str, str] = {}
+    for video in videos:
+        stem = name = Path(video).stem
+        number = 1
+        while name in names.values():
+            number += 1
+            name = f'{stem}_{number}'
+        names[video] = name
+    return names
 
 
 class WindowFiles:
@@ -58,7 +111,7 @@ class WindowFiles:
         Args:
             entry (dict): As :func:`window_entry` returns it.
         """
-        print(json.dumps(entry, ensure_ascii=False), file=self._json)
+        print(json_line(entry), file=self._json)
         table = csv.writer(self._csv)
         if self._csv.tell() == 0:
             ranks = range(1, len(entry['labels']) + 1)
@@ -68,7 +121,8 @@ class WindowFiles:
                 for name in ('label', 'score')
             )
             table.writerow(['start', 'end', *titles])
-        pairs = zip(entry['labels'], entry['scores'])
+        labels = map(csv_cell, entry['labels'])
+        pairs = zip(labels, entry['scores'])
         cells = (cell for pair in pairs for cell in pair)
         table.writerow([entry['start'], entry['end'], *cells])
         self._json.flush()

@@ -20,27 +20,40 @@ from types import ModuleType
 from typing import List, Tuple
 
 from . import (
+    checkpoint_files,
     checkpoint_globals,
     checkpoint_urls,
+    class_balanced,
     config_scope,
+    layer_decay,
     localizers_drn,
     mmcv_lite_warning,
+    multilabel_scores,
     multimodal,
     recognizer2d_neck,
     testing_views,
+    tsm_optimizer,
+    uniform_sample_views,
 )
 from .require_mmcv import require_mmcv
 
-# The last two import mmaction.models, which fails before the others.
+# Those from recognizer2d_neck on import parts of mmaction that fail before the
+# others.
 _SHIMS = (
     mmcv_lite_warning,
     localizers_drn,
     multimodal,
     checkpoint_globals,
+    checkpoint_files,
     checkpoint_urls,
     config_scope,
     recognizer2d_neck,
     testing_views,
+    multilabel_scores,
+    class_balanced,
+    tsm_optimizer,
+    layer_decay,
+    uniform_sample_views,
 )
 _applied: List[ModuleType] = []
 

@@ -1,10 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Allow ``torch.load`` to read mmengine's checkpoints, and no other objects.
 
-From torch 2.6 on, ``torch.load`` reads with ``weights_only=True`` by default
-and refuses unknown classes. mmengine relies on the default, and its
-checkpoints hold logs as :class:`HistoryBuffer` with numpy arrays: testing and
-resuming fail. The allow-list below contains only the classes of these logs.
+With ``weights_only=True``, the default from torch 2.6 on, ``torch.load``
+refuses unknown classes. mmengine's checkpoints hold logs as
+:class:`HistoryBuffer` with numpy arrays: testing and resuming fail. The
+allow-list below contains only the classes of these logs.
 
 A :class:`HistoryBuffer` also saves its four statistics methods, as calls of
 ``getattr``. Allowing that function would open every attribute of every known
@@ -20,7 +20,6 @@ from typing import Callable, List, Tuple, Union
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
-from mmengine.utils import digit_version
 
 _STATISTICS = ('min', 'max', 'current', 'mean')
 
@@ -55,10 +54,7 @@ def _mmengine_globals() -> List[Union[Callable, Tuple[Callable, str]]]:
 
 def needed() -> bool:
     """Return whether this torch refuses mmengine's checkpoints."""
-    return (
-        digit_version(torch.__version__) >= digit_version('2.6.0')
-        and HistoryBuffer not in torch.serialization.get_safe_globals()
-    )
+    return HistoryBuffer not in torch.serialization.get_safe_globals()
 
 
 def apply() -> None:

@@ -2,8 +2,8 @@
 """Read checkpoints from URLs with ``weights_only=True``, like local files.
 
 mmengine reads a URL by ``torch.hub.load_state_dict_from_url``, whose default
-is ``weights_only=False`` even in versions in which ``torch.load`` has changed
-its own: a downloaded checkpoint could run arbitrary code.
+is ``weights_only=False``, unlike that of ``torch.load``: a downloaded
+checkpoint could run arbitrary code.
 
 Upstream: no known report to mmengine; torch documents the default:
 https://pytorch.org/docs/stable/hub.html#torch.hub.load_state_dict_from_url

@@ -8,7 +8,16 @@ training reaches it. Here all faults are collected, as errors to raise or show.
 
 import os
 import os.path as osp
-from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import (
+    Dict,
+    List,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 from mmengine.fileio import list_from_file
 
@@ -22,11 +31,12 @@ class AnnotationFile(NamedTuple):
             ''.
         delimiter (str, optional): Separator of the fields of a line; None
             means any white space. Defaults to ``' '``.
-        fields (Sequence[str]): Names of the fields: first the path, last the
-            label; all but the path are integers. Defaults to
-            ``('path', 'label')``.
+        fields (Sequence[str]): Names of the fields before the label: first
+            the path; the others are integers. Defaults to ``('path',)``.
         labelled (bool): Whether every line must have its label.
             Defaults to True.
+        multi_label (bool): Whether a line has any number of labels, also
+            none. Defaults to False, one label.
         filename_tmpl (str, optional): Template of the frame names in a folder,
             such as ``'img_{:05}.jpg'``. Defaults to None: paths are videos,
             or folders whose frames are not checked.
@@ -36,8 +46,9 @@ class AnnotationFile(NamedTuple):
     ann_file: str
     data_prefix: str = ''
     delimiter: Optional[str] = ' '
-    fields: Sequence[str] = ('path', 'label')
+    fields: Sequence[str] = ('path',)
     labelled: bool = True
+    multi_label: bool = False
     filename_tmpl: Optional[str] = None
     start_index: int = 1
 
@@ -50,7 +61,8 @@ class Sample(NamedTuple):
         line (int): Number of the line, from 1.
         text (str): The line.
         path (str): The path, ``data_prefix`` included.
-        numbers (dict[str, int]): The other fields, by name.
+        numbers (dict[str, int]): The other fields but the labels, by name.
+        labels (tuple[int, ...]): The labels; empty on a line without.
     """
 
     file: AnnotationFile
@@ -58,6 +70,7 @@ class Sample(NamedTuple):
     text: str
     path: str
     numbers: Dict[str, int]
+    labels: Tuple[int, ...] = ()
 
     @property
     def location(self) -> str:
@@ -70,15 +83,14 @@ class Sample(NamedTuple):
 
         MMAction2 appends .mp4 to a video without a suffix.
         """
-        is_video = 'total_frames' not in self.numbers
-        if is_video and not osp.splitext(self.path)[1]:
+        if self.is_video and not osp.splitext(self.path)[1]:
             return f'{self.path}.mp4'
         return self.path
 
     @property
-    def label(self) -> Optional[int]:
-        """The label, None on a line without one."""
-        return self.numbers.get('label')
+    def is_video(self) -> bool:
+        """Whether the path is a video, and not a folder of frames."""
+        return 'total_frames' not in self.numbers
 
 
 def read_samples(
@@ -96,7 +108,8 @@ def read_samples(
     Raises:
         FileNotFoundError: If the file does not exist. Remote files
             (``scheme://…``) are not checked.
-        ValueError: If it is empty, or not UTF-8.
+        ValueError: If it is empty, not UTF-8, or begins with a byte order
+            mark.
     """
     if '://' not in file.ann_file and not osp.isfile(file.ann_file):
         raise FileNotFoundError(
@@ -112,8 +125,14 @@ def read_samples(
         ) from error
     if not any(lines):
         raise ValueError(
-            f'Expected lines of {", ".join(file.fields)}, but {file.ann_file} '
-            'is empty.'
+            f'Expected lines of {", ".join(file.fields)}, label, but '
+            f'{file.ann_file} is empty.'
+        )
+    if lines[0].startswith('\ufeff'):
+        # MMAction2 would take it for the first character of a path.
+        raise ValueError(
+            f'Expected UTF-8 text without a byte order mark (BOM), but '
+            f'{file.ann_file} begins with one. Save it as UTF-8 without BOM.'
         )
     samples, faults = [], []
     for number, text in enumerate(lines, 1):
@@ -134,12 +153,10 @@ def label_faults(
         num_classes (int): Number of classes; labels are 0..num_classes-1.
 
     Returns:
-        list[ValueError]: One for each such line.
+        list[ValueError]: One for each such label.
     """
     labelled = [
-        (sample, sample.label)
-        for sample in samples
-        if sample.label is not None
+        (sample, label) for sample in samples for label in sample.labels
     ]
     lowest = min((label for _, label in labelled), default=0)
     faults = []
@@ -168,21 +185,31 @@ def missing_files(samples: Sequence[Sample]) -> List[Sample]:
             (``scheme://…``) are not checked.
 
     Returns:
-        list[Sample]: Those whose path does not exist.
+        list[Sample]: Those whose video is not a file, or whose frames are not
+        in a folder.
     """
     # Listing each folder once is much faster than a look-up for each file.
-    listed: Dict[str, Set[str]] = {}
+    listed: Dict[Tuple[str, bool], Set[str]] = {}
     missing = []
     for sample in samples:
         if '://' in sample.path:
             continue
         folder, name = osp.split(sample.file_path)
-        if folder not in listed:
-            exists = osp.isdir(folder or '.')
-            listed[folder] = set(os.listdir(folder or '.') if exists else ())
-        if name not in listed[folder]:
+        key = (folder, sample.is_video)
+        if key not in listed:
+            listed[key] = _names(*key)
+        if name not in listed[key]:
             missing.append(sample)
     return missing
+
+
+def _names(folder: str, files: bool) -> Set[str]:
+    """Return the names of the files in a folder, or of its folders."""
+    try:
+        with os.scandir(folder or '.') as entries:
+            return {e.name for e in entries if e.is_dir() != files}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
 
 
 def _location(file: AnnotationFile, line: int, text: str) -> str:
@@ -193,23 +220,15 @@ def _parse(file: AnnotationFile, line: int, text: str) -> Sample:
     """Parse a line, or raise a ValueError that names it."""
     path, *words = text.split(file.delimiter)
     names = file.fields[1:]
-    if not file.labelled and len(words) == len(names) - 1:
-        names = names[:-1]
-    if not path or len(words) != len(names):
-        separator = (
-            'white space' if file.delimiter is None else repr(file.delimiter)
-        )
-        raise ValueError(
-            f'{_location(file, line, text)}: Expected {len(names) + 1} fields '
-            f'({", ".join((file.fields[0], *names))}) separated by '
-            f'{separator}, got {len(words) + 1}. For paths with spaces, write '
-            'the file with another delimiter and set it in the dataset of the '
-            "config, such as delimiter=','."
-        )
-    numbers = {}
-    for name, word in zip(names, words):
+    number = len(words) - len(names)
+    allowed = number >= 0 if file.multi_label else number == 1
+    if not path or not (allowed or (number == 0 and not file.labelled)):
+        _raise_number(file, line, text, 1 + len(words))
+    labels = ('label',) * number
+    values = []
+    for name, word in zip((*names, *labels), words):
         try:
-            numbers[name] = int(word)
+            values.append(int(word))
         except ValueError:
             raise ValueError(
                 f'{_location(file, line, text)}: Expected {name} to be an '
@@ -217,4 +236,25 @@ def _parse(file: AnnotationFile, line: int, text: str) -> Sample:
             ) from None
     path = osp.join(file.data_prefix, path)
     path = path if '://' in path else osp.normpath(path)
-    return Sample(file, line, text, path, numbers)
+    numbers = dict(zip(names, values))
+    return Sample(file, line, text, path, numbers, (*values[len(names) :],))
+
+
+def _raise_number(
+    file: AnnotationFile, line: int, text: str, number: int
+) -> NoReturn:
+    """Raise for a wrong number of fields."""
+    separator = (
+        'white space' if file.delimiter is None else repr(file.delimiter)
+    )
+    expected = f'{len(file.fields) + 1} fields'
+    label = 'label'
+    if file.multi_label:
+        expected, label = f'{len(file.fields)} fields or more', 'labels'
+    raise ValueError(
+        f'{_location(file, line, text)}: Expected {expected} '
+        f'({", ".join((*file.fields, label))}) separated by {separator}, got '
+        f'{number}. For paths with spaces, write the file with another '
+        'delimiter and set it in the dataset of the config, such as '
+        "delimiter=','. Several labels need multi_class=True there."
+    )

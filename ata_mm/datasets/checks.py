@@ -24,6 +24,7 @@ from typing import (
 import cv2
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.registry import DATASETS
+from mmaction.utils import get_str_type
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
@@ -60,7 +61,7 @@ def check_config(cfg: Config, loaders: Sequence[str] = LOADERS) -> None:
 
     The files are those of :func:`annotation_files`, and the number of classes
     is ``cfg.model.cls_head.num_classes``. Other data sets are not validated,
-    which is logged.
+    which is logged. Multi-label data sets need a head and a metric for them.
 
     Args:
         cfg (Config): Config of a recognizer.
@@ -68,8 +69,11 @@ def check_config(cfg: Config, loaders: Sequence[str] = LOADERS) -> None:
             ``('train', 'val', 'test')``.
 
     Raises:
-        FileNotFoundError, ValueError: See :func:`check_annotations`.
+        FileNotFoundError, ValueError: See :func:`check_annotations` and
+            :func:`multi_label_faults`.
     """
+    for fault in multi_label_faults(cfg, loaders):
+        raise fault
     classes = num_classes(cfg)
     for loader, dataset, file in annotation_files(cfg, loaders):
         if file is None or classes is None:
@@ -103,10 +107,10 @@ def check_annotations(file: AnnotationFile, num_classes: int) -> None:
     if missing:
         paths = [sample.path for sample in missing]
         raise FileNotFoundError(
-            f'Expected all files listed in {file.ann_file} to exist, but '
-            f'{len(paths)} of the {len(samples)} do not, such as '
-            f'{", ".join(paths[:3])}. Check data_prefix and data_root in the '
-            'config, or remove the lines.'
+            f'Expected {_expected_path(missing[0])} at every path listed in '
+            f'{file.ann_file}, but {len(paths)} of the {len(samples)} are '
+            f'missing, such as {", ".join(paths[:3])}. Check data_prefix and '
+            'data_root in the config, or remove the lines.'
         )
 
 
@@ -131,6 +135,61 @@ def annotation_files(
         for part in _parts(dataloader.dataset) if dataloader else ():
             file = _annotation_file(part, labelled=loader != 'test')
             yield ConfiguredFile(loader, str(part.get('type')), file)
+
+
+def multi_label_faults(
+    cfg: Config, loaders: Sequence[str] = LOADERS
+) -> List[ValueError]:
+    """Find disagreements of data sets, head and metric on several labels.
+
+    Args:
+        cfg (Config): Config of a recognizer.
+        loaders (Sequence[str]): The loaders to inspect. Defaults to
+            ``('train', 'val', 'test')``.
+
+    Returns:
+        list[ValueError]: One for each data set whose ``multi_class`` or
+        ``num_classes`` is not that of the head, and for each metric of
+        multi-label data that compares one label.
+    """
+    head = cfg.get('model', {}).get('cls_head') or {}
+    multi = bool(head.get('multi_class'))
+    faults = []
+    for loader in loaders:
+        dataloader = cfg.get(f'{loader}_dataloader')
+        for part in _parts(dataloader.dataset) if dataloader else ():
+            if bool(part.get('multi_class')) != multi:
+                faults.append(
+                    f'multi_class={multi} in the dataset of '
+                    f'{loader}_dataloader, as in cls_head'
+                )
+            elif multi and part.get('num_classes') != num_classes(cfg):
+                faults.append(
+                    f'num_classes={num_classes(cfg)} in the dataset of '
+                    f'{loader}_dataloader, as in cls_head'
+                )
+        if multi and _counts_one_label(cfg.get(f'{loader}_evaluator')):
+            faults.append(
+                "metric_list=('mean_average_precision',) in the AccMetric of "
+                f'{loader}_evaluator, for several labels'
+            )
+    return [
+        ValueError(f'Expected {fault}. Set it in the config.')
+        for fault in dict.fromkeys(faults)
+    ]
+
+
+def _counts_one_label(evaluator: Any) -> bool:
+    """Return whether an AccMetric compares one label with the scores."""
+    metrics = (
+        evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
+    )
+    for metric in metrics:
+        if metric and get_str_type(metric.get('type', '')) == 'AccMetric':
+            names = metric.get('metric_list', ('top_k_accuracy',))
+            names = (names,) if isinstance(names, str) else names
+            return any('mean_average' not in name for name in names)
+    return False
 
 
 def num_classes(cfg: Config) -> Optional[int]:
@@ -164,9 +223,9 @@ def check_lines(
     missing = missing_files(samples)
     faults += [
         FileNotFoundError(
-            f'{sample.location}: Expected an existing file, but {sample.path} '
-            'does not exist. Check data_prefix and data_root in the config, '
-            'or remove the line.'
+            f'{sample.location}: Expected {_expected_path(sample)}, but '
+            f'there is none at {sample.path}. Check data_prefix and data_root '
+            'in the config, or remove the line.'
         )
         for sample in missing
     ]
@@ -186,13 +245,12 @@ def same_frames(samples: Iterable[Sample]) -> List[List[Sample]]:
     """
     groups: Dict[Tuple[Any, ...], List[Sample]] = defaultdict(list)
     for sample in samples:
-        numbers = {**sample.numbers, 'label': None}
         file = sample.file
         key = (
             sample.path,
             file.filename_tmpl,
             file.start_index,
-            *sorted(numbers.items()),
+            *sorted(sample.numbers.items()),
         )
         groups[key].append(sample)
     return list(groups.values())
@@ -211,10 +269,10 @@ def decode_fault(sample: Sample) -> Optional[Exception]:
     try:
         if '://' in sample.path:
             return None
-        if 'total_frames' in sample.numbers:
-            _read_images(sample)
-        else:
+        if sample.is_video:
             _read_video(sample.file_path)
+        else:
+            _read_images(sample)
     except (ValueError, OSError) as error:
         return error
     return None
@@ -233,9 +291,14 @@ def count_classes(samples: Sequence[Sample], num_classes: int) -> List[int]:
     """
     counts = [0] * num_classes
     for sample in samples:
-        if sample.label is not None and 0 <= sample.label < num_classes:
-            counts[sample.label] += 1
+        for label in set(sample.labels):
+            if 0 <= label < num_classes:
+                counts[label] += 1
     return counts
+
+
+def _expected_path(sample: Sample) -> str:
+    return 'a video file' if sample.is_video else 'a folder of frames'
 
 
 def _parts(dataset: ConfigDict) -> Iterator[ConfigDict]:
@@ -259,7 +322,7 @@ def _annotation_file(
     kind = dataset.get('type')
     kind = DATASETS.get(kind) if isinstance(kind, str) else kind
     load = getattr(kind, 'load_data_list', None)
-    if dataset.get('multi_class') or 'ann_file' not in dataset:
+    if 'ann_file' not in dataset:
         return None
     if load is VideoDataset.load_data_list:
         key = 'video'
@@ -274,6 +337,7 @@ def _annotation_file(
         osp.join(root, dataset.ann_file),
         osp.join(root, prefix),
         labelled=labelled,
+        multi_label=bool(dataset.get('multi_class')),
         **options,
     )
 
@@ -285,7 +349,7 @@ def _frame_options(dataset: ConfigDict) -> dict:
     colour = dataset.get('modality', 'RGB') == 'RGB'
     return dict(
         delimiter=None,
-        fields=('path', *offset, 'total_frames', 'label'),
+        fields=('path', *offset, 'total_frames'),
         filename_tmpl=template if colour else None,
         start_index=dataset.get('start_index', 1),
     )

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import torch
-import torch.nn.functional as F
 from mmaction.models.recognizers.base import BaseRecognizer
 from mmaction.structures import ActionDataSample
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from ata_mm.models import ATA, ATABackbone
 from ata_mm.ops import Alignment
 from ata_mm.ops.matching.similarity import compare, unfold_support
+from ata_mm.ops.norms import normalize
 from ata_mm.ops.types import Grid
 
 from .listener import AlignmentEvent, Listener, Read
@@ -86,7 +86,7 @@ class Block:
         """
         alignment, x = self.aligned()
         if self.support_radius:
-            x = F.normalize(x, dim=-1)
+            x = normalize(x)
             x = unfold_support(x, self.grid, self.support_radius)
         return alignment.similarity(x)
 

@@ -4,7 +4,6 @@
 from typing import Any, Callable, Dict, List, Optional, Union
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .alignment import Alignment
@@ -16,6 +15,7 @@ from .matching import (
     MatchingCache,
     as_matcher,
 )
+from .norms import normalize
 from .permutation import identity
 from .types import Grid
 from .validation import check_grid, check_patches, is_compiling
@@ -262,7 +262,7 @@ def _template(x: Tensor, alignment: Alignment) -> Tensor:
         each patch of a frame, the sum over all other frames of what the route
         through that patch shows there.
     """
-    along = alignment.align(F.normalize(x.float(), dim=-1))
+    along = alignment.align(normalize(x))
     # In place: new memory of this size takes longer than the arithmetic.
     if alignment.segments is not None:
         # What is behind a rejected match is not what frame 0 shows.

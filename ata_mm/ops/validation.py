@@ -21,9 +21,7 @@ NOT_FINITE = (
 
 def is_compiling() -> bool:
     """Return whether torch.compile is tracing."""
-    # torch.compiler.is_compiling came with torch 2.3.
-    compiler_check = getattr(torch.compiler, 'is_compiling', None)
-    return compiler_check is not None and compiler_check()
+    return torch.compiler.is_compiling()
 
 
 def check(condition: Tensor, message: str) -> None:

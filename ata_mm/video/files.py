@@ -53,7 +53,9 @@ def find_videos(name: str) -> List[str]:
 
 
 def _videos_in(folder: str) -> List[str]:
-    files = sorted(map(str, Path(folder).rglob('*')))
+    # A folder may be named like a video.
+    paths = (path for path in Path(folder).rglob('*') if path.is_file())
+    files = sorted(map(str, paths))
     videos = [file for file in files if file.lower().endswith(SUFFIXES)]
     if not videos:
         raise ValueError(

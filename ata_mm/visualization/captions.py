@@ -19,7 +19,8 @@ _MIN_SIDE = 320  # least side of written frames, for readable labels
 class OverlayWriter:
     """Video file whose frames show labels and scores at the top left.
 
-    Frames with a short side below 320 pixels are enlarged by an integer. A
+    Frames with a short side below 320 pixels are enlarged by an integer. All
+    frames get the size of the first: streams may change theirs. A
     context manager: the file is complete when the block ends, also by an
     error.
 
@@ -54,7 +55,7 @@ class OverlayWriter:
         """Append a frame.
 
         Args:
-            frame (np.ndarray): RGB, (H, W, 3), uint8; all of one size.
+            frame (np.ndarray): RGB, (H, W, 3), uint8.
             predictions (Sequence[tuple[str, float]]): Labels and scores in
                 0..1, best first.
             title (str): Line above the labels. Defaults to ''.
@@ -66,6 +67,9 @@ class OverlayWriter:
         height, width = frame.shape[:2]
         if self._writer is None:
             self._writer = VideoWriter(self.path, self.fps, (width, height))
+        if self._writer.size != (width, height):
+            width, height = self._writer.size
+            frame = cv2.resize(frame, (width, height))
         lay_over(frame, self._draw((height, width), predictions, title))
         self._writer.write(frame)
 

@@ -5,6 +5,7 @@ import torch
 from ata_mm.apis.config import (
     check_checkpoint,
     load_config,
+    read_video_files,
     use_device,
 )
 
@@ -48,3 +49,67 @@ def test_refuses_a_gpu_that_torch_does_not_find(monkeypatch, count, name):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: count)
     with pytest.raises(ValueError, match=f'torch finds {count} GPUs'):
         use_device(name)
+
+
+@pytest.mark.parametrize(
+    'content, reason',
+    [
+        ('a = (', 'SyntaxError'),
+        ('a = b', 'NameError'),
+        ('a = 1 / 0', 'ZeroDivisionError'),
+        ("_base_ = 'nowhere.py'", 'FileNotFoundError'),
+        ("custom_imports = dict(imports='nowhere')", 'ImportError'),
+    ],
+)
+def test_a_config_that_fails_is_named(tmp_path, content, reason):
+    (tmp_path / 'broken.py').write_text(content)
+    with pytest.raises(ValueError, match=f'broken.py fails with {reason}'):
+        load_config(tmp_path / 'broken.py')
+
+
+def test_an_option_that_does_not_fit_is_named(tiny_config):
+    with pytest.raises(ValueError, match='--cfg-options fails with'):
+        load_config(tiny_config, {'train_pipeline.99.type': 'Flip'})
+
+
+@pytest.mark.parametrize(
+    'name', ['gpu', 'cuda:-1', 'CUDA', 'cuda:x', 'meta', 'mps', 'xla', '0']
+)
+def test_other_devices_are_named(name):
+    with pytest.raises(ValueError, match=f'Expected an avail.*got {name!r}'):
+        use_device(name)
+
+
+def frames(tiny_config, **options):
+    """A config whose test data are extracted frames."""
+    cfg = load_config(tiny_config)
+    steps = cfg.test_dataloader.dataset.pipeline
+    steps[0:3] = [steps[1], dict(type='RawFrameDecode')]
+    cfg.test_dataloader.dataset.update(options, type='RawframeDataset')
+    return cfg
+
+
+def test_a_pipeline_of_frames_reads_videos(tiny_config):
+    cfg = frames(tiny_config)
+    read_video_files(cfg)
+    steps = [s['type'] for s in cfg.test_dataloader.dataset.pipeline[:3]]
+    assert steps == ['DecordInit', 'SampleFrames', 'DecordDecode']
+
+
+def test_a_pipeline_of_videos_is_kept(tiny_config):
+    cfg = load_config(tiny_config)
+    before = cfg.pretty_text
+    read_video_files(cfg)
+    assert cfg.pretty_text == before
+
+
+def test_optical_flow_cannot_be_read_from_a_video(tiny_config):
+    with pytest.raises(ValueError, match='of modality Flow'):
+        read_video_files(frames(tiny_config, modality='Flow'))
+
+
+def test_poses_cannot_be_read_from_a_video(tiny_config):
+    cfg = frames(tiny_config)
+    cfg.test_dataloader.dataset.pipeline[1] = dict(type='PoseDecode')
+    with pytest.raises(ValueError, match='PoseDecode'):
+        read_video_files(cfg)

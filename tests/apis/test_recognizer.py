@@ -90,7 +90,7 @@ def test_classes_without_names_are_numbered(unnamed):
 
 def test_wrong_number_of_names(unnamed):
     meta = dict(dataset_meta=dict(classes=['a', 'b', 'c']))
-    with pytest.raises(ValueError, match='has 2 classes, .* names 3'):
+    with pytest.raises(ValueError, match='the 2 classes of .* got 3'):
         class_names(unnamed, meta)
 
 
@@ -179,3 +179,65 @@ def test_views_that_are_not_averaged(tiny_config, checkpoint, video_root):
     recognizer = VideoRecognizer(cfg, str(checkpoint), device='cpu')
     with pytest.raises(ValueError, match="average_clips='prob'"):
         recognizer(video_root / '0.mp4')
+
+
+def save(checkpoint, path, **changes):
+    """A copy of a checkpoint with other contents."""
+    loaded = torch.load(checkpoint)
+    loaded.update(changes)
+    torch.save(loaded, path)
+    return str(path)
+
+
+@pytest.mark.parametrize('number', [float('nan'), float('inf')])
+def test_weights_that_are_not_finite_are_refused(
+    tiny_config, checkpoint, tmp_path, number
+):
+    weights = dict(torch.load(checkpoint)['state_dict'])
+    weights['backbone.norm.weight'][0] = number
+    path = save(checkpoint, tmp_path / 'x.pth', state_dict=weights)
+    with pytest.raises(ValueError, match='finite weights in .*x.pth'):
+        VideoRecognizer(tiny_config, path, 'cpu')
+
+
+def test_scores_that_are_not_finite_are_refused(
+    tiny_config, checkpoint, tmp_path, video_root
+):
+    weights = dict(torch.load(checkpoint)['state_dict'])
+    weights['cls_head.fc_cls.weight'].fill_(3e38)
+    path = save(checkpoint, tmp_path / 'x.pth', state_dict=weights)
+    recognizer = VideoRecognizer(tiny_config, path, 'cpu')
+    with pytest.raises(ValueError, match='Expected finite scores'):
+        recognizer(video_root / '0.mp4')
+
+
+@pytest.mark.parametrize('meta', [None, [], dict(dataset_meta=None)])
+def test_a_checkpoint_without_meta(unnamed, checkpoint, tmp_path, meta):
+    path = save(checkpoint, tmp_path / 'x.pth', meta=meta)
+    recognizer = VideoRecognizer(unnamed, path, 'cpu')
+    assert recognizer.classes == ['class 0', 'class 1']
+
+
+@pytest.mark.parametrize('classes', [['one'], dict(a=0, b=1), 2])
+def test_odd_class_names_are_named(unnamed, classes):
+    meta = dict(dataset_meta=dict(classes=classes))
+    with pytest.raises(ValueError, match="the checkpoint's meta"):
+        class_names(unnamed, meta)
+
+
+def test_class_names_are_lines_of_text(unnamed):
+    meta = dict(dataset_meta=dict(classes=('\ufeffpan\r\nleft', 7)))
+    assert class_names(unnamed, meta) == ['pan left', '7']
+
+
+def test_a_model_of_extracted_frames_reads_videos(
+    recognizer, tiny_config, checkpoint, video_root
+):
+    cfg = load_config(tiny_config)
+    steps = cfg.test_dataloader.dataset.pipeline
+    assert steps[2].type == 'DecordDecode'
+    steps[:3] = [steps[1], dict(type='RawFrameDecode')]
+    cfg.test_dataloader.dataset.type = 'RawframeDataset'
+    scores = VideoRecognizer(cfg, str(checkpoint), 'cpu').scores
+    video = video_root / '0.mp4'
+    assert scores(video).equal(recognizer.scores(video))

@@ -254,3 +254,23 @@ def test_reuse_needs_matches_to_the_previous_frame(build, reference, reused):
     stream = StreamRecognizer(recognizer, window=4, stride=1)
     assert (stream.no_reuse == '') == reused
     assert reused or 'where the window starts' in stream.describe()
+
+
+@pytest.fixture
+def growing(frames):
+    """Frames of a stream that changes its resolution."""
+    return frames[:6] + [np.repeat(f, 2, axis=1) for f in frames[6:12]]
+
+
+def test_a_change_of_the_resolution_loses_no_window(build, growing):
+    stream = StreamRecognizer(build(), window=4, stride=2)
+    assert [p.last for p in stream(growing)] == [3, 5, 7, 9, 11]
+
+
+def test_crops_of_different_sizes_are_an_error(build, growing):
+    recognizer = build()
+    steps = recognizer.cfg.test_dataloader.dataset.pipeline
+    steps[:] = [step for step in steps if step.type != 'ThreeCrop']
+    stream = StreamRecognizer(recognizer, window=4, stride=2)
+    with pytest.raises(ValueError, match='resolution of the stream has'):
+        list(stream(growing[4:]))  # the first window has both sizes

@@ -5,6 +5,7 @@ import torch
 from ata_mm.checkpoints.embeddings import (
     resize_pos_embed,
     resize_square_pos_embed,
+    resize_time_bias,
     resize_time_embed,
 )
 
@@ -58,3 +59,36 @@ def test_time_is_interpolated_linearly():
 def test_a_time_embedding_that_fits_is_kept():
     embed = torch.randn(1, 8, 4)
     assert resize_time_embed(embed, 8) is embed
+
+
+def test_a_grid_that_is_no_square_is_resized():
+    rows = torch.arange(4.0)[:, None].expand(4, 9).reshape(1, 36, 1)
+    embed = torch.cat([torch.zeros(1, 1, 1), rows], 1)
+    plane = resize_pos_embed(embed, (6, 6), source=(4, 9))[0, 1:, 0]
+    assert (plane.view(6, 6).diff(dim=0) > 0).all()
+    assert resize_pos_embed(embed, (4, 9), source=(4, 9)) is embed
+
+
+def test_a_grid_of_another_size_is_an_error():
+    with pytest.raises(ValueError, match='pos_embed of 1 . 4 x 8'):
+        resize_pos_embed(torch.zeros(1, 37, 1), (6, 6), source=(4, 8))
+
+
+@pytest.mark.parametrize('frames', [1, 2, 8, 13])
+def test_a_time_bias_keeps_its_centre_and_order(frames):
+    bias = torch.stack([torch.arange(-3.0, 4), -torch.arange(-3.0, 4).abs()])
+    resized = resize_time_bias(bias, frames)
+    assert resized.shape == (2, 2 * frames - 1)
+    assert resized[:, frames - 1].tolist() == [0, 0]
+    assert (resized[0].diff() >= 0).all()
+    torch.testing.assert_close(resized[1], resized[1].flip(0))
+
+
+def test_a_time_bias_that_fits_is_kept():
+    bias = torch.randn(2, 7)
+    assert resize_time_bias(bias, 4) is bias
+
+
+def test_half_as_many_frames_are_twice_as_far_apart():
+    bias = torch.arange(-7.0, 8)[None]  # of 8 frames
+    assert resize_time_bias(bias, 4)[0].tolist() == [-6, -4, -2, 0, 2, 4, 6]

@@ -1,6 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import argparse
-import sys
 
 import pytest
 
@@ -11,7 +10,6 @@ from ata_mm.cli.arguments import (
     add_timing_options,
     make_folder,
     parse_length,
-    user_errors,
 )
 
 
@@ -56,19 +54,6 @@ def test_run_options_take_both_spellings_of_the_rank(parse, option):
 def test_timing_options_have_the_default_of_the_tool(parse):
     args = parse(add_timing_options, rounds=11)
     assert (args.rounds, args.threads) == (11, None)
-
-
-@pytest.mark.parametrize('error', [ValueError, FileNotFoundError])
-def test_user_errors_end_with_one_line(monkeypatch, error):
-    monkeypatch.setattr(sys, 'argv', ['tools/train.py'])
-    with pytest.raises(SystemExit) as end, user_errors():
-        raise error('Expected a file.')
-    assert end.value.code == 'train.py: error: Expected a file.'
-
-
-def test_other_errors_keep_their_traceback():
-    with pytest.raises(KeyError), user_errors():
-        raise KeyError('model')
 
 
 def test_folder_is_created(tmp_path):

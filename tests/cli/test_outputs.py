@@ -5,7 +5,13 @@ import json
 import pytest
 
 from ata_mm.apis.stream import WindowPrediction
-from ata_mm.cli.outputs import WindowFiles, window_entry
+from ata_mm.cli.outputs import (
+    WindowFiles,
+    csv_cell,
+    json_line,
+    unique_stems,
+    window_entry,
+)
 
 PREDICTION = WindowPrediction(5, 14, [('pan, left', 0.75), ('Größe', 0.25)])
 
@@ -41,3 +47,34 @@ def test_table(files):
         'score_2',
     ]
     assert row['label_1'] == 'pan, left' and float(row['score_2']) == 0.25
+
+
+@pytest.mark.parametrize('text', ['=1+1', '+1', '-1', '@SUM(A1)', '\t=1'])
+def test_a_label_is_no_formula_in_a_spreadsheet(tmp_path, text):
+    prediction = WindowPrediction(0, 1, [(text, 1.0)])
+    with WindowFiles(str(tmp_path)) as files:
+        files.write(window_entry(prediction, fps=10))
+    with open(tmp_path / 'predictions.csv', newline='') as file:
+        (row,) = csv.DictReader(file)
+    assert row['label_1'] == f"'{text}"
+
+
+def test_other_labels_are_as_they_are():
+    assert csv_cell('pan left = 1') == 'pan left = 1'
+
+
+@pytest.mark.parametrize('score', [float('nan'), float('inf')])
+def test_what_json_does_not_have_is_an_error(score):
+    with pytest.raises(ValueError, match='not JSON compliant'):
+        json_line(dict(scores=[score]))
+
+
+def test_names_that_are_not_utf8_are_valid_json():
+    name = b'caf\xe9.mp4'.decode('utf-8', 'surrogateescape')
+    line = json_line(dict(video=name))
+    assert json.loads(line.encode('utf-8').decode('utf-8'))['video'] == name
+
+
+def test_videos_of_one_name_have_outputs_of_their_own():
+    names = unique_stems(['a/x.mp4', 'b/x.mp4', 'x.avi', 'x_2.mp4'])
+    assert list(names.values()) == ['x', 'x_2', 'x_3', 'x_2_2']

@@ -26,7 +26,7 @@ def listed(tmp_path):
 def test_valid_lines_have_paths_and_labels(listed, tmp_path):
     samples, faults = read_samples(listed('a.mp4 0', 'sub/b.mp4 1'))
     assert faults == []
-    assert [sample.label for sample in samples] == [0, 1]
+    assert [sample.labels for sample in samples] == [(0,), (1,)]
     assert samples[1].path == str(tmp_path / 'sub' / 'b.mp4')
 
 
@@ -72,7 +72,7 @@ def test_another_delimiter_allows_spaces_in_paths(listed, tmp_path):
 
 def test_labels_are_optional_in_unlabelled_files(listed):
     samples, faults = read_samples(listed('a.mp4', 'b.mp4 1', labelled=False))
-    assert [sample.label for sample in samples] == [None, 1] and not faults
+    assert [sample.labels for sample in samples] == [(), (1,)] and not faults
 
 
 @pytest.mark.parametrize(
@@ -114,3 +114,29 @@ def test_a_video_without_suffix_is_an_mp4_file(listed, tmp_path):
     assert missing_files(samples) == samples
     (tmp_path / 'clip.mp4').touch()
     assert missing_files(samples) == []
+
+
+def test_a_folder_named_like_a_video_is_missing(listed, tmp_path):
+    (tmp_path / 'x.mp4').mkdir()
+    samples, _ = read_samples(listed('a.mp4 0', 'x.mp4 1'))
+    assert [sample.line for sample in missing_files(samples)] == [2]
+
+
+def test_frames_are_in_a_folder(listed):
+    samples, _ = read_samples(
+        listed('a.mp4 5 0', fields=('path', 'total_frames'))
+    )
+    assert missing_files(samples) == samples
+
+
+def test_several_labels_are_read(listed):
+    samples, faults = read_samples(
+        listed('a.mp4 0 2', 'b.mp4', 'b.mp4 x', multi_label=True)
+    )
+    assert [sample.labels for sample in samples] == [(0, 2), ()]
+    assert [str(fault).count('integer') for fault in faults] == [1]
+
+
+def test_each_label_out_of_range_is_a_fault(listed):
+    samples, _ = read_samples(listed('a.mp4 0 3 -1', multi_label=True))
+    assert len(label_faults(samples, 3)) == 2

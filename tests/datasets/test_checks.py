@@ -12,6 +12,7 @@ from ata_mm.datasets.checks import (
     check_lines,
     count_classes,
     decode_fault,
+    multi_label_faults,
     num_classes,
     same_frames,
 )
@@ -46,7 +47,7 @@ def frames(tmp_path, listed):
             str(folder / f'img_{index:05}.jpg'), np.zeros((8, 8), np.uint8)
         )
 
-    def frames(line, fields=('path', 'total_frames', 'label')):
+    def frames(line, fields=('path', 'total_frames')):
         file = listed(
             line, delimiter=None, fields=fields, filename_tmpl='img_{:05}.jpg'
         )
@@ -226,7 +227,7 @@ def test_remote_videos_are_not_decoded(listed):
 
 def test_a_folder_of_frames_has_no_fault(frames):
     assert frames('frames 5 0') is None
-    with_offset = ('path', 'offset', 'total_frames', 'label')
+    with_offset = ('path', 'offset', 'total_frames')
     assert frames('frames 2 3 0', with_offset) is None
 
 
@@ -255,7 +256,7 @@ def test_the_same_frames_are_grouped(listed):
 
 
 def test_other_frames_of_a_folder_are_kept_apart(listed):
-    fields = ('path', 'offset', 'total_frames', 'label')
+    fields = ('path', 'offset', 'total_frames')
     file = listed('a 0 5 0', 'a 5 5 0', fields=fields, filename_tmpl='{}.jpg')
     others = (
         file._replace(filename_tmpl='{}.png'),
@@ -268,3 +269,44 @@ def test_other_frames_of_a_folder_are_kept_apart(listed):
 def test_classes_are_counted(listed):
     file = listed('a 1', 'b 1', 'c 0', 'd 7', 'e', labelled=False)
     assert count_classes(read_samples(file)[0], 3) == [1, 2, 0]
+
+
+def multi_label(
+    head=True, data=True, classes=3, metric='mean_average_precision'
+):
+    """A config of a multi-label recognizer."""
+    return Config(
+        dict(
+            model=dict(cls_head=dict(multi_class=head, num_classes=3)),
+            val_dataloader=dict(
+                dataset=dict(
+                    type='VideoDataset', multi_class=data, num_classes=classes
+                )
+            ),
+            val_evaluator=dict(type='AccMetric', metric_list=(metric,)),
+        )
+    )
+
+
+def test_a_multi_label_recipe_has_no_fault():
+    assert multi_label_faults(multi_label()) == []
+    assert multi_label_faults(Config(dict(model=dict()))) == []
+
+
+@pytest.mark.parametrize(
+    'options, expected',
+    [
+        (dict(head=False, metric='top_k_accuracy'), 'Expected multi_class=F'),
+        (dict(data=False), 'Expected multi_class=True in the dataset of val'),
+        (dict(classes=4), 'Expected num_classes=3 in the dataset of val'),
+        (dict(metric='top_k_accuracy'), 'Expected metric_list='),
+    ],
+)
+def test_parts_that_disagree_on_several_labels_are_named(options, expected):
+    (fault,) = multi_label_faults(multi_label(**options))
+    assert str(fault).startswith(expected)
+
+
+def test_samples_of_several_labels_count_for_each(listed):
+    file = listed('a 0 1', 'b 1 1', 'c', multi_label=True)
+    assert count_classes(read_samples(file)[0], 2) == [1, 2]

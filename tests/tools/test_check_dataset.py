@@ -92,7 +92,7 @@ def test_names_of_other_classes_are_a_fault(run, tiny_config):
         'model.cls_head.num_classes=3',
     )
     assert done.returncode == 1
-    assert 'has 3 classes, but the data set names 2' in done.stderr
+    assert 'each of the 3 classes' in done.stderr and 'got 2' in done.stderr
 
 
 def test_parts_that_are_not_checked_are_named(run):
@@ -105,6 +105,47 @@ def test_parts_that_are_not_checked_are_named(run):
     )
     assert done.stdout.count('not checked: CameraMotionDataset') == 3
     assert 'not checked: labels; cls_head' in done.stdout
+    # A check that looked at nothing has not succeeded.
+    assert done.returncode == 1
+    assert 'nothing was checked' in done.stderr
+
+
+MULTI_LABEL = [
+    f'{loader}_dataloader.dataset.{option}'
+    for loader in ('train', 'val', 'test')
+    for option in ('multi_class=True', 'num_classes=2')
+] + [
+    'model.cls_head.multi_class=True',
+    'model.cls_head.loss_cls.type=BCELossWithLogits',
+]
+METRICS = [
+    f"{loader}_evaluator.metric_list=['mean_average_precision']"
+    for loader in ('val', 'test')
+]
+
+
+def test_lists_of_several_labels_are_checked(run, tiny_config, tmp_path):
+    path = tmp_path / 'list.txt'
+    path.write_text('0.mp4 0 1\n1.mp4\n2.mp4 1 2\nlost.mp4 1\n')
+    done = run(
+        'check_dataset.py',
+        tiny_config,
+        '--cfg-options',
+        f'train_dataloader.dataset.ann_file={path}',
+        *MULTI_LABEL,
+        *METRICS,
+    )
+    assert done.returncode == 1
+    assert 'list.txt, line 3:' in done.stderr and 'got 2' in done.stderr
+    assert 'list.txt, line 4:' in done.stderr
+    assert '| 1 | pan right | 2 | 2 | 2 |' in done.stdout
+    assert done.stdout.endswith('faults: 2\n')
+
+
+def test_a_metric_of_one_label_is_a_fault(run, tiny_config):
+    done = run('check_dataset.py', tiny_config, '--cfg-options', *MULTI_LABEL)
+    assert done.returncode == 1
+    assert 'mean_average_precision' in done.stderr
 
 
 def test_faults_beyond_the_limit_are_counted(run, tiny_config, tmp_path):

@@ -5,6 +5,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+import torch
 
 
 @pytest.fixture(scope='module')
@@ -156,3 +157,21 @@ def test_folder_of_copies_that_is_a_file(run, tiny_config, checkpoint, folder):
     assert done.returncode == 1
     assert 'short.mp4 cannot be created: File exists' in done.stderr
     assert 'Traceback' not in done.stderr
+
+
+def test_weights_that_are_not_finite_have_no_line(
+    run, tiny_config, checkpoint, folder, tmp_path
+):
+    loaded = torch.load(checkpoint)
+    loaded['state_dict']['backbone.norm.weight'][0] = float('nan')
+    torch.save(loaded, tmp_path / 'nan.pth')
+    done = run(
+        'predict.py',
+        folder / 'short.mp4',
+        '--config',
+        tiny_config,
+        '--checkpoint',
+        tmp_path / 'nan.pth',
+    )
+    assert done.returncode == 1 and not done.stdout
+    assert 'Expected finite weights in' in done.stderr

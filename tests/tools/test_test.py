@@ -3,6 +3,7 @@ import json
 import pickle
 
 import pytest
+import torch
 
 
 @pytest.fixture(scope='module')
@@ -33,3 +34,41 @@ def test_every_weight_must_be_in_the_checkpoint(
     )
     assert done.returncode == 1
     assert 'Expected every parameter of the backbone' in done.stderr
+
+
+def test_weights_that_are_not_finite_have_no_accuracy(
+    run, tiny_config, checkpoint, tmp_path
+):
+    loaded = torch.load(checkpoint)
+    loaded['state_dict']['backbone.norm.weight'][0] = float('nan')
+    torch.save(loaded, tmp_path / 'nan.pth')
+    done = run(
+        'test.py', tiny_config, tmp_path / 'nan.pth', '--work-dir', tmp_path
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        f'test.py: error: Expected finite weights in {tmp_path}/nan.pth'
+    )
+    assert 'acc/top1' not in done.stdout + done.stderr
+
+
+def test_scores_that_are_not_finite_have_no_accuracy(
+    run, tiny_config, checkpoint, tmp_path
+):
+    loaded = torch.load(checkpoint)
+    loaded['state_dict']['cls_head.fc_cls.weight'].fill_(3e38)
+    torch.save(loaded, tmp_path / 'inf.pth')
+    done = run(
+        'test.py', tiny_config, tmp_path / 'inf.pth', '--work-dir', tmp_path
+    )
+    assert done.returncode == 1
+    assert 'error: Expected finite scores' in done.stderr.splitlines()[-1]
+
+
+def test_a_damaged_checkpoint_is_named(run, tiny_config, checkpoint, tmp_path):
+    (tmp_path / 'cut.pth').write_bytes(checkpoint.read_bytes()[:9000])
+    done = run(
+        'test.py', tiny_config, tmp_path / 'cut.pth', '--work-dir', tmp_path
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith('test.py: error: ') and 'cut.pth' in last

@@ -125,3 +125,37 @@ def test_wrong_annotation_is_found_before_training(
     )
     assert message.startswith('train.py: error:') and str(path) in message
     assert not (tmp_path / 'work').exists()
+
+
+@pytest.mark.parametrize(
+    'option, complaint',
+    [
+        ('load_from={cut}', '{cut}, which cannot be read'),
+        ('optim_wrapper.optimizer.lr=-1', 'Invalid learning rate'),
+        ('train_dataloader.num_workers=-1', 'num_workers'),
+        ('model.cls_head.num_clases=2', "argument 'num_clases'"),
+        ('train_cfg.max_epoch=3', "argument 'max_epoch'"),
+        ('model.backbone.type=ATAVit', 'ATAVit is not in the'),
+        ('model.backbone.num_frames=8', 'Set num_frames'),
+        ('default_hooks.checkpoint.intervl=1', 'Did you mean interval'),
+    ],
+)
+def test_a_faulty_config_ends_in_one_line(
+    run, tiny_config, checkpoint, tmp_path, option, complaint
+):
+    cut = tmp_path / 'cut.pth'
+    cut.write_bytes(checkpoint.read_bytes()[:9000])
+    done = run(
+        'train.py',
+        tiny_config,
+        '--work-dir',
+        tmp_path / 'work',
+        '--cfg-options',
+        'default_hooks.checkpoint.type=CheckpointHook',
+        option.format(cut=cut),
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith('train.py: error: '), done.stderr
+    assert complaint.format(cut=cut) in last
+    assert 'Traceback' not in done.stderr + done.stdout

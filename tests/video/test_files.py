@@ -88,3 +88,9 @@ def test_file_that_is_not_a_video(tmp_path, name, error, reason):
     cv2.imwrite(str(tmp_path / 'frame.png'), np.zeros((8, 8), np.uint8))
     with pytest.raises(error, match=f'{tmp_path / name} {reason}'):
         check_video_file(str(tmp_path / name))
+
+
+def test_a_folder_named_like_a_video_is_none(tmp_path):
+    (tmp_path / 'x.mp4').mkdir()
+    (tmp_path / 'x.mp4' / 'y.mp4').touch()
+    assert find_videos(str(tmp_path)) == [str(tmp_path / 'x.mp4' / 'y.mp4')]

@@ -81,3 +81,13 @@ def test_caption_covers_its_corner_alone():
     height, width = caption.shape[:2]
     assert (frame[:height, :width].min(axis=-1) < 255).any()
     assert (frame[height:] == 255).all() and (frame[:, width:] == 255).all()
+
+
+def test_frames_of_another_size_are_written(tmp_path):
+    """Those of a stream that changes its resolution."""
+    path = tmp_path / 'out.mp4'
+    with OverlayWriter(str(path), fps=10) as out:
+        for width in (64, 64, 96, 96, 96):
+            out.write(np.full((48, width, 3), 255, np.uint8), PREDICTIONS)
+    video = cv2.VideoCapture(str(path))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 5

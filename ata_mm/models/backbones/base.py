@@ -7,6 +7,8 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from ata_mm.checkpoints import adapt_state_dict, load_pretrained
+from ata_mm.checkpoints.conversion import GRID
+from ata_mm.ops.types import Grid
 
 #: Numbers per stage, such as ``dict(depths=[...], channels=[...])``.
 Arch = Dict[str, List[int]]
@@ -57,14 +59,35 @@ class VideoBackbone(PretrainedBackbone):
                 )
             init_cfg = dict(type='Pretrained', checkpoint=pretrained)
         super().__init__(init_cfg)
+        self.grid: Optional[Grid] = None
+        self._register_state_dict_hook(_record_grid)
 
     def _load_from_state_dict(
-        self, state_dict: dict, prefix: str, *args, **kwargs
+        self,
+        state_dict: dict,
+        prefix: str,
+        local_metadata: dict,
+        *args,
+        **kwargs,
     ) -> None:
         # Overridden here, and not in a loading function, to cover every way
         # in which torch and mmengine load a checkpoint, such as load_from.
-        adapt_state_dict(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        grid = local_metadata.get(GRID)
+        adapt_state_dict(self, state_dict, prefix, grid and tuple(grid))
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, *args, **kwargs
+        )
+
+
+def _record_grid(
+    backbone: VideoBackbone,
+    state_dict: dict,
+    prefix: str,
+    local_metadata: dict,
+) -> None:
+    """Record the grid of the patches, which the shapes do not tell."""
+    if backbone.grid is not None:
+        local_metadata[GRID] = tuple(backbone.grid)
 
 
 def chosen_blocks(

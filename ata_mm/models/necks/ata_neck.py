@@ -119,9 +119,10 @@ class ATANeck(BaseModule):
         maps = tokens.permute(0, 3, 1, 2).contiguous()  # (B, C, V, N)
         return maps.view(x.shape), dict()
 
-    def _check_input(self, x: Tensor) -> None:
-        shape = tuple(x.shape)
-        if x.ndim != 5 or shape[1] != self.embed_dims:
+    def _check_input(self, x: object) -> None:
+        # Backbones like MViT return patches and a class token per stage.
+        shape = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        if len(shape) != 5 or shape[1] != self.embed_dims:
             raise ValueError(
                 f'Expected feature maps (B, {self.embed_dims}, frames, height,'
                 f' width) = (B, embed_dims, ...), got {shape}. Set embed_dims '

@@ -4,9 +4,9 @@
 from typing import Any, Optional, Sequence, Tuple, Union
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from ..norms import normalize
 from ..permutation import (
     chain_and_invert,
     compose,
@@ -294,7 +294,8 @@ class Alignment:
         """
         # In fp32, as the similarities that the matching compares.
         y = self.align(x.float())
-        return F.cosine_similarity(y[:, :-1], y[:, 1:], dim=-1)
+        y = normalize(y)
+        return torch.linalg.vecdot(y[:, :-1], y[:, 1:])
 
     def displacement(self, grid: Grid) -> Tensor:
         """Compute the length of each step along each route, in patches.

@@ -124,9 +124,6 @@ def _take_patches_fake(x: Tensor, index: Tensor) -> Tensor:
     return x.new_empty(x.shape)
 
 
-# Named impl_abstract before torch 2.4.
-_register_fake = getattr(torch.library, 'register_fake', None)
-_register_fake = _register_fake or torch.library.impl_abstract
 for _schema, _launch, _fake in (
     (
         'pairwise_cosine(Tensor source, Tensor target) -> Tensor',
@@ -154,4 +151,4 @@ for _schema, _launch, _fake in (
     # The CPU key serves triton's interpreter, in tests.
     for _key in ('CPU', 'CUDA'):
         _LIBRARY.impl(_name, _launch, _key)
-    _register_fake(f'ata_mm::{_name}', _fake, lib=_LIBRARY)
+    torch.library.register_fake(f'ata_mm::{_name}', _fake, lib=_LIBRARY)

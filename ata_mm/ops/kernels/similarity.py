@@ -24,6 +24,17 @@ def _load(
 
 
 @triton.jit
+def _power(largest):
+    """Return powers of 2 that scale the largest magnitudes to 1..2.
+
+    As :func:`~ata_mm.ops.norms.rescale`: squares of fp32 numbers may exceed
+    it.
+    """
+    exponent = largest.to(tl.int32, bitcast=True) >> 23
+    return (tl.maximum(254 - exponent, 1) << 23).to(tl.float32, bitcast=True)
+
+
+@triton.jit
 def _inverse_norm(squares):
     """Return 1 / norm of rows, at most 1e12, as the torch code."""
     return 1.0 / tl.maximum(tl.sqrt(tl.sum(squares, 1)), 1e-12)
@@ -60,6 +71,16 @@ def _cosine(
     rows = (tile // tiles * TILE + tl.arange(0, TILE)).to(tl.int64)
     columns = (tile % tiles * TILE + tl.arange(0, TILE)).to(tl.int64)
     channels = tl.arange(0, DEPTH)
+    first_largest = tl.zeros((TILE,), tl.float32)
+    second_largest = tl.zeros((TILE,), tl.float32)
+    for start in range(0, CHANNELS, DEPTH):
+        at = start + channels
+        first = _load(source, rows, at, source_n, source_c, num, CHANNELS)
+        second = _load(target, columns, at, target_n, target_c, num, CHANNELS)
+        first_largest = tl.maximum(first_largest, tl.max(tl.abs(first), 1))
+        second_largest = tl.maximum(second_largest, tl.max(tl.abs(second), 1))
+    first_power = _power(first_largest)[:, None]
+    second_power = _power(second_largest)[:, None]
     product = tl.zeros((TILE, TILE), tl.float32)
     # Summed over channels once, after the loop.
     first_squares = tl.zeros((TILE, DEPTH), tl.float32)
@@ -68,6 +89,8 @@ def _cosine(
         at = start + channels
         first = _load(source, rows, at, source_n, source_c, num, CHANNELS)
         second = _load(target, columns, at, target_n, target_c, num, CHANNELS)
+        first *= first_power
+        second *= second_power
         first_squares += first * first
         second_squares += second * second
         product = tl.dot(

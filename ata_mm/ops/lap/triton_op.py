@@ -48,7 +48,4 @@ def _solve_lap_fake(similarity: Tensor) -> Tensor:
 # serves triton's interpreter, in tests.
 for _key in ('CPU', 'CUDA'):
     _LIBRARY.impl('solve_lap', _solve_lap, _key)
-# Named impl_abstract before torch 2.4.
-_register_fake = getattr(torch.library, 'register_fake', None)
-_register_fake = _register_fake or torch.library.impl_abstract
-_register_fake('ata_mm::solve_lap', _solve_lap_fake, lib=_LIBRARY)
+torch.library.register_fake('ata_mm::solve_lap', _solve_lap_fake, lib=_LIBRARY)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..alignment import Alignment, SoftAlignment
 from ..types import Grid
-from .similarity import compare
+from .similarity import compare, favour_place
 
 # Similarities that exist at a time: 256 MB of fp32. 32 frames of 56x56 patches
 # would take 1.2 GB a clip.
@@ -142,8 +142,9 @@ class Matcher:
     ) -> Matching:
         # Called as self(...): a subclass may override it to wrap every solve.
         if min_similarity is None:
-            return Matching(self(similarity, grid))
-        matching = self(similarity.clamp_min(min_similarity), grid)
+            return Matching(self(favour_place(similarity), grid))
+        raised = favour_place(similarity.clamp_min(min_similarity))
+        matching = self(raised, grid)
         return Matching(
             matching, self._accept(similarity, matching, min_similarity)
         )

@@ -3,6 +3,7 @@
 
 from typing import Callable, Optional
 
+import torch
 from torch import Tensor
 
 from .base import Matching, concatenate
@@ -84,7 +85,11 @@ class MatchingCache:
             or previous.dtype != x.dtype
         ):
             return 0
-        bound = self.tolerance * x.float().square().mean().sqrt()
+        # The square of the largest number may exceed fp32.
+        least = torch.finfo(torch.float32).tiny
+        largest = x.float().abs().max().clamp_min(least)
+        mean = (x.float() / largest).square().mean().sqrt() * largest
+        bound = self.tolerance * mean
         # Candidates by the first frame alone, then compare all shared frames:
         # a still video has many candidates, a cut has none. All clips of a
         # batch have to share the same frames.

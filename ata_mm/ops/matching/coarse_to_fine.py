@@ -8,9 +8,9 @@ of ConvNeXt, one exact solve takes a second or more.
 from typing import Iterator, Optional, Tuple, Union
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from ..norms import normalize
 from ..permutation import identity, invert
 from ..types import Grid
 from ..validation import check_finite, check_grid, check_square
@@ -241,7 +241,7 @@ class CoarseToFineMatcher(Matcher):
             )
 
         def prepare(x: Tensor) -> Tensor:
-            x = F.normalize(x.float(), dim=-1)
+            x = normalize(x)
             check_finite(x)
             if support_radius:
                 x = unfold_support(x, check_grid(grid, num), support_radius)

@@ -4,7 +4,6 @@
 from typing import Optional, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..alignment.displacement import (
@@ -13,6 +12,7 @@ from ..alignment.displacement import (
     chain_displacements,
 )
 from ..alignment.hard import take_frames
+from ..norms import normalize
 from ..types import Grid
 from ..validation import check_finite, check_grid, check_radius, check_square
 from .auto import AutoMatcher
@@ -116,9 +116,7 @@ class DisplacementMatcher(Matcher):
         grid = check_grid(grid, shape[2], repr(self))
         with torch.autocast(target.device.type, enabled=False):
             first, second = (
-                unfold_support(
-                    F.normalize(x.float(), dim=-1), grid, support_radius
-                )
+                unfold_support(normalize(x), grid, support_radius)
                 for x in (source, target)
             )
             # Checked here: softmax would spread a NaN over the window.

@@ -53,7 +53,8 @@ class ExactMatcher(Matcher):
             a solve takes seconds a frame pair.
 
     Raises:
-        ValueError: If ``solver`` is unknown or not installed.
+        ValueError: If ``solver`` is unknown or not installed, or
+            ``num_threads`` is below 1.
     """
 
     def __init__(
@@ -76,6 +77,11 @@ class ExactMatcher(Matcher):
             raise ValueError(
                 "solver='triton' needs the package triton, which "
                 'comes with torch for CUDA: pip install triton.'
+            )
+        if num_threads is not None and num_threads < 1:
+            raise ValueError(
+                'Expected num_threads of at least 1, or None, got '
+                f'{num_threads}.'
             )
         self.solver = solver
         self.num_threads = num_threads

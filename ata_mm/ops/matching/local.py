@@ -5,12 +5,12 @@ from typing import Optional, Tuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from torch import Tensor
 
 from ..lap import MAX_TRITON
+from ..norms import normalize
 from ..permutation import identity
 from ..types import Grid
 from ..validation import check_finite, check_grid, check_radius, check_square
@@ -114,7 +114,7 @@ class LocalMatcher(Matcher):
         solved = []
         with torch.no_grad(), torch.autocast(device, enabled=False):
             for clip in zip(source, target):
-                first, second = (F.normalize(x.float(), dim=-1) for x in clip)
+                first, second = (normalize(x) for x in clip)
                 check_finite(first)
                 check_finite(second)
                 first, second = (

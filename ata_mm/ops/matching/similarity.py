@@ -8,8 +8,13 @@ import torch
 from torch import Tensor
 
 from .. import kernels
+from ..norms import rescale
 from ..types import Grid
 from ..validation import check_grid
+
+# Far below a difference of similarities that means anything, and above the
+# rounding of fp32 for similarities near 1.
+_STAY = 1e-6
 
 
 @torch.no_grad()
@@ -32,7 +37,7 @@ def neighbour_similarity(x: Tensor) -> Tensor:
     if kernels.use_kernels(x):
         return kernels.pairwise_cosine(x[:, :-1], x[:, 1:])
     # Each frame is converted and measured once, not once for each pair.
-    x = x.float()
+    x = rescale(x.float())
     scale = _inverse_norm(x)
     return _products(x[:, :-1], x[:, 1:], scale[:, :-1], scale[:, 1:])
 
@@ -53,10 +58,27 @@ def pair_similarity(source: Tensor, target: Tensor) -> Tensor:
     """
     if kernels.use_kernels(target):
         return kernels.pairwise_cosine(source, target)
-    source, target = source.float(), target.float()
+    source, target = rescale(source.float()), rescale(target.float())
     return _products(
         source, target, _inverse_norm(source), _inverse_norm(target)
     )
+
+
+def favour_place(similarity: Tensor) -> Tensor:
+    """Add 1e-6 to the cosine similarity of co-located patches, in place.
+
+    Of equally good matchings, the optimum is then the one that moves fewer
+    patches: equal patches, as of a plain wall or a black border, stay in
+    place.
+
+    Args:
+        similarity (Tensor): (..., N, N).
+
+    Returns:
+        Tensor: The argument.
+    """
+    similarity.diagonal(dim1=-2, dim2=-1).add_(_STAY)
+    return similarity
 
 
 def _inverse_norm(x: Tensor) -> Tensor:

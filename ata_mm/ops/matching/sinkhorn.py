@@ -8,10 +8,10 @@ https://arxiv.org/abs/1306.0895
 from typing import Optional
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from ..norms import normalize
 from ..types import Grid
 from ..validation import check_finite, check_grid, check_square
 from .base import Matcher, Matching
@@ -126,8 +126,8 @@ class SinkhornMatcher(Matcher):
         self._check_size(num)  # before the product allocates N^2
         # Not by pair_similarity, which is outside autograd.
         with torch.autocast(target.device.type, enabled=False):
-            source = F.normalize(source.float(), dim=-1)
-            target = F.normalize(target.float(), dim=-1)
+            source = normalize(source)
+            target = normalize(target)
             similarity = source @ target.transpose(2, 3)
             if support_radius:
                 similarity = aggregate(

@@ -74,3 +74,9 @@ def test_what_is_not_finite_has_similarity_nan(value):
     found = pairwise_cosine(x[:, :-1], x[:, 1:])
     bad = torch.arange(9, device=DEVICE) == 3
     assert torch.equal(found[0, 0].isnan(), bad.expand(9, 9))
+
+
+@pytest.mark.parametrize('scale', [1e-30, 1e30])
+def test_do_not_depend_on_the_norm(scale):
+    x = torch.randn(1, 3, 9, 40)
+    assert_cosines(x[:, :-1] * scale, x[:, 1:])

@@ -320,7 +320,7 @@ class ATATimeSformer(VideoBackbone):
         self.num_frames = num_frames
         self.in_channels = in_channels
         self.img_size = to_2tuple(img_size)
-        self.grid = _patch_grid(self.img_size, patch_size)
+        self.grid: Grid = _patch_grid(self.img_size, patch_size)
         self.with_cp = with_cp
         num_patches = self.grid[0] * self.grid[1]
 

@@ -1,0 +1,153 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Report errors of users in one line, and leave other errors as they are."""
+
+import logging
+import opcode
+import os
+import re
+import sys
+import sysconfig
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Iterator, List
+
+from mmengine.logging import MMLogger
+from mmengine.registry import build_from_cfg
+
+# Installed packages whose own raise statements report configs, options and
+# files, as those of code outside of the installed packages do.
+_PACKAGES = re.compile(
+    r'(ata_mm|mmaction|mmcv|mmengine|torch\.(optim|utils))(\.|$)'
+)
+_INSTALLED = tuple(
+    sysconfig.get_path(name) for name in ('stdlib', 'purelib', 'platlib')
+)
+_CONFIG_ERRORS = (AssertionError, KeyError, NotImplementedError, TypeError)
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Report user errors in one line and exit with status 1.
+
+    Errors that :func:`is_user_error` does not know keep their traceback. That
+    of a user error is written to the log file of the run, if there is one.
+
+    Raises:
+        SystemExit: With the name of the tool and the message.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_user_error(error):
+            raise
+        _log_traceback(error)
+        tool = os.path.basename(sys.argv[0])
+        sys.exit(f'{tool}: error: {one_line(error)}')
+
+
+def is_user_error(error: Exception) -> bool:
+    """Return whether an error reports a fault that the user can mend.
+
+    These are an OSError, which concerns a file; a ValueError by a raise
+    statement of this package, OpenMMLab, torch's optimizers and data loaders
+    or the user's own code, unlike one by Python or NumPy, which is a fault of
+    the program;
+    and an error of any type that refuses the arguments of a config while a
+    part is built.
+
+    Args:
+        error (Exception): The error, with its traceback.
+
+    Returns:
+        bool: Whether to report it in one line.
+    """
+    if isinstance(error, OSError):
+        return True
+    if isinstance(error, ValueError):
+        return _is_raised(error)
+    if isinstance(error, _CONFIG_ERRORS) and _in_registry(error):
+        return _is_raised(error) or _refuses_arguments(error)
+    return _refuses_arguments(error) and _module(error).startswith(
+        'mmengine.runner'
+    )
+
+
+def one_line(error: Exception) -> str:
+    """Return the message of an error without line breaks.
+
+    Args:
+        error (Exception): The error. Of one that a worker process of a data
+            loader has passed on, the last line is the message.
+
+    Returns:
+        str: The message.
+    """
+    # str of a KeyError is a repr.
+    message = str(error.args[0] if isinstance(error, KeyError) else error)
+    if _from_worker(message):
+        message = message.strip().splitlines()[-1].split(': ', 1)[-1]
+    return ' '.join(message.split()) or type(error).__name__
+
+
+def _traceback(error: Exception) -> List[TracebackType]:
+    found, step = [], error.__traceback__
+    while step is not None:
+        found.append(step)
+        step = step.tb_next
+    return found
+
+
+def _is_raised(error: Exception) -> bool:
+    """Return whether a raise statement of a known package made an error."""
+    if _from_worker(str(error)):  # of the process, only the text is known
+        last = str(error).strip().splitlines()[-1]
+        return last.startswith('ValueError: Expected')
+    trace = _traceback(error)
+    if not trace:
+        return False
+    step = trace[-1]
+    instruction = step.tb_frame.f_code.co_code[step.tb_lasti]
+    if instruction != opcode.opmap['RAISE_VARARGS']:
+        return False
+    file = step.tb_frame.f_code.co_filename
+    known = _PACKAGES.match(_module(error)) is not None
+    return known or not file.startswith(_INSTALLED)
+
+
+def _module(error: Exception) -> str:
+    """Return the name of the module in which an error arose."""
+    names = [s.tb_frame.f_globals.get('__name__') for s in _traceback(error)]
+    return names[-1] or '' if names else ''
+
+
+def _in_registry(error: Exception) -> bool:
+    codes = [step.tb_frame.f_code for step in _traceback(error)]
+    return build_from_cfg.__code__ in codes
+
+
+def _refuses_arguments(error: Exception) -> bool:
+    message = str(error)
+    return isinstance(error, TypeError) and (
+        'unexpected keyword argument' in message
+        or ('missing' in message and 'required' in message)
+    )
+
+
+def _from_worker(message: str) -> bool:
+    return 'in DataLoader worker process' in message
+
+
+def _log_traceback(error: Exception) -> None:
+    logger = MMLogger.get_current_instance()
+    record = logger.makeRecord(
+        logger.name,
+        logging.ERROR,
+        __file__,
+        0,
+        one_line(error),
+        (),
+        (type(error), error, error.__traceback__),
+    )
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.emit(record)

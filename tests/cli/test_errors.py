@@ -1,0 +1,109 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import json
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmaction.registry import HOOKS, MODELS
+from mmengine.logging import MMLogger
+from torch.utils.data import DataLoader
+
+from ata_mm.cli import errors
+from ata_mm.cli.arguments import make_folder, parse_length
+from ata_mm.cli.errors import is_user_error, one_line, user_errors
+
+
+def caught(call, *args, **options):
+    with pytest.raises(Exception) as error:
+        call(*args, **options)
+    return error.value
+
+
+class Refusing(torch.utils.data.Dataset):
+    def __init__(self, error):
+        self.error = error
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise self.error
+
+
+def from_worker(error):
+    """The error that a worker process of a data loader passes on."""
+    return caught(next, iter(DataLoader(Refusing(error), num_workers=1)))
+
+
+def test_errors_become_one_line(monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['tools/predict.py'])
+    expected = '^predict.py: error: Expected'
+    with pytest.raises(SystemExit, match=expected), user_errors():
+        parse_length('soon', 25.0)
+
+
+@pytest.mark.parametrize(
+    'call',
+    [
+        lambda: parse_length('soon', 25.0),
+        lambda: Path('/nowhere').read_text(),
+        lambda: torch.optim.SGD([torch.zeros(1)], lr=-1),
+        lambda: DataLoader([1], num_workers=-1),
+        lambda: MODELS.build(dict(type='ATANec', embed_dims=8)),
+        lambda: MODELS.build(dict(type='ATANeck', embed_dim=8)),
+        lambda: MODELS.build(dict(type='ATANeck')),
+        lambda: HOOKS.build(dict(type='CheckpointHook', rule=3)),
+    ],
+)
+def test_faults_of_users_are_known(call):
+    assert is_user_error(caught(call))
+
+
+@pytest.mark.parametrize(
+    'call',
+    [
+        lambda: json.loads('{'),
+        lambda: int('one'),
+        lambda: np.stack([np.zeros(1), np.zeros(2)]),
+        lambda: [].index(0),
+        lambda: make_folder(*[1, 2]),
+        lambda: {}['key'],
+        lambda: torch.zeros(2) + torch.zeros(3),
+    ],
+)
+def test_faults_of_the_program_keep_their_traceback(call):
+    error = caught(call)
+    with pytest.raises(type(error)), user_errors():
+        call()
+
+
+def test_an_error_of_a_worker_is_its_last_line():
+    error = from_worker(ValueError('Expected a video, got none.'))
+    assert is_user_error(error)
+    assert one_line(error) == 'Expected a video, got none.'
+
+
+def test_a_fault_of_the_program_in_a_worker_keeps_its_traceback():
+    assert not is_user_error(from_worker(ValueError('math domain error')))
+
+
+def test_line_breaks_are_removed():
+    assert one_line(ValueError('a\n  b\tc')) == 'a b c'
+
+
+def test_an_error_without_a_message_has_its_type():
+    assert one_line(NotImplementedError()) == 'NotImplementedError'
+
+
+def test_the_log_file_of_the_run_has_the_traceback(tmp_path, monkeypatch):
+    logger = MMLogger('errors', log_file=str(tmp_path / 'run.log'))
+    monkeypatch.setattr(
+        errors.MMLogger, 'get_current_instance', lambda: logger
+    )
+    with pytest.raises(SystemExit), user_errors():
+        parse_length('soon', 25.0)
+    logging.shutdown()
+    assert 'in parse_length' in (tmp_path / 'run.log').read_text()
