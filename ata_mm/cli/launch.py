@@ -5,6 +5,7 @@ import argparse
 import gc
 import os
 import os.path as osp
+import sys
 from typing import Callable, Optional, Sequence
 
 import torch.distributed as torch_dist
@@ -16,6 +17,7 @@ from mmengine.runner import Runner
 
 from ata_mm.compat import cpu_distributed
 from ata_mm.datasets.checks import check_config
+from ata_mm.engine import RunError
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -102,12 +104,16 @@ def run(cfg: Config, task: Callable[[Runner], object]) -> None:
 
     Args:
         cfg (Config): A config completed by :func:`prepare`. Its
-            ``runner_type``, if any, names the runner.
+            ``runner_type`` names the runner, by default
+            :class:`~ata_mm.engine.ResumableRunner`.
         task (Callable): Called with the runner. It must not keep the runner or
             parts of it, see :func:`destroy_process_group`.
     """
-    build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
-    task(build(cfg))
+    cfg.setdefault('runner_type', 'ResumableRunner')
+    try:
+        task(RUNNERS.build(cfg))
+    except RunError as error:
+        sys.exit(f'{osp.basename(sys.argv[0])}: error: {error}')
     destroy_process_group()
 
 

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import List, Tuple
 
 from . import (
+    atomic_local_backend,
     checkpoint_globals,
     checkpoint_urls,
     config_scope,
@@ -36,6 +37,7 @@ _SHIMS = (
     mmcv_lite_warning,
     localizers_drn,
     multimodal,
+    atomic_local_backend,
     checkpoint_globals,
     checkpoint_urls,
     config_scope,

@@ -14,6 +14,10 @@ NOT_FINITE = (
 )
 
 
+class NotFiniteError(ValueError):
+    """Value that is NaN or infinite, as after a divergence of training."""
+
+
 def is_compiling() -> bool:
     """Return whether torch.compile is tracing."""
     # torch.compiler.is_compiling came with torch 2.3.
@@ -48,13 +52,21 @@ def check(condition: Tensor, message: str) -> None:
 def check_finite(values: Tensor) -> None:
     """Raise if a tensor holds NaN or infinity.
 
+    Not on a GPU, nor in a compiled graph. A device assertion would fail at an
+    unrelated later call, after which the process cannot use the GPU. Matchers
+    return valid permutations for any values, the features remain NaN, and the
+    loss shows it.
+
     Args:
         values (Tensor): Similarities, or features, of any shape.
 
     Raises:
-        ValueError: If it does; see :func:`check`.
+        NotFiniteError: If it does, on the CPU.
     """
-    check(torch.isfinite(values).all(), NOT_FINITE)
+    if values.is_cuda or values.is_meta or is_compiling():
+        return
+    if not values.isfinite().all():
+        raise NotFiniteError(NOT_FINITE)
 
 
 def check_patches(x: Tensor) -> None:
