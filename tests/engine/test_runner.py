@@ -31,6 +31,22 @@ randomness = dict(seed=3)
 custom_hooks = [dict(type='KillHook', when='never', iter=0)]
 """
 
+# Schedules other than mmengine's usual one, with checkpoints every 3 of 12
+# iterations, that is within epochs of 4.
+SCHEDULES = dict(
+    epochs='',
+    iterations="""
+train_cfg = dict(
+    _delete_=True, type='IterBasedTrainLoop', max_iters=12, val_interval=4)
+train_dataloader = dict(sampler=dict(type='InfiniteSampler'))
+param_scheduler = dict(by_epoch=False, step_size=4)
+""",
+    passes="""
+train_cfg = dict(_delete_=True, by_epoch=False, max_iters=12, val_interval=4)
+param_scheduler = dict(by_epoch=False, step_size=4)
+""",
+)
+
 
 @pytest.fixture(scope='module', params=[0, 2], ids='{} workers'.format)
 def config(request, tiny_config) -> Path:
@@ -95,3 +111,26 @@ def test_a_killed_run_resumes_to_the_same_bits(
     best = uninterrupted['message_hub']['runtime_info']['best_score']
     assert resumed['message_hub']['runtime_info']['best_score'] == best
     assert len(list(tmp_path.glob('best_*.pth'))) == 1
+
+
+@pytest.mark.parametrize('schedule', SCHEDULES)
+@pytest.mark.parametrize('config', [2], indirect=True)
+def test_a_run_resumes_within_an_epoch(schedule, config, run, tmp_path):
+    path = config.parent / f'{schedule}.py'
+    path.write_text(f'_base_ = {config.name!r}\n{SCHEDULES[schedule]}')
+    options = (
+        '--cfg-options',
+        'default_hooks.checkpoint.by_epoch=False',
+        'default_hooks.checkpoint.interval=3',
+    )
+    for name, iteration in (('whole', 99), *[('killed', n) for n in (8, 11, 99)]):
+        faults = kill('before_train_iter', iteration)
+        words = ['--work-dir', tmp_path / name, '--resume', *options, *faults]
+        done = run('train.py', path, *words)
+        expected = 0 if iteration == 99 else -signal.SIGKILL
+        assert done.returncode == expected, done.stderr
+    whole, killed = (
+        torch.load(tmp_path / name / 'iter_12.pth')['state_dict']
+        for name in ('whole', 'killed')
+    )
+    assert_equal_to_the_bit(whole, killed)
