@@ -3,6 +3,7 @@
 
 import os
 import signal
+from pathlib import Path
 from typing import Optional
 
 from mmaction.registry import HOOKS
@@ -12,6 +13,8 @@ from mmengine.hooks import Hook
 @HOOKS.register_module()
 class KillHook(Hook):
     """Hook that kills its process without notice, as ``kill -9`` does.
+
+    Once in a work directory: a run that is resumed goes on.
 
     Args:
         when (str): A method of hooks, such as 'before_train_iter'; 'fsync'
@@ -25,13 +28,18 @@ class KillHook(Hook):
     ) -> None:
         self._iter = iter
         self._rank = rank
+        self._marker = f'killed_{when}_{iter}'
         if when == 'fsync':
             self.before_run = self._watch_fsync
         else:
             setattr(self, when, self._kill)
 
     def _kill(self, runner, **_) -> None:
-        if runner.iter == self._iter and self._rank in (None, runner.rank):
+        if runner.iter != self._iter or self._rank not in (None, runner.rank):
+            return
+        marker = Path(runner.work_dir, self._marker)
+        if not marker.exists():
+            marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _watch_fsync(self, runner) -> None:
