@@ -13,10 +13,14 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Union
+from uuid import uuid4
 
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.fileio.backends import backends
 from mmengine.fileio.io import backend_instances
+
+# Suffix of a file that is being written, or that a killed process has left.
+PART = '.part'
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -41,11 +45,10 @@ class AtomicLocalBackend(LocalBackend):
         if os.path.exists(path) and not os.path.isfile(path):
             return super().put(obj, path)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        # One name for each file: what a killed process leaves is overwritten
-        # when the resumed run saves the same checkpoint.
-        part = f'{path}.part'
+        # Unique, since mmengine's processes write some files all at once.
+        part = f'{path}.{uuid4().hex[:8]}{PART}'
         try:
-            with open(part, 'wb') as file:
+            with open(part, 'xb') as file:
                 file.write(obj)
                 file.flush()
                 os.fsync(file.fileno())

@@ -1,14 +1,19 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Checkpoint hook that removes no checkpoint before the next one is whole."""
 
+import glob
+import os
 import os.path as osp
 from contextlib import contextmanager
 from typing import Any, Iterator, List, Optional
 
 from mmaction.registry import HOOKS
+from mmengine.dist import is_main_process
 from mmengine.fileio import BaseStorageBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
+
+from ata_mm.compat.atomic_local_backend import PART
 
 
 @HOOKS.register_module()
@@ -41,6 +46,8 @@ class ResumableCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Prepare the folder of the checkpoints, which may have moved."""
         super().before_train(runner)
+        if is_main_process():
+            self._remove_parts()
         hub = runner.message_hub
         for key in list(hub.runtime_info):
             if key.startswith(('best_ckpt', 'last_ckpt')):
@@ -91,6 +98,12 @@ class ResumableCheckpointHook(CheckpointHook):
         for path in deferred.removed:
             if path not in self._current():
                 backend.remove(path)
+
+    def _remove_parts(self) -> None:
+        """Remove what processes left that were killed while saving."""
+        folder = glob.escape(self.out_dir)
+        for path in glob.glob(osp.join(folder, f'*.pth.*{PART}')):
+            os.remove(path)
 
     def _here(self, path: str) -> str:
         return self.file_backend.join_path(self.out_dir, osp.basename(path))

@@ -2,14 +2,12 @@
 """Find the checkpoint that a training is resumed from."""
 
 import glob
-import logging
 import os.path as osp
 import zipfile
 from typing import List, NamedTuple, Optional
 
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.logging import print_log
 
 from .errors import ResumeError
 
@@ -24,11 +22,13 @@ class ResumePoint(NamedTuple):
         path (str): The file or URL.
         iter (int): Number of iterations done.
         seed (int | None): Seed of the run; None if the file does not tell.
+        skipped (str): Newer checkpoints and why they were passed over.
     """
 
     path: str
     iter: int = 0
     seed: Optional[int] = None
+    skipped: str = ''
 
 
 def find_resume_point(
@@ -74,7 +74,7 @@ def newest(work_dir: str) -> Optional[ResumePoint]:
 
     Returns:
         ResumePoint | None: The checkpoint; None if there is none, readable or
-        not. A warning names those that were passed over.
+        not.
 
     Raises:
         ResumeError: If there are checkpoints, but none to resume from.
@@ -94,8 +94,7 @@ def newest(work_dir: str) -> Optional[ResumePoint]:
     for point in sorted(points, key=lambda p: p.iter, reverse=True):
         damage = _damage(point.path)
         if damage is None:
-            _log_choice(point, skipped)
-            return point
+            return point._replace(skipped=' '.join(skipped))
         skipped.append(damage)
     if not paths:
         return None
@@ -156,7 +155,8 @@ def _read_structure(path: str) -> ResumePoint:
     except Exception as error:  # torch raises many types for a damaged file
         reason = str(error).strip().split('\n')[0]
         raise ResumeError(
-            f'{path} cannot be read ({type(error).__name__}: {reason}).'
+            f'{path} cannot be read: it is incomplete, or no checkpoint of '
+            f'torch ({type(error).__name__}: {reason}).'
         ) from error
     meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
     if not isinstance(meta, dict) or not (
@@ -181,12 +181,3 @@ def _damage(path: str) -> Optional[str]:
         except (zipfile.BadZipFile, OSError) as error:
             broken = str(error)
     return f'{path} is damaged (at {broken}).' if broken else None
-
-
-def _log_choice(point: ResumePoint, skipped: List[str]) -> None:
-    if skipped:
-        print_log(
-            f'Resuming from {point.path}. Passed over: ' + ' '.join(skipped),
-            logger='current',
-            level=logging.WARNING,
-        )

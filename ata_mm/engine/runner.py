@@ -156,6 +156,11 @@ class ResumableRunner(Runner):
         if self._resume and not self._has_loaded:
             if self._source:
                 self._load_from = self._source.path
+                if self._source.skipped:
+                    self.logger.warning(
+                        f'Resuming from {self._source.path}. Passed over: '
+                        f'{self._source.skipped}'
+                    )
             else:
                 self._resume = False
                 start = self._load_from or 'its initial weights'

@@ -1,5 +1,4 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-import os
 import signal
 from pathlib import Path
 
@@ -123,7 +122,10 @@ def test_a_run_resumes_within_an_epoch(schedule, config, run, tmp_path):
         'default_hooks.checkpoint.by_epoch=False',
         'default_hooks.checkpoint.interval=3',
     )
-    for name, iteration in (('whole', 99), *[('killed', n) for n in (8, 11, 99)]):
+    for name, iteration in (
+        ('whole', 99),
+        *[('killed', n) for n in (8, 11, 99)],
+    ):
         faults = kill('before_train_iter', iteration)
         words = ['--work-dir', tmp_path / name, '--resume', *options, *faults]
         done = run('train.py', path, *words)

@@ -58,9 +58,7 @@ def faulty(tiny_config):
 
 def environment() -> dict:
     path = f'{ROOT}{os.pathsep}{ROOT / "tests"}'
-    return dict(
-        PYTHONPATH=path, PYTHON=sys.executable, OMP_NUM_THREADS='1'
-    )
+    return dict(PYTHONPATH=path, PYTHON=sys.executable, OMP_NUM_THREADS='1')
 
 
 def test_a_killed_process_is_recovered(run, faulty, tmp_path):
