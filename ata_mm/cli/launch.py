@@ -2,11 +2,12 @@
 """Prepare and run the runner of tools/train.py and tools/test.py."""
 
 import argparse
+import errno
 import gc
 import os
 import os.path as osp
 import sys
-from typing import Callable, Optional, Sequence
+from typing import Callable, NoReturn, Optional, Sequence
 
 import torch.distributed as torch_dist
 from mmaction.registry import RUNNERS
@@ -19,6 +20,7 @@ from ata_mm.compat import cpu_distributed
 from ata_mm.datasets.checks import check_config
 from ata_mm.engine import RunError
 
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -113,8 +115,19 @@ def run(cfg: Config, task: Callable[[Runner], object]) -> None:
     try:
         task(RUNNERS.build(cfg))
     except RunError as error:
-        sys.exit(f'{osp.basename(sys.argv[0])}: error: {error}')
+        _exit(str(error))
+    except OSError as error:
+        if error.errno not in _DISK_IS_FULL:
+            raise
+        _exit(
+            f'{error}. Checkpoints saved before are whole: make room, and go '
+            'on with --resume.'
+        )
     destroy_process_group()
+
+
+def _exit(message: str) -> NoReturn:
+    sys.exit(f'{osp.basename(sys.argv[0])}: error: {message}')
 
 
 def destroy_process_group() -> None:

@@ -18,7 +18,12 @@ from .matching import (
 )
 from .permutation import identity
 from .types import Grid
-from .validation import check_grid, check_patches, is_compiling
+from .validation import (
+    check_grid,
+    check_patches,
+    drop_not_finite,
+    is_compiling,
+)
 
 
 def align_frames(
@@ -86,8 +91,9 @@ def align_frames(
         compared, the routes are the identity.
 
     Raises:
-        ValueError: If x is not (B, T, N, C), holds NaN or infinity, or has
-            more patches than the matcher can solve; if the grid does not hold
+        ValueError: If x is not (B, T, N, C), holds NaN or infinity (on a GPU
+            and in a compiled graph they are matched as 0), or has more patches
+            than the matcher can solve; if the grid does not hold
             N patches, or ``support_radius`` is given without one; if
             ``matcher`` is neither 'auto' nor a matcher nor callable; if it
             returns neither permutations nor plans; if an option is out of
@@ -124,7 +130,10 @@ def align_frames(
         options['min_similarity'] = min_similarity
     if support_radius:
         options['support_radius'] = support_radius
-    return align(x, chosen, grid, cache, reference, refine, options)
+    # Without it a training that diverges would end in a device assertion. The
+    # features that are aligned remain NaN, and so does the loss.
+    matched = drop_not_finite(x)
+    return align(matched, chosen, grid, cache, reference, refine, options)
 
 
 def check_options(

@@ -1,7 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Value checks without host-device synchronisation."""
 
-from typing import Optional
+from typing import Optional, Type
 
 import torch
 from torch import Tensor
@@ -25,7 +25,9 @@ def is_compiling() -> bool:
     return compiler_check is not None and compiler_check()
 
 
-def check(condition: Tensor, message: str) -> None:
+def check(
+    condition: Tensor, message: str, error: Type[ValueError] = ValueError
+) -> None:
     """Raise if a condition does not hold.
 
     Reading a value of a GPU tensor synchronises host and device. On a GPU, and
@@ -36,6 +38,7 @@ def check(condition: Tensor, message: str) -> None:
     Args:
         condition (Tensor): One bool.
         message (str): The error message.
+        error (type): Type of the error. Defaults to ValueError.
 
     Raises:
         ValueError: If the condition is False.
@@ -46,27 +49,37 @@ def check(condition: Tensor, message: str) -> None:
     if condition.is_cuda or is_compiling():
         torch._assert_async(condition, message)
     elif not condition:
-        raise ValueError(message)
+        raise error(message)
 
 
 def check_finite(values: Tensor) -> None:
     """Raise if a tensor holds NaN or infinity.
 
-    Not on a GPU, nor in a compiled graph. A device assertion would fail at an
-    unrelated later call, after which the process cannot use the GPU. Matchers
-    return valid permutations for any values, the features remain NaN, and the
-    loss shows it.
-
     Args:
         values (Tensor): Similarities, or features, of any shape.
 
     Raises:
-        NotFiniteError: If it does, on the CPU.
+        NotFiniteError: If it does; see :func:`check`.
     """
-    if values.is_cuda or values.is_meta or is_compiling():
-        return
-    if not values.isfinite().all():
-        raise NotFiniteError(NOT_FINITE)
+    check(torch.isfinite(values).all(), NOT_FINITE, NotFiniteError)
+
+
+def drop_not_finite(values: Tensor) -> Tensor:
+    """Replace NaN and infinity by 0 where they cannot be reported.
+
+    That is on a GPU and while torch.compile is tracing: an assertion on the
+    device would fail at a later, unrelated call, and the process could not use
+    the GPU any more. Elsewhere the values are returned as they are.
+
+    Args:
+        values (Tensor): Features to be matched.
+
+    Returns:
+        Tensor: Features of the same shape.
+    """
+    if values.is_cuda or is_compiling():
+        return values.nan_to_num(0.0, 0.0, 0.0)
+    return values
 
 
 def check_patches(x: Tensor) -> None:

@@ -37,7 +37,7 @@ def test_dist_train(run, tiny_config, tmp_path):
 FAULTS = """
 _base_ = 'tiny.py'
 custom_imports = dict(imports=['ata_mm', 'faults'])
-custom_hooks = [dict(type='KillHook', when='never', iter=0, rank=1)]
+custom_hooks = [dict(type='FaultHook', rank=1)]
 default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1))
 train_cfg = dict(max_epochs={epochs})
 randomness = dict(seed=0)
@@ -78,7 +78,7 @@ def test_a_killed_process_is_recovered(run, faulty, tmp_path):
         )
         assert done.returncode == 0, done.stderr
         states.append(torch.load(tmp_path / name / 'epoch_3.pth'))
-    assert (tmp_path / 'killed' / 'killed_before_train_iter_2').exists()
+    assert (tmp_path / 'killed' / 'kill_before_train_iter_2').exists()
     whole, killed = (state['state_dict'] for state in states)
     assert all(torch.equal(whole[key], killed[key]) for key in whole)
 

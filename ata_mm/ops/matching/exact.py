@@ -17,7 +17,7 @@ from ..lap import (
     solve_on_cpu,
 )
 from ..types import Grid
-from ..validation import check_square, is_compiling
+from ..validation import check_finite, check_square, is_compiling
 from .base import Matcher
 
 _logger = logging.getLogger(__name__)
@@ -36,7 +36,8 @@ class ExactMatcher(Matcher):
       torch.compile and CUDA graphs can capture it. Exact for similarities of
       at least 1/64 of the largest one of a frame pair; smaller ones are
       truncated to multiples of at most 2**-29 of it, and the sum may miss the
-      optimum by at most N * 2**-28 of it.
+      optimum by at most N * 2**-28 of it. NaN and infinity are asserted on the
+      GPU.
     - 'lapx', on the CPU, in threads.
     - 'scipy', on the CPU, one problem after another: the reference.
 
@@ -102,8 +103,9 @@ class ExactMatcher(Matcher):
         problems = similarity.detach().reshape(-1, num, num).float()
         solver = self.solver_for(problems.device, num)
         if solver == 'triton':
-            # The kernel gives a permutation for any input; for NaN a
-            # meaningless one. The CPU solvers check, see solve_on_cpu.
+            # The kernel ends for any input, but NaN has no optimum. The CPU
+            # solvers check by numpy, see solve_on_cpu.
+            check_finite(problems)
             solution = solve_lap(problems)
         else:
             solution = solve_on_cpu(problems, solver, self.num_threads)

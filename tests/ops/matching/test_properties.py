@@ -16,8 +16,10 @@ from ata_mm.ops import (
     LocalMatcher,
     SinkhornMatcher,
     align_frames,
+    validation,
 )
 from ata_mm.ops.lap import solve_scipy
+from ata_mm.ops.validation import NotFiniteError
 
 HARD = {
     'exact': ExactMatcher(),
@@ -212,3 +214,26 @@ def test_gradients_flow_into_every_frame(name):
     x = clip().requires_grad_()
     match(name, x).square().sum().backward()
     assert (x.grad.abs().sum((-1, -2)) > 0).all()
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+@every
+def test_values_that_cannot_be_reported_give_valid_routes(
+    name, value, monkeypatch
+):
+    # As on a GPU, where an index out of range would end the process.
+    monkeypatch.setattr(validation, 'is_compiling', lambda: True)
+    x = clip()
+    x[0, 1, 3:9] = value
+    alignment = align_frames(x, ALL[name], GRID)
+    assert alignment.routes.min() >= 0 and alignment.routes.max() < 24
+    aligned = alignment.align(x)
+    assert not aligned[0].isfinite().all() and aligned[1].isfinite().all()
+
+
+@every
+def test_values_that_are_not_finite_are_refused_on_the_cpu(name):
+    x = clip()
+    x[0, 1, 3] = float('nan')
+    with pytest.raises(NotFiniteError, match='training has diverged'):
+        align_frames(x, ALL[name], GRID)
