@@ -32,6 +32,7 @@ class ResumableCheckpointHook(CheckpointHook):
         ValueError: If an option is unknown.
     """
 
+    file_backend: Any
     _step: Optional[int] = None
     _saves = 0
 

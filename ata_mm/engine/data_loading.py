@@ -8,7 +8,7 @@ from functools import partial
 from multiprocessing.queues import Queue
 from typing import Any, Callable, Optional
 
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 
 from .random_state import SeededBatchSampler
 
@@ -27,7 +27,7 @@ def make_resumable(loader: DataLoader, seed: Optional[int]) -> None:
         seed (int, optional): Seed of the run; None to leave the order and the
             random numbers as they are.
     """
-    if seed is not None and loader.batch_sampler is not None:
+    if seed is not None and isinstance(loader.batch_sampler, BatchSampler):
         # DataLoader guards the attribute against changes after workers have
         # started. Passed to its constructor, loader.sampler and
         # loader.batch_size, which hooks read, would be lost.
@@ -39,7 +39,8 @@ def make_resumable(loader: DataLoader, seed: Optional[int]) -> None:
 def _start_worker(init: Optional[Callable], worker: int) -> None:
     # Otherwise the thread that sends batches to the main process prints the
     # error, drops the batch, and goes on: the main process waits for ever.
-    Queue._on_queue_feeder_error = staticmethod(_end_worker)
+    queue: Any = Queue
+    queue._on_queue_feeder_error = staticmethod(_end_worker)
     if init is not None:
         init(worker)
 

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
@@ -97,12 +98,13 @@ def _check_gradients(optimizer: Optimizer, *_: object) -> None:
         for parameter in group['params']
         if parameter.grad is not None
     ]
-    # The largest magnitudes: NaN if a value is NaN, and no overflow.
-    norms = torch._foreach_norm(gradients, ord=float('inf'))
-    if norms and not torch.stack(norms).isfinite().all():
-        bad = sum(not norm.isfinite() for norm in norms)
+    # One pass over all gradients. The square of a finite one may overflow.
+    if get_total_norm(gradients).isfinite():
+        return
+    bad = sum(not one.isfinite().all() for one in gradients)
+    if bad:
         raise NotFiniteError(
-            f'gradients of {bad} of {len(norms)} parameters are NaN or '
+            f'gradients of {bad} of {len(gradients)} parameters are NaN or '
             'infinite'
         )
 

@@ -3,7 +3,7 @@
 
 import logging
 from itertools import chain, repeat
-from typing import Sequence, Union
+from typing import Any, Sequence, Union
 
 from mmaction.registry import LOOPS
 from mmengine.dataset import InfiniteSampler
@@ -91,16 +91,21 @@ class ResumableIterLoop(IterBasedTrainLoop):
                     'diff_rank_seed', False
                 ),
             )
+        sampler = getattr(dataloader, 'batch_sampler', None)
+        self._at_iter = isinstance(sampler, SeededBatchSampler)
         # Before mmengine starts to load, in its constructor.
-        passes = _forward(dataloader, runner.resumed_iter)
+        passes = 0
+        if isinstance(sampler, SeededBatchSampler):
+            passes = _forward(sampler, runner.resumed_iter)
         super().__init__(runner, dataloader, *args, **kwargs)
-        self.dataloader_iterator._epoch = passes
+        self._batches = self.dataloader_iterator
+        self._batches._epoch = passes
 
     def run(self) -> object:
         """Train; mmengine drops as many batches as iterations are done."""
-        self.dataloader_iterator = chain(
-            repeat(None, self.iter), self.dataloader_iterator
-        )
+        if self._at_iter:
+            done = repeat(None, self.iter)
+            self.dataloader_iterator: Any = chain(done, self._batches)
         return super().run()
 
     @property
@@ -120,16 +125,15 @@ def _due(
     )
 
 
-def _forward(loader: DataLoader, batches: int) -> int:
-    """Move a loader forward, and return the number of passes done."""
-    sampler = loader.batch_sampler
+def _forward(sampler: SeededBatchSampler, batches: int) -> int:
+    """Move a sampler forward, and return the number of passes done."""
     if not batches:
         return 0
-    if isinstance(sampler.sampler, InfiniteSampler):
+    inner = sampler.sampler
+    if isinstance(inner, InfiniteSampler):
         sampler.skip = batches
         return 0
-    passes, sampler.skip = divmod(batches, len(loader))
-    sampler.epoch = passes
-    if hasattr(sampler.sampler, 'set_epoch'):
-        sampler.sampler.set_epoch(passes)
-    return passes
+    sampler.epoch, sampler.skip = divmod(batches, len(sampler))
+    if hasattr(inner, 'set_epoch'):
+        inner.set_epoch(sampler.epoch)
+    return sampler.epoch

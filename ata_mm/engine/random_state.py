@@ -8,7 +8,7 @@ the GPU, and in data loading, for any number of workers.
 """
 
 import random
-from typing import Iterator, List, Tuple
+from typing import Iterable, Iterator, List, Tuple
 
 import numpy as np
 import torch
@@ -77,7 +77,7 @@ class SeededBatchSampler(Sampler):
         self.skip = 0
 
     @property
-    def sampler(self) -> Sampler:
+    def sampler(self) -> Iterable[int]:
         """The sampler of indices, whose epoch mmengine sets."""
         return self.batch_sampler.sampler
 

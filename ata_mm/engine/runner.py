@@ -6,7 +6,7 @@ import ctypes
 import os.path as osp
 import signal
 import sys
-from typing import Dict, List, Optional, Union
+from typing import Dict, List, Mapping, Optional, Union
 
 from mmaction.registry import RUNNERS
 from mmaction.utils import get_str_type
@@ -56,6 +56,7 @@ class ResumableRunner(Runner):
         See :class:`mmengine.runner.Runner`.
     """
 
+    _hooks: List[Hook]
     _source: Optional[ResumePoint] = None
 
     def __init__(
@@ -153,7 +154,7 @@ class ResumableRunner(Runner):
 
     def load_or_resume(self) -> None:
         """Load or resume the checkpoint that has been found."""
-        if self._resume and not self._has_loaded:
+        if self._wanted[0] and not self._has_loaded:
             if self._source:
                 self._load_from = self._source.path
                 if self._source.skipped:
@@ -214,7 +215,9 @@ class ResumableRunner(Runner):
         return osp.join(self.work_dir, name)
 
 
-def _replace(type_: Union[str, type], replacements: Dict[str, type]) -> type:
+def _replace(
+    type_: Union[str, type], replacements: Mapping[str, type]
+) -> Union[str, type]:
     """Return the replacement of a class of mmengine, or the class itself."""
     name = get_str_type(type_)
     if isinstance(type_, type) and not type_.__module__.startswith('mmengine'):
