@@ -120,8 +120,8 @@ def run(cfg: Config, task: Callable[[Runner], object]) -> None:
         if error.errno not in _DISK_IS_FULL:
             raise
         _exit(
-            f'{error}. Checkpoints saved before are whole: make room, and go '
-            'on with --resume.'
+            f'{error}. Files saved before are whole. Make room and start '
+            'again; a training goes on with --resume.'
         )
     destroy_process_group()
 

@@ -27,7 +27,6 @@ default_hooks = dict(checkpoint=dict(
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
 param_scheduler = dict(type='StepLR', step_size=1, gamma=0.5)
 train_cfg = dict(max_epochs=3)
-randomness = dict(seed=3)
 custom_hooks = [dict(type='FaultHook')]
 """
 
@@ -63,7 +62,8 @@ def train(run, config):
     """Run train.py; options follow --cfg-options."""
 
     def _train(work_dir, *options, resume=None):
-        words = [] if resume is None else ['--resume', *resume]
+        # The seed of a resumed run is in its checkpoint.
+        words = ['--seed', 3] if resume is None else ['--resume', *resume]
         if options:
             words += ['--cfg-options', *options]
         return run('train.py', config, '--work-dir', work_dir, *words)
@@ -141,7 +141,9 @@ def test_a_run_resumes_within_an_epoch(schedule, config, run, tmp_path):
     runs = [('whole', 99), ('killed', 8), ('killed', 11), ('killed', 99)]
     for name, iteration in runs:
         faults = fault('before_train_iter', iteration)
-        words = ['--work-dir', tmp_path / name, '--resume', *options, *faults]
+        work_dir = tmp_path / name
+        words = [] if work_dir.exists() else ['--seed', 3]
+        words += ['--work-dir', work_dir, '--resume', *options, *faults]
         done = run('train.py', path, *words)
         expected = 0 if iteration == 99 else -signal.SIGKILL
         assert done.returncode == expected, done.stderr
