@@ -12,6 +12,8 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from .random_state import SeededBatchSampler
 
+# Exit status of such a worker: EX_IOERR of sysexits.h.
+CANNOT_SEND = 74
 _SHARED_MEMORY = '/dev/shm'
 
 
@@ -61,4 +63,4 @@ def _end_worker(error: BaseException, batch: Any) -> None:
         file=sys.stderr,
         flush=True,
     )
-    os._exit(1)
+    os._exit(CANNOT_SEND)

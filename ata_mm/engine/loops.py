@@ -3,12 +3,13 @@
 
 import logging
 from itertools import chain, repeat
-from typing import Any, Sequence, Union
+from typing import Any, Iterator, Optional, Sequence, Union
 
 from mmaction.registry import LOOPS
 from mmengine.dataset import InfiniteSampler
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import DataLoader
 
 from .random_state import SeededBatchSampler
@@ -83,36 +84,64 @@ class ResumableIterLoop(IterBasedTrainLoop):
         *args: object,
         **kwargs: object,
     ) -> None:
-        if isinstance(dataloader, dict):
-            dataloader = runner.build_dataloader(
+        loader: DataLoader
+        if isinstance(dataloader, DataLoader):
+            loader = dataloader
+        else:
+            loader = runner.build_dataloader(
                 dataloader,
                 seed=runner.seed,
                 diff_rank_seed=runner._randomness_cfg.get(
                     'diff_rank_seed', False
                 ),
             )
-        sampler = getattr(dataloader, 'batch_sampler', None)
-        self._at_iter = isinstance(sampler, SeededBatchSampler)
-        # Before mmengine starts to load, in its constructor.
-        passes = 0
-        if isinstance(sampler, SeededBatchSampler):
-            passes = _forward(sampler, runner.resumed_iter)
-        super().__init__(runner, dataloader, *args, **kwargs)
-        self._batches = self.dataloader_iterator
-        self._batches._epoch = passes
-
-    def run(self) -> object:
-        """Train; mmengine drops as many batches as iterations are done."""
-        if self._at_iter:
-            done = repeat(None, self.iter)
-            self.dataloader_iterator: Any = chain(done, self._batches)
-        return super().run()
+        # mmengine starts to load in its constructor, before it knows where,
+        # and before hooks have seen the loader.
+        super().__init__(runner, _Unstarted(loader), *args, **kwargs)
+        self.dataloader: DataLoader = loader
+        self.dataloader_iterator: Any = _Batches(self)
 
     @property
     def validation_due(self) -> bool:
         """Whether validation follows the iterations done."""
         self._decide_current_val_interval()
         return _due(self, self.iter, self.max_iters)
+
+
+class _Unstarted:
+    """Stand-in for a loader that starts no workers."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.dataset = loader.dataset
+
+    def __iter__(self) -> Iterator:
+        return iter(())
+
+
+class _Batches:
+    """Endless batches from the position of a loop on.
+
+    The loop drops as many batches as iterations are done: these are None.
+    """
+
+    def __init__(self, loop: ResumableIterLoop) -> None:
+        self._loop = loop
+        self._iterator: Optional[Iterator] = None
+
+    def __next__(self) -> Any:
+        if self._iterator is None:
+            self._iterator = self._start()
+        return next(self._iterator)
+
+    def _start(self) -> Iterator:
+        loader, done = self._loop.dataloader, self._loop.iter
+        sampler = loader.batch_sampler
+        if not done or not isinstance(sampler, SeededBatchSampler):
+            return _InfiniteDataloaderIterator(loader)
+        passes = _forward(sampler, done)
+        batches = _InfiniteDataloaderIterator(loader)
+        batches._epoch = passes
+        return chain(repeat(None, done), batches)
 
 
 def _due(
@@ -127,8 +156,6 @@ def _due(
 
 def _forward(sampler: SeededBatchSampler, batches: int) -> int:
     """Move a sampler forward, and return the number of passes done."""
-    if not batches:
-        return 0
     inner = sampler.sampler
     if isinstance(inner, InfiniteSampler):
         sampler.skip = batches
