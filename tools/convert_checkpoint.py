@@ -13,9 +13,9 @@ import os.path as osp
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
-import torch
 from mmaction.registry import MODELS
 from mmengine.registry import init_default_scope
+from mmengine.runner import save_checkpoint
 from torch import nn
 
 from ata_mm.apis.config import check_checkpoint, load_config
@@ -78,7 +78,8 @@ def main() -> None:
         check_options(args)
         model = build_model(args) if args.config else None
         state_dict, report = convert_checkpoint(args.source, model)
-    torch.save(dict(state_dict=state_dict, meta={}), args.target)
+        # By mmengine's storage, which writes the file whole or not at all.
+        save_checkpoint(dict(state_dict=state_dict, meta={}), args.target)
     print(f'{report}\nWritten to {args.target}')
 
 

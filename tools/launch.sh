@@ -20,7 +20,37 @@ need() {
     fi
 }
 
-# run_distributed PROCESSES SCRIPT ARGS...: by torchrun, on this node.
+# take_restarts ARGS...: set RESTARTS to the value of --max-restarts, and REST
+# to the other arguments.
+take_restarts() {
+    RESTARTS=0 REST=()
+    local resume=no
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --max-restarts) RESTARTS=${2:-} && shift ;;
+            --max-restarts=*) RESTARTS=${1#*=} ;;
+            --resume)
+                # A word after it is a checkpoint, which every restart takes.
+                case ${2:---} in -*) resume=newest ;; esac
+                REST+=("$1")
+                ;;
+            *) REST+=("$1") ;;
+        esac
+        shift $(($# > 0))
+    done
+    if ! [[ $RESTARTS =~ ^[0-9]+$ ]]; then
+        echo "error: expected a number for --max-restarts, got '$RESTARTS'" >&2
+        exit 2
+    fi
+    if [ "$RESTARTS" -gt 0 ] && [ $resume = no ]; then
+        echo "error: expected --resume, without a checkpoint, beside" \
+            "--max-restarts: a restart would begin from the start" >&2
+        exit 2
+    fi
+}
+
+# run_distributed PROCESSES SCRIPT ARGS...: by torchrun, on this node. A process
+# that fails makes all of them start again, at most RESTARTS times.
 run_distributed() {
     if ! [[ $1 =~ ^[1-9][0-9]*$ ]]; then
         echo "error: expected the number of processes, 1 or more, got '$1'" >&2
@@ -31,13 +61,17 @@ run_distributed() {
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((share > 0 ? share : 1))}
     # One machine: a free port, on an address that needs no name server.
     local where=(--standalone --local-addr=127.0.0.1)
-    if [ "${NNODES:-1}" -gt 1 ] || [ -n "${PORT:-}" ]; then
+    if [ "${NNODES:-1}" -gt 1 ] && [ "${RESTARTS:-0}" -gt 0 ]; then
+        # The nodes agree on a restart; their order is not fixed.
+        where=(--nnodes="$NNODES" --rdzv-backend=c10d --rdzv-id=ata_mm
+            --rdzv-endpoint="${MASTER_ADDR:-127.0.0.1}:${PORT:-29500}")
+    elif [ "${NNODES:-1}" -gt 1 ] || [ -n "${PORT:-}" ]; then
         where=(--nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}"
             --master_addr="${MASTER_ADDR:-127.0.0.1}"
             --master_port="${PORT:-29500}")
     fi
     exec "$PYTHON" -m torch.distributed.run "${where[@]}" \
-        --nproc_per_node="$1" "${@:2}"
+        --nproc_per_node="$1" --max-restarts="${RESTARTS:-0}" "${@:2}"
 }
 
 # run_slurm PARTITION JOB_NAME SCRIPT ARGS...: one task a GPU, by srun.

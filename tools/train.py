@@ -23,8 +23,8 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='resume from this checkpoint, or without a value from the latest '
-        'one in the work directory',
+        help='resume from this checkpoint, or without a value from the newest '
+        'readable one in the work directory, if any',
     )
     parser.add_argument(
         '--amp',
@@ -60,9 +60,12 @@ def parse_args() -> argparse.Namespace:
 
 
 def set_resume(cfg: Config, resume: str) -> None:
-    """Resume from a checkpoint, ``'auto'`` for the latest one."""
-    cfg.resume = True
-    cfg.load_from = None if resume == 'auto' else resume
+    """Resume from a checkpoint, ``'auto'`` for the newest one."""
+    own = cfg.get('runner_type', 'ResumableRunner') == 'ResumableRunner'
+    # 'auto' keeps load_from, for a work directory without a checkpoint.
+    cfg.resume = 'auto' if resume == 'auto' and own else True
+    if cfg.resume != 'auto':
+        cfg.load_from = None if resume == 'auto' else resume
 
 
 def set_amp(cfg: Config) -> None:

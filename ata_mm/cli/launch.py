@@ -2,10 +2,12 @@
 """Prepare and run the runner of tools/train.py and tools/test.py."""
 
 import argparse
+import errno
 import gc
 import os
 import os.path as osp
-from typing import Callable, Optional, Sequence
+import sys
+from typing import Callable, NoReturn, Optional, Sequence
 
 import torch.distributed as torch_dist
 from mmaction.registry import RUNNERS
@@ -16,7 +18,9 @@ from mmengine.runner import Runner
 
 from ata_mm.compat import cpu_distributed
 from ata_mm.datasets.checks import check_config
+from ata_mm.engine import RunError
 
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -102,13 +106,28 @@ def run(cfg: Config, task: Callable[[Runner], object]) -> None:
 
     Args:
         cfg (Config): A config completed by :func:`prepare`. Its
-            ``runner_type``, if any, names the runner.
+            ``runner_type`` names the runner, by default
+            :class:`~ata_mm.engine.ResumableRunner`.
         task (Callable): Called with the runner. It must not keep the runner or
             parts of it, see :func:`destroy_process_group`.
     """
-    build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
-    task(build(cfg))
+    cfg.setdefault('runner_type', 'ResumableRunner')
+    try:
+        task(RUNNERS.build(cfg))
+    except RunError as error:
+        _exit(str(error))
+    except OSError as error:
+        if error.errno not in _DISK_IS_FULL:
+            raise
+        _exit(
+            f'{error}. Files saved before are whole. Make room and start '
+            'again; a training goes on with --resume.'
+        )
     destroy_process_group()
+
+
+def _exit(message: str) -> NoReturn:
+    sys.exit(f'{osp.basename(sys.argv[0])}: error: {message}')
 
 
 def destroy_process_group() -> None:

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import List, Tuple
 
 from . import (
+    atomic_local_backend,
     checkpoint_files,
     checkpoint_globals,
     checkpoint_urls,
@@ -43,6 +44,7 @@ _SHIMS = (
     mmcv_lite_warning,
     localizers_drn,
     multimodal,
+    atomic_local_backend,
     checkpoint_globals,
     checkpoint_files,
     checkpoint_urls,

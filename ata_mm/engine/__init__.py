@@ -1,6 +1,18 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Hooks that log alignment statistics of a training."""
+"""Runner that survives interruptions, and hooks that watch a training."""
 
 from .alignment_hook import AlignmentHook
+from .checkpoint_hook import ResumableCheckpointHook
+from .divergence_hook import DivergenceHook
+from .errors import DivergenceError, ResumeError, RunError
+from .runner import ResumableRunner
 
-__all__ = ['AlignmentHook']
+__all__ = [
+    'AlignmentHook',
+    'DivergenceError',
+    'DivergenceHook',
+    'ResumableCheckpointHook',
+    'ResumableRunner',
+    'ResumeError',
+    'RunError',
+]

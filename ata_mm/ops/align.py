@@ -94,8 +94,9 @@ def align_frames(
         compared, the routes are the identity.
 
     Raises:
-        ValueError: If x is not (B, T, N, C), holds NaN or infinity, or has
-            more patches than the matcher can solve; if the grid does not hold
+        ValueError: If x is not (B, T, N, C), holds NaN or infinity (not on a
+            GPU, see `ExactMatcher`), or has more patches than the matcher can
+            solve; if the grid does not hold
             N patches, or ``support_radius`` is given without one; if
             ``matcher`` is neither 'auto' nor a matcher nor callable; if it
             returns neither permutations nor plans, or plans with

@@ -6,7 +6,7 @@ on the device would end the process at an unrelated later call. NaN and
 infinity go on into the loss, which shows them.
 """
 
-from typing import Optional
+from typing import Optional, Type
 
 import torch
 from torch import Tensor
@@ -19,12 +19,18 @@ NOT_FINITE = (
 )
 
 
+class NotFiniteError(ValueError):
+    """Value that is NaN or infinite, as after a divergence of training."""
+
+
 def is_compiling() -> bool:
     """Return whether torch.compile is tracing."""
     return torch.compiler.is_compiling()
 
 
-def check(condition: Tensor, message: str) -> None:
+def check(
+    condition: Tensor, message: str, error: Type[ValueError] = ValueError
+) -> None:
     """Raise if a condition does not hold, on the CPU.
 
     While torch.compile is tracing, the compiled graph raises a RuntimeError.
@@ -32,6 +38,7 @@ def check(condition: Tensor, message: str) -> None:
     Args:
         condition (Tensor): One bool.
         message (str): The error message.
+        error (type): Type of the error. Defaults to ValueError.
 
     Raises:
         ValueError: If the condition is False.
@@ -41,7 +48,7 @@ def check(condition: Tensor, message: str) -> None:
     if is_compiling():  # a compiled graph cannot branch on a value
         torch._assert_async(condition, message)
     elif not condition:
-        raise ValueError(message)
+        raise error(message)
 
 
 def check_finite(values: Tensor) -> None:
@@ -51,11 +58,11 @@ def check_finite(values: Tensor) -> None:
         values (Tensor): Similarities, or features, of any shape.
 
     Raises:
-        ValueError: If it does; see :func:`check`.
+        NotFiniteError: If it does; see :func:`check`.
     """
     if values.is_cuda:  # without the launches
         return
-    check(torch.isfinite(values).all(), NOT_FINITE)
+    check(torch.isfinite(values).all(), NOT_FINITE, NotFiniteError)
 
 
 def check_patches(x: Tensor) -> None:

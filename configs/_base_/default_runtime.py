@@ -1,5 +1,7 @@
 custom_imports = dict(imports='ata_mm')
 default_scope = 'mmaction'
+# Trainings that resume exactly and stop when they diverge.
+runner_type = 'ResumableRunner'
 
 default_hooks = dict(
     runtime_info=dict(type='RuntimeInfoHook'),

@@ -1,9 +1,16 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import os
 import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPTS = ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh']
 
@@ -25,6 +32,128 @@ def test_dist_train(run, tiny_config, tmp_path):
     assert done.returncode == 0, done.stderr
     # four videos in batches of two on two processes
     assert torch.load(tmp_path / 'epoch_1.pth')['meta']['iter'] == 1
+
+
+FAULTS = """
+_base_ = 'tiny.py'
+custom_imports = dict(imports=['ata_mm', 'faults'])
+custom_hooks = [dict(type='FaultHook', rank=1)]
+default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1))
+train_cfg = dict(max_epochs={epochs})
+randomness = dict(seed=0)
+"""
+
+
+@pytest.fixture
+def faulty(tiny_config):
+    """Write a config of so many epochs whose second process can be killed."""
+
+    def _faulty(epochs: int) -> Path:
+        path = tiny_config.parent / f'faulty_{epochs}.py'
+        path.write_text(FAULTS.format(epochs=epochs))
+        return path
+
+    return _faulty
+
+
+def environment() -> dict:
+    path = f'{ROOT}{os.pathsep}{ROOT / "tests"}'
+    return dict(PYTHONPATH=path, PYTHON=sys.executable, OMP_NUM_THREADS='1')
+
+
+def test_a_killed_process_is_recovered(run, faulty, tmp_path):
+    options = ['--max-restarts', 1, '--resume', '--work-dir']
+    states = []
+    for name, moment in (('whole', 'never'), ('killed', 'before_train_iter')):
+        fault = f'custom_hooks.0.when={moment}', 'custom_hooks.0.iter=2'
+        done = run(
+            'dist_train.sh',
+            faulty(3),
+            2,
+            *options,
+            tmp_path / name,
+            '--cfg-options',
+            *fault,
+            **environment(),
+        )
+        assert done.returncode == 0, done.stderr
+        states.append(torch.load(tmp_path / name / 'epoch_3.pth'))
+    assert (tmp_path / 'killed' / 'kill_before_train_iter_2').exists()
+    whole, killed = (state['state_dict'] for state in states)
+    assert all(torch.equal(whole[key], killed[key]) for key in whole)
+
+
+def children(pid: int) -> list:
+    path = Path(f'/proc/{pid}/task/{pid}/children')
+    return [int(child) for child in path.read_text().split()]
+
+
+def wait_for(condition, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    return condition()
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
+def test_no_process_outlives_a_killed_launcher(faulty, tmp_path):
+    launcher = subprocess.Popen(
+        [
+            'bash',
+            str(ROOT / 'tools' / 'dist_train.sh'),
+            str(faulty(10_000)),
+            '2',
+            '--work-dir',
+            str(tmp_path),
+        ],
+        env=dict(os.environ, **environment()),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    started = wait_for((tmp_path / 'epoch_1.pth').exists, 200)
+    processes = children(launcher.pid)
+    os.kill(launcher.pid, signal.SIGKILL)
+    launcher.wait()
+    assert started and len(processes) == 2
+    running = [Path(f'/proc/{pid}/cmdline') for pid in processes]
+    try:  # the command line of a process that has ended is empty
+        assert wait_for(
+            lambda: not any(p.exists() and p.read_text() for p in running), 5
+        )
+    finally:
+        for path, pid in zip(running, processes):
+            if path.exists() and path.read_text():
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (['--max-restarts', '2'], 'expected --resume'),
+        (['--max-restarts', '2', '--resume', 'a.pth'], 'expected --resume'),
+        (['--resume', '--max-restarts'], "--max-restarts, got ''"),
+        (['--resume', '--max-restarts=many'], "--max-restarts, got 'many'"),
+    ],
+)
+def test_restarts_need_a_number_and_resume(options, message, run):
+    done = run('dist_train.sh', 'config.py', 2, *options)
+    assert done.returncode == 2 and message in done.stderr
+
+
+def test_nodes_that_restart_agree_on_it(run, echo):
+    nodes = dict(NNODES='2', MASTER_ADDR='10.0.0.1', PORT='12345')
+    options = ['--resume', '--max-restarts=3', '--seed', 1]
+    done = run('dist_train.sh', 'a.py', 8, *options, **nodes, **echo)
+    words = done.stdout.splitlines()
+    assert words[2:8] == [
+        '--nnodes=2',
+        '--rdzv-backend=c10d',
+        '--rdzv-id=ata_mm',
+        '--rdzv-endpoint=10.0.0.1:12345',
+        '--nproc_per_node=8',
+        '--max-restarts=3',
+    ]
+    assert words[-3:] == ['--resume', '--seed', '1']
 
 
 def test_dist_test_equals_test(run, tiny_config, checkpoint, dump, tmp_path):

@@ -134,7 +134,8 @@ class DisplacementAlignment(Alignment):
     @property
     def places(self) -> Tensor:
         """Patch nearest to each position: int64 of shape (B, T, N)."""
-        nearest = self.positions.detach().round().long()
+        # NaN has no integer: an index of it would fault on a GPU.
+        nearest = self.positions.detach().nan_to_num().round().long()
         return nearest[..., 0] * self.grid[1] + nearest[..., 1]
 
     def displacement(self, grid: Grid) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from ..validation import NOT_FINITE
+from ..validation import NOT_FINITE, NotFiniteError
 
 try:
     from lap import lapjvr_batch
@@ -45,13 +45,13 @@ def solve_on_cpu(
         Tensor: int64 permutations of shape (P, N) on the input's device.
 
     Raises:
-        ValueError: If a similarity is NaN or infinite.
+        NotFiniteError: If a similarity is NaN or infinite.
     """
     problems = similarity.cpu().numpy()
     # By numpy: a torch operation would wake OpenMP threads, which spin
     # afterwards and slow the solver down.
     if not np.isfinite(problems).all():
-        raise ValueError(NOT_FINITE)
+        raise NotFiniteError(NOT_FINITE)
     if solver == 'scipy':
         solution = solve_scipy(problems)
     else:

@@ -20,8 +20,10 @@ from ata_mm.ops import (
     LocalMatcher,
     SinkhornMatcher,
     align_frames,
+    validation,
 )
 from ata_mm.ops.lap import solve_scipy
+from ata_mm.ops.validation import NotFiniteError
 
 HARD = {
     'exact': ExactMatcher(),
@@ -253,3 +255,30 @@ def test_makes_no_tensor_on_the_host(name, options, monkeypatch):
         alignment.dealign(alignment.align(x))
         alignment.rematch(*matching)
     assert not mode.found
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+@every
+def test_values_that_cannot_be_reported_give_valid_places(
+    name, value, monkeypatch
+):
+    # As on a GPU, where an index out of range would end the process.
+    pytest.importorskip('triton')
+    monkeypatch.setattr(validation, 'check', lambda *args: None)
+    exact = ExactMatcher('triton')
+    matcher = copy.copy(ALL[name] if name != 'exact' else exact)
+    monkeypatch.setattr(matcher, '_exact', exact, raising=False)
+    x = clip()
+    x[0, 1, 3:9] = value
+    alignment = align_frames(x, matcher, GRID)
+    assert alignment.places.min() >= 0 and alignment.places.max() < 24
+    aligned = alignment.align(x)
+    assert not aligned[0].isfinite().all() and aligned[1].isfinite().all()
+
+
+@every
+def test_values_that_are_not_finite_are_refused_on_the_cpu(name):
+    x = clip()
+    x[0, 1, 3] = float('nan')
+    with pytest.raises(NotFiniteError, match='training has diverged'):
+        align_frames(x, ALL[name], GRID)

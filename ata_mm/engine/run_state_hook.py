@@ -1,0 +1,111 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Hooks that make a resumed run equal to an uninterrupted one."""
+
+from typing import Optional
+
+from mmaction.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from .loops import ResumableEpochLoop, ResumableIterLoop
+from .random_state import SeededBatchSampler, seed_generators
+
+# Key of MessageHub, whose content is part of every checkpoint.
+STATE = 'run_state'
+
+_EPOCH, _ITERATION, _VALIDATION = range(3)
+
+
+@HOOKS.register_module()
+class RunStateHook(Hook):
+    """Hook that records the position of a run and seeds its generators.
+
+    It records the batches done in the epoch and the last validation in
+    mmengine's MessageHub, that is in every checkpoint, and seeds the random
+    number generators before each epoch, iteration and validation; see
+    :mod:`ata_mm.engine.random_state`.
+    """
+
+    # Before hooks that draw random numbers or save checkpoints.
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner: Runner) -> None:
+        """Move the loop to the position of the checkpoint, if resumed."""
+        state = runner.message_hub.get_info(STATE)
+        if state is None:
+            state = dict(batch=0, batches=0, validated=0)
+        elif isinstance(runner.train_loop, ResumableEpochLoop):
+            runner.train_loop.start_at(state['batch'], state['batches'])
+        runner.message_hub.update_info(STATE, state)
+        self._record(runner, batches=len(runner.train_dataloader))
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Seed the generators, and tell the loader the epoch."""
+        seed_generators(runner.seed, _EPOCH, runner.epoch)
+        sampler = runner.train_dataloader.batch_sampler
+        if isinstance(runner.train_loop, EpochBasedTrainLoop) and isinstance(
+            sampler, SeededBatchSampler
+        ):
+            sampler.epoch = runner.epoch
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None
+    ) -> None:
+        """Seed the generators."""
+        seed_generators(runner.seed, _ITERATION, runner.iter)
+        self._record(runner, batch=batch_idx)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Optional[dict] = None,
+        outputs: Optional[dict] = None,
+    ) -> None:
+        """Record the batch as done."""
+        self._record(runner, batch=batch_idx + 1)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Record the epoch as done."""
+        self._record(runner, batch=0)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Seed the generators."""
+        seed_generators(runner.seed, _VALIDATION, runner.iter)
+
+    def after_val_epoch(
+        self, runner: Runner, metrics: Optional[dict] = None
+    ) -> None:
+        """Record the validation."""
+        self._record(runner, validated=runner.iter)
+
+    def _record(self, runner: Runner, **state: int) -> None:
+        recorded = runner.message_hub.get_info(STATE)
+        if recorded is not None:  # None in a validation without a training
+            recorded.update(state)
+
+
+@HOOKS.register_module()
+class InterruptedValidationHook(Hook):
+    """Hook that repeats a validation that the end of a process interrupted."""
+
+    # After all hooks have been prepared for the training.
+    priority = 'LOWEST'
+
+    def before_train(self, runner: Runner) -> None:
+        """Validate if the checkpoint was saved before the validation."""
+        loop = runner.train_loop
+        state = runner.message_hub.get_info(STATE)
+        if (
+            runner.resumed_iter
+            and isinstance(loop, (ResumableEpochLoop, ResumableIterLoop))
+            and (state['batch'] == 0 or isinstance(loop, ResumableIterLoop))
+            and state['validated'] != runner.iter
+            and loop.validation_due
+        ):
+            print_log(
+                'Repeating the validation that was interrupted.',
+                logger='current',
+            )
+            runner.val_loop.run()

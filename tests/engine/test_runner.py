@@ -1,0 +1,250 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+# Random numbers of Python, numpy and torch, in workers and in the model.
+RANDOM = """
+_base_ = {base!r}
+custom_imports = dict(imports=['ata_mm', 'faults'])
+model = dict(backbone=dict(drop_path_rate=0.5))
+train_dataloader = dict(
+    num_workers={workers}, batch_size=1, dataset=dict(pipeline=[
+        dict(type='DecordInit'),
+        dict(type='SampleFrames', clip_len=4, frame_interval=2, num_clips=1),
+        dict(type='DecordDecode'),
+        dict(type='RandomResizedCrop'), dict(type='Flip'),
+        dict(type='Resize', scale=(32, 32), keep_ratio=False),
+        dict(type='FormatShape', input_format='NCTHW'),
+        dict(type='PackActionInputs')]))
+val_dataloader = dict(num_workers={workers})
+default_hooks = dict(checkpoint=dict(
+    type='CheckpointHook', interval=1, save_best='auto', rule='greater',
+    max_keep_ckpts=1))
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
+param_scheduler = dict(type='StepLR', step_size=1, gamma=0.5)
+train_cfg = dict(max_epochs=3)
+custom_hooks = [dict(type='FaultHook')]
+"""
+
+# Schedules other than mmengine's usual one, with checkpoints every 3 of 12
+# iterations, that is within epochs of 4.
+SCHEDULES = dict(
+    epochs='',
+    iterations="""
+train_cfg = dict(
+    _delete_=True, type='IterBasedTrainLoop', max_iters=12, val_interval=4)
+train_dataloader = dict(sampler=dict(type='InfiniteSampler'))
+param_scheduler = dict(by_epoch=False, step_size=4)
+""",
+    passes="""
+train_cfg = dict(_delete_=True, by_epoch=False, max_iters=12, val_interval=4)
+param_scheduler = dict(by_epoch=False, step_size=4)
+""",
+)
+
+
+@pytest.fixture(scope='module', params=[0, 2], ids='{} workers'.format)
+def config(request, tiny_config) -> Path:
+    """A config of three epochs of four iterations."""
+    path = tiny_config.parent / f'random_{request.param}.py'
+    path.write_text(
+        RANDOM.format(base=tiny_config.name, workers=request.param)
+    )
+    return path
+
+
+@pytest.fixture(scope='module')
+def train(run, config):
+    """Run train.py; options follow --cfg-options."""
+
+    def _train(work_dir, *options, resume=None):
+        # The seed of a resumed run is in its checkpoint.
+        words = ['--seed', 3] if resume is None else ['--resume', *resume]
+        if options:
+            words += ['--cfg-options', *options]
+        return run('train.py', config, '--work-dir', work_dir, *words)
+
+    return _train
+
+
+@pytest.fixture(scope='module')
+def whole_run(train, config) -> Path:
+    """The work directory of a run without a fault."""
+    work_dir = config.parent / f'whole_{config.stem}'
+    done = train(work_dir)
+    assert done.returncode == 0, done.stderr
+    return work_dir
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(whole_run) -> dict:
+    """The last checkpoint of that run."""
+    return torch.load(whole_run / 'epoch_3.pth')
+
+
+def fault(when: str, iteration: int, kind: str = 'kill') -> tuple:
+    """The options of a fault."""
+    values = dict(fault=kind, when=when, iter=iteration)
+    return tuple(f'custom_hooks.0.{k}={v}' for k, v in values.items())
+
+
+def error(done) -> str:
+    """The message of a run that ends with one line, and no traceback."""
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[-1].startswith('train.py: error: '), done.stderr
+    return lines[-1]
+
+
+def validations(checkpoint: dict) -> tuple:
+    """The accuracies of all validations, and the best of them."""
+    hub = checkpoint['message_hub']
+    accuracies, _ = hub['log_scalars']['val/acc/top1'].data
+    return list(accuracies), hub['runtime_info']['best_score']
+
+
+def assert_equal_to_the_bit(one: dict, other: dict) -> None:
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+
+
+@pytest.mark.parametrize(
+    'when, iteration',
+    [
+        ('before_train_iter', 6),
+        ('after_val_iter', 4),
+        ('after_val_epoch', 8),
+        ('fsync', 8),
+    ],
+)
+def test_a_killed_run_resumes_to_the_same_bits(
+    when, iteration, train, uninterrupted, tmp_path
+):
+    killed = train(tmp_path, *fault(when, iteration))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = train(tmp_path, resume=[])
+    assert done.returncode == 0, done.stderr
+    resumed = torch.load(tmp_path / 'epoch_3.pth')
+    assert_equal_to_the_bit(uninterrupted['state_dict'], resumed['state_dict'])
+    assert validations(resumed) == validations(uninterrupted)
+    assert len(list(tmp_path.glob('best_*.pth'))) == 1
+
+
+@pytest.mark.parametrize('schedule', SCHEDULES)
+@pytest.mark.parametrize('config', [2], indirect=True)
+def test_a_run_resumes_within_an_epoch(schedule, config, run, tmp_path):
+    path = config.parent / f'{schedule}.py'
+    path.write_text(f'_base_ = {config.name!r}\n{SCHEDULES[schedule]}')
+    options = (
+        '--cfg-options',
+        'default_hooks.checkpoint.by_epoch=False',
+        'default_hooks.checkpoint.interval=3',
+    )
+    runs = [('whole', 99), ('killed', 8), ('killed', 11), ('killed', 99)]
+    for name, iteration in runs:
+        faults = fault('before_train_iter', iteration)
+        work_dir = tmp_path / name
+        words = [] if work_dir.exists() else ['--seed', 3]
+        words += ['--work-dir', work_dir, '--resume', *options, *faults]
+        done = run('train.py', path, *words)
+        expected = 0 if iteration == 99 else -signal.SIGKILL
+        assert done.returncode == expected, done.stderr
+    whole, killed = (
+        torch.load(tmp_path / name / 'iter_12.pth')['state_dict']
+        for name in ('whole', 'killed')
+    )
+    assert_equal_to_the_bit(whole, killed)
+
+
+# Data loading in the main process, which is the fastest.
+in_main_process = pytest.mark.parametrize('config', [0], indirect=True)
+
+
+@in_main_process
+def test_a_full_disk_keeps_the_checkpoint_before(train, tmp_path):
+    done = train(tmp_path, *fault('before_train_iter', 6, 'fill_disk'))
+    message = error(done)
+    assert str(tmp_path / 'epoch_2.pth') in message
+    assert torch.load(tmp_path / 'epoch_1.pth')['meta']['iter'] == 4
+    names = {path.name for path in tmp_path.glob('*.p*t*')}
+    assert names == {'epoch_1.pth', 'best_acc_top1_epoch_1.pth'}
+
+
+@in_main_process
+def test_a_moved_run_resumes_and_leaves_the_original(
+    train, tmp_path, uninterrupted
+):
+    first, second = tmp_path / 'first', tmp_path / 'second'
+    train(first, *fault('before_train_iter', 6))
+    shutil.copytree(first, second)
+    before = sorted(first.iterdir())
+    assert train(second, resume=[]).returncode == 0
+    assert sorted(first.iterdir()) == before
+    assert len(list(second.glob('best_*.pth'))) == 1
+    weights = torch.load(second / 'epoch_3.pth')['state_dict']
+    assert_equal_to_the_bit(uninterrupted['state_dict'], weights)
+
+
+@in_main_process
+def test_the_state_before_a_divergence_resumes(train, tmp_path, uninterrupted):
+    message = error(train(tmp_path, *fault('before_train_iter', 6, 'diverge')))
+    state = tmp_path / 'diverged_iter_6.pth'
+    assert 'diverged in iteration 7 (epoch 2)' in message
+    assert str(state) in message
+    assert train(tmp_path, resume=[state]).returncode == 0
+    weights = torch.load(tmp_path / 'epoch_3.pth')['state_dict']
+    assert_equal_to_the_bit(uninterrupted['state_dict'], weights)
+
+
+@in_main_process
+@pytest.mark.parametrize(
+    'temporal', ['TemporalAveraging', 'TemporalAttention', 'ATA']
+)
+def test_a_diverged_loss_ends_the_run(temporal, train, tmp_path):
+    message = error(
+        train(
+            tmp_path,
+            'optim_wrapper.optimizer.lr=1e30',
+            f'model.backbone.temporal.type={temporal}',
+        )
+    )
+    assert 'diverged in iteration 2' in message
+    state = torch.load(tmp_path / 'diverged_iter_1.pth')
+    weights = state['state_dict'].values()
+    assert all(weight.isfinite().all() for weight in weights)
+    assert not list(tmp_path.glob('best_*'))
+
+
+@in_main_process
+def test_no_best_checkpoint_has_scores_that_are_nan(train, tmp_path):
+    done = train(tmp_path, *fault('before_val', 4, 'diverge'))
+    assert 'diverged in the validation after iteration 4' in error(done)
+    assert not list(tmp_path.glob('best_*'))
+
+
+@in_main_process
+def test_nothing_to_resume_is_said(train, tmp_path, whole_run):
+    weights = whole_run / 'epoch_3.pth'
+    options = f'load_from={weights}', 'train_cfg.max_epochs=1'
+    done = train(tmp_path, *options, resume=[])
+    assert done.returncode == 0, done.stderr
+    output = done.stdout + done.stderr
+    assert f'no checkpoint to resume from in {tmp_path}' in output
+    assert f'Training starts from {weights}' in output
+
+
+@in_main_process
+def test_weights_alone_are_not_resumed(train, tmp_path, whole_run):
+    (best,) = whole_run.glob('best_*.pth')
+    message = error(train(tmp_path, resume=[best]))
+    assert f'load_from={best}' in message
+
+
+@in_main_process
+def test_a_misspelt_option_of_the_hook_is_refused(train, tmp_path):
+    done = train(tmp_path, 'default_hooks.checkpoint.max_keep_ckpt=1')
+    assert 'options of CheckpointHook, got max_keep_ckpt.' in done.stderr
