@@ -5,14 +5,19 @@ No other part of the package opens or writes a video.
 """
 
 from .clips import Clip, View, patchify, read_clip, read_view
+from .containers import why_not_decord
 from .files import check_video_file, find_videos
 from .pipeline import parse_views, set_views
-from .reading import FrameSource, decoding, open_video
+from .reader import VideoError, VideoReader
+from .reading import DECODERS, FrameSource, decoding, open_video
 from .writing import VideoWriter, write_video
 
 __all__ = [
     'Clip',
+    'DECODERS',
     'FrameSource',
+    'VideoError',
+    'VideoReader',
     'VideoWriter',
     'View',
     'check_video_file',
@@ -24,5 +29,6 @@ __all__ = [
     'read_clip',
     'read_view',
     'set_views',
+    'why_not_decord',
     'write_video',
 ]
