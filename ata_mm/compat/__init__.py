@@ -23,6 +23,7 @@ from . import (
     checkpoint_globals,
     checkpoint_urls,
     config_scope,
+    decord_frames,
     localizers_drn,
     mmcv_lite_warning,
     multimodal,
@@ -31,7 +32,7 @@ from . import (
 )
 from .require_mmcv import require_mmcv
 
-# The last two import mmaction.models, which fails before the others.
+# The last three import mmaction.models or datasets, which fails before the others.
 _SHIMS = (
     mmcv_lite_warning,
     localizers_drn,
@@ -41,6 +42,7 @@ _SHIMS = (
     config_scope,
     recognizer2d_neck,
     testing_views,
+    decord_frames,
 )
 _applied: List[ModuleType] = []
 

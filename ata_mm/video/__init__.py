@@ -6,7 +6,9 @@ No other part of the package opens or writes a video.
 
 from .clips import Clip, View, patchify, read_clip, read_view
 from .containers import why_not_decord
+from .decoders import DecordReader
 from .files import check_video_file, find_videos
+from .isolation import Workers
 from .pipeline import parse_views, set_views
 from .reader import VideoError, VideoReader
 from .reading import DECODERS, FrameSource, decoding, open_video
@@ -15,11 +17,13 @@ from .writing import VideoWriter, write_video
 __all__ = [
     'Clip',
     'DECODERS',
+    'DecordReader',
     'FrameSource',
     'VideoError',
     'VideoReader',
     'VideoWriter',
     'View',
+    'Workers',
     'check_video_file',
     'decoding',
     'find_videos',

@@ -6,13 +6,16 @@ without them to report what is missing.
 """
 
 from contextlib import contextmanager
-from typing import Dict, Iterator, List
+from typing import TYPE_CHECKING, Dict, Iterator, List
 
 import cv2
 import numpy as np
 
 from .pyav import PyAVReader
 from .reader import VideoError, VideoReader
+
+if TYPE_CHECKING:
+    import decord
 
 _TRY_AUTO = "Use decoder='auto', which reads it if any decoder does."
 
@@ -50,6 +53,11 @@ class DecordReader(VideoReader):
         return len(self._reader)
 
     @property
+    def container(self) -> 'decord.VideoReader':
+        """decord's own reader."""
+        return self._reader
+
+    @property
     def timestamps(self) -> np.ndarray:
         """Time of each frame in seconds, as the container has it, (T,)."""
         times = self._reader.get_frame_timestamp(range(len(self._reader)))
@@ -58,6 +66,7 @@ class DecordReader(VideoReader):
     def close(self) -> None:
         """Release the file."""
         del self._reader
+        super().close()
 
     def _decode(self, indices: List[int]) -> Dict[int, np.ndarray]:
         try:
@@ -112,6 +121,7 @@ class OpenCVReader(VideoReader):
     def close(self) -> None:
         """Release the file."""
         self._capture.release()
+        super().close()
 
     def _check_first_frame(self) -> None:
         """Raise if OpenCV decodes nothing, or other colours.

@@ -240,6 +240,7 @@ class PyAVReader(VideoReader):
         """Release the file."""
         self._kept = None
         self._container.close()
+        super().close()
 
     def _open(self) -> None:
         """Open the file at its start."""

@@ -2,6 +2,7 @@
 """Base class of the readers of video files."""
 
 from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from typing import Dict, List, Sequence
 
 import numpy as np
@@ -36,6 +37,7 @@ class VideoReader(ABC):
     Attributes:
         decoder (str): Name of the decoder.
         fps (float): Average number of frames per second; 0 if unknown.
+        resources (ExitStack): What is released with the reader.
     """
 
     decoder = ''
@@ -43,6 +45,7 @@ class VideoReader(ABC):
     def __init__(self, video: str) -> None:
         self.video = video
         self.fps = 0.0
+        self.resources = ExitStack()
 
     def __enter__(self) -> 'VideoReader':
         return self
@@ -91,6 +94,7 @@ class VideoReader(ABC):
 
     def close(self) -> None:
         """Release the file."""
+        self.resources.close()
 
     @abstractmethod
     def _decode(self, indices: List[int]) -> Dict[int, np.ndarray]:
