@@ -1,7 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Data transforms."""
 
-import os.path as osp
 from typing import List, Optional
 
 import cv2
@@ -12,6 +11,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.fileio import get_local_path
 
 from ata_mm.video import VideoReader, open_video
+from ata_mm.video.pipeline import with_suffix
 
 
 @TRANSFORMS.register_module()
@@ -57,9 +57,7 @@ class VideoInit(BaseTransform):
             FileNotFoundError: If the file does not exist.
             VideoError: If it is not a video or cannot be decoded.
         """
-        name = results['filename']
-        if not osp.splitext(name)[1] and not osp.isfile(name):
-            name += '.mp4'  # as in MMAction2
+        name = with_suffix(results['filename'])
         if self.backend_args is None and '://' not in name:
             reader = open_video(name, self.decoder, self.num_threads)
         else:
