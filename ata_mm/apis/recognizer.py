@@ -9,7 +9,6 @@ from typing import List, Optional, Tuple, Union
 import torch
 from mmaction.apis import ActionRecogInferencer, init_recognizer
 from mmengine.config import Config
-from mmengine.dataset import Compose
 from mmengine.device import get_device
 from mmengine.fileio import list_from_file
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
@@ -204,9 +203,8 @@ class ViewsInferencer(ActionRecogInferencer):
         self.meta = _load(model, weights)
         return model
 
-    def _init_pipeline(self, cfg: Config) -> Compose:
-        steps = cfg.test_dataloader.dataset.pipeline
-        return Compose([dict(type='InferencerPackInput'), FilePipeline(steps)])
+    def _init_pipeline(self, cfg: Config) -> FilePipeline:
+        return FilePipeline(cfg.test_dataloader.dataset.pipeline)
 
     def _init_visualizer(self, cfg: Config) -> None:
         """Build no visualizer.

@@ -9,7 +9,8 @@ from .containers import why_not_decord
 from .decoders import DecordReader
 from .files import check_video_file, find_videos
 from .isolation import Workers
-from .pipeline import parse_views, set_views
+from .pipeline import FilePipeline, parse_views, set_views
+from .pyav import PyAVReader
 from .reader import VideoError, VideoReader
 from .reading import DECODERS, FrameSource, decoding, open_video
 from .writing import VideoWriter, write_video
@@ -18,7 +19,9 @@ __all__ = [
     'Clip',
     'DECODERS',
     'DecordReader',
+    'FilePipeline',
     'FrameSource',
+    'PyAVReader',
     'VideoError',
     'VideoReader',
     'VideoWriter',
