@@ -219,7 +219,8 @@ class PyAVReader(VideoReader):
         self._counts = False  # numbered in order of decoding, not by times
         self._next = -1  # number of the next decoded frame; -1 for unknown
         self._open()
-        self.fps = float(self._stream.average_rate or 0)
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        self.fps = float(rate or 0)
         if not self._has_times() or not self._read_times():
             self._count_frames()
         if len(self) == 0:

@@ -181,7 +181,8 @@ class FrameSource:
         self._container = open_container(self.source)
         self._stream = video_stream(self.source, self._container)
         set_threads(self._stream, 0)
-        self.fps = float(self._stream.average_rate or 0) or None
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        self.fps = float(rate or 0) or None
         # Headers of recordings that were interrupted state any number.
         if 0 < self._stream.frames < osp.getsize(self.source):
             self.num_frames = self._stream.frames
