@@ -5,6 +5,7 @@ import argparse
 import gc
 import os
 import os.path as osp
+import sys
 from typing import Callable, Optional, Sequence
 
 import torch.distributed as torch_dist
@@ -16,6 +17,8 @@ from mmengine.runner import Runner
 
 from ata_mm.compat import cpu_distributed
 from ata_mm.datasets.checks import check_config
+from ata_mm.engine import TooManyBadVideosError
+from ata_mm.video import VideoError
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -39,6 +42,7 @@ def prepare(
     """
     set_work_dir(cfg, args.work_dir)
     fit_workers(cfg)
+    guard_videos(cfg)
     check_config(cfg, loaders)
     cfg.launcher = args.launcher
     # torchrun sets LOCAL_RANK; torch.distributed.launch passed an option.
@@ -97,6 +101,18 @@ def fit_workers(cfg: Config) -> None:
             loader.pop('prefetch_factor', None)
 
 
+def guard_videos(cfg: Config) -> None:
+    """Add the hook for bad videos to a config without it.
+
+    Args:
+        cfg (Config): A config, changed in place.
+    """
+    hooks = list(cfg.get('custom_hooks') or [])
+    names = [get_str_type(hook['type']) for hook in hooks]
+    if 'BadVideoHook' not in names:
+        cfg.custom_hooks = [*hooks, dict(type='BadVideoHook')]
+
+
 def run(cfg: Config, task: Callable[[Runner], object]) -> None:
     """Build the runner of a config, run a task, and end the process group.
 
@@ -107,7 +123,10 @@ def run(cfg: Config, task: Callable[[Runner], object]) -> None:
             parts of it, see :func:`destroy_process_group`.
     """
     build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
-    task(build(cfg))
+    try:
+        task(build(cfg))
+    except (TooManyBadVideosError, VideoError) as error:
+        sys.exit(f'{osp.basename(sys.argv[0])}: error: {error}')
     destroy_process_group()
 
 

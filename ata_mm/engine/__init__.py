@@ -1,6 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Hooks that log alignment statistics of a training."""
+"""Hooks: alignment statistics and bad videos of a training."""
 
 from .alignment_hook import AlignmentHook
+from .bad_video_hook import BadVideoHook
+from .bad_videos import TooManyBadVideosError
 
-__all__ = ['AlignmentHook']
+__all__ = ['AlignmentHook', 'BadVideoHook', 'TooManyBadVideosError']
