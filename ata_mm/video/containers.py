@@ -109,7 +109,7 @@ def why_not_decord(video: str) -> str:
     """
     try:
         track = read_mp4(video)
-    except (ValueError, IndexError, OverflowError, struct.error):
+    except (ArithmeticError, LookupError, ValueError, struct.error):
         return 'its index is inconsistent'
     if track is None:
         return 'its container is not mp4 or mov with one index'
@@ -140,7 +140,7 @@ def read_mp4(video: str) -> Optional[Mp4Track]:
         container, several video tracks, fragments, or no index.
 
     Raises:
-        ValueError, IndexError, OverflowError, struct.error: If the tables
+        ArithmeticError, LookupError, ValueError, struct.error: If the tables
             are inconsistent.
     """
     with open(video, 'rb') as file:

@@ -241,7 +241,7 @@ def _work(function: Callable, pipe: connection.Connection) -> None:
     while pipe in connection.wait([pipe, parent.sentinel]):
         try:
             item = _receive(pipe)
-        except EOFError:
+        except (EOFError, OSError):
             return
         value, error = None, None
         with warnings.catch_warnings(record=True) as caught:
@@ -251,7 +251,10 @@ def _work(function: Callable, pipe: connection.Connection) -> None:
             except Exception as raised:
                 error = raised
         notes = [str(w.message) for w in caught if w.category is UserWarning]
-        _send(pipe, (value, error, notes))
+        try:
+            _send(pipe, (value, error, notes))
+        except BrokenPipeError:  # the parent has ended
+            return
 
 
 class _Pickler(pickle.Pickler):
