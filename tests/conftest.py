@@ -17,6 +17,7 @@ if not torch.cuda.is_available():  # before anything imports triton
 
 import ata_mm  # noqa: F401  before any mmaction.models, as users do
 
+import av  # noqa: F401  before decord, which loads its libraries globally
 from mmengine.registry import DefaultScope, init_default_scope
 
 from ata_mm.video import VideoWriter

@@ -117,15 +117,15 @@ def pipelines(video: str, stack: ExitStack) -> Dict[str, Callable]:
     }
 
 
-def sample(video: str) -> dict:
-    """Return what a data set passes to its pipeline."""
-    return dict(filename=video, label=0, start_index=0, modality='RGB')
+def read_sample(read: Callable, video: str) -> object:
+    """Run a pipeline on what a data set passes to it."""
+    return read(dict(filename=video, label=0, start_index=0, modality='RGB'))
 
 
 def is_readable(read: Callable, video: str) -> bool:
     """Return whether a pipeline can read a video."""
     try:
-        read(sample(video))
+        read_sample(read, video)
     except VideoError:
         return False
     return True
@@ -147,7 +147,7 @@ def main() -> None:
             videos.append(str(path))
         for video in videos:
             functions = {
-                name: partial(lambda read: read(sample(video)), read)
+                name: partial(read_sample, read, video)
                 for name, read in pipelines(video, stack).items()
             }
             with round_progress(args.rounds) as advance:

@@ -2,12 +2,12 @@
 """Check the data sets of a config: ``python tools/check_dataset.py CONFIG``.
 
 Validates each line of each annotation file: its fields, its label, that its
-video or folder of frames exists, and that it can be decoded: videos are read in
-order, and frames at random by the decoder of the config have to be the same.
-Files are read in other processes, whose crashes are faults of these files.
-Prints the number of samples of each class, and file and
-line of each fault. The exit status is 1 if there is a fault. Before it starts,
-``tools/train.py`` runs the same checks except decoding.
+video or folder of frames exists, and that it can be decoded: the frames that
+the decoder of the config reads at random have to be those read in order. Files
+are read in other processes, whose crashes are faults of these files. Prints
+the number of samples of each class, and file and line of each fault. The exit
+status is 1 if there is a fault. Before it starts, ``tools/train.py`` runs the
+same checks except decoding.
 """
 
 import argparse

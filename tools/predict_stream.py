@@ -3,8 +3,9 @@
 
 ``python tools/predict_stream.py SOURCE --config CONFIG --checkpoint
 CHECKPOINT`` slides a window over the frames and prints a line of JSON for
-each window, with the times of its frames in the file. The memory does not depend on the length of the video. Ctrl-C ends
-the run after the current frame, with complete files.
+each window, with the times of its frames in the file. The memory does not
+depend on the length of the video. Ctrl-C ends the run after the current frame,
+with complete files.
 """
 
 import argparse

@@ -8,7 +8,6 @@ from typing import Dict, Optional, TextIO, Tuple
 
 from ata_mm.apis.stream import WindowPrediction
 
-
 Span = Tuple[float, float]  # start and end in seconds
 
 

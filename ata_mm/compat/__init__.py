@@ -32,7 +32,8 @@ from . import (
 )
 from .require_mmcv import require_mmcv
 
-# The last three import mmaction.models or datasets, which fails before the others.
+# The last three import mmaction's models and data sets, which fails before
+# the others.
 _SHIMS = (
     mmcv_lite_warning,
     localizers_drn,

@@ -40,6 +40,9 @@ class DecordReader(VideoReader):
         self, video: str, num_threads: int = 1, or_pyav: bool = False
     ) -> None:
         super().__init__(video)
+        # First, or libraries of decord, which it loads globally, would take
+        # the place of PyAV's: libvpx of another version, for example.
+        import av  # noqa: F401
         from decord import VideoReader as Reader
 
         self._or_pyav = or_pyav
@@ -54,7 +57,7 @@ class DecordReader(VideoReader):
 
     @property
     def container(self) -> 'decord.VideoReader':
-        """decord's own reader."""
+        """Decord's own reader."""
         return self._reader
 
     @property

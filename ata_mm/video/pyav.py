@@ -40,7 +40,7 @@ def open_container(video: str) -> 'InputContainer':
     try:
         video.encode()
     except UnicodeEncodeError:  # FFmpeg takes names in UTF-8 only
-        source = open(video, 'rb')
+        source = open(video, 'rb')  # noqa: SIM115  closed with the container
     else:
         source = f'file:{video}'  # names may contain colons
     try:
@@ -213,7 +213,7 @@ class PyAVReader(VideoReader):
     def __init__(self, video: str, num_threads: int = 1) -> None:
         super().__init__(video)
         self._num_threads = num_threads
-        self._kept: Optional[List['VideoFrame']] = None
+        self._kept: Optional[List[VideoFrame]] = None
         self._pts = np.zeros(0, np.int64)
         self._keys = np.zeros(0, np.int64)  # numbers of the key frames
         self._counts = False  # numbered in order of decoding, not by times
@@ -261,7 +261,7 @@ class PyAVReader(VideoReader):
         return name.startswith(_TIMED)
 
     def _read_times(self) -> bool:
-        """Number the frames by the times of packets, if these are distinct."""
+        """Return whether the distinct times of packets number the frames."""
         from av.error import FFmpegError
 
         pts, keys, whole = [], [0], 0
@@ -290,11 +290,11 @@ class PyAVReader(VideoReader):
         return True
 
     def _count_frames(self) -> None:
-        """Number the frames by decoding all of them."""
+        """Decode all frames to number them."""
         self._open()
         self._counts, self._keys = True, np.zeros(1, np.int64)
         pts: List[Optional[int]] = []
-        kept: List['VideoFrame'] = []
+        kept: List[VideoFrame] = []
         size = 0
         for frame in decode_all(self.video, self._container, self._stream):
             pts.append(frame.pts)
@@ -357,7 +357,9 @@ class PyAVReader(VideoReader):
     def _advance(self, index: int) -> 'VideoFrame':
         """Decode up to a frame, and check that none is missing."""
         for frame in self._frames:
-            number = self._next if self._counts else self._number.get(frame.pts, -1)
+            number = (
+                self._next if self._counts else self._number.get(frame.pts, -1)
+            )
             if number < self._next:
                 continue  # precedes the key frame
             if number > self._next:

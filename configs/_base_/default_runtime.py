@@ -13,7 +13,7 @@ default_hooks = dict(
     sync_buffers=dict(type='SyncBuffersHook'),
 )
 custom_hooks = [
-    # Makes load_from accept bare models: the official TimeSformer, ViTs of timm.
+    # Makes load_from accept bare models: official TimeSformer, ViTs of timm.
     dict(type='AdaptCheckpointHook'),
     # Skips videos that cannot be read; above 1 % of the samples, it stops.
     dict(type='BadVideoHook', limit=0.01),

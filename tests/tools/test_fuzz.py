@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / 'video'))
-from made import make_video  # noqa: E402
+from made import make_video
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from ata_mm.video.containers import (
 )
 
 sys.path.append(str(Path(__file__).parent))
-from made import copy_video, make_video, pipe_video  # noqa: E402
+from made import copy_video, make_video, pipe_video
 
 
 def made(path, **options):
@@ -26,13 +26,17 @@ def made(path, **options):
     return make_video(path, codec, frames=20, **options)
 
 
-@pytest.mark.parametrize('suffix', 'mp4 mov mkv webm avi flv wmv'.split())
+@pytest.mark.parametrize(
+    'suffix', ['mp4', 'mov', 'mkv', 'webm', 'avi', 'flv', 'wmv']
+)
 def test_whole_files_have_the_size_that_they_declare(suffix, tmp_path):
     path = made(tmp_path / f'a.{suffix}')
     assert declared_size(str(path)) == path.stat().st_size
 
 
-@pytest.mark.parametrize('suffix', 'mp4 mov mkv webm avi flv wmv'.split())
+@pytest.mark.parametrize(
+    'suffix', ['mp4', 'mov', 'mkv', 'webm', 'avi', 'flv', 'wmv']
+)
 @pytest.mark.parametrize('share', [0.3, 0.6, 0.9])
 def test_truncated_files_declare_more(suffix, share, tmp_path):
     path = made(tmp_path / f'a.{suffix}')

@@ -11,7 +11,7 @@ import pytest
 from ata_mm.video import FrameSource, VideoError, open_video
 
 sys.path.append(str(Path(__file__).parent))
-from made import (  # noqa: E402
+from made import (
     FRAMES,
     copy_video,
     leave_unfinished,

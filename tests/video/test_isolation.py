@@ -57,9 +57,9 @@ def test_warnings_reach_the_caller():
 
 
 def test_file_of_an_item_is_named():
-    with Workers(work, name=lambda item: f'{item}.mp4') as workers:
-        with pytest.raises(VideoError, match='but crash.mp4 stops'):
-            workers('crash')
+    named = pytest.raises(VideoError, match='but crash.mp4 stops')
+    with named, Workers(work, name='{}.mp4'.format) as workers:
+        workers('crash')
 
 
 def test_arrays_and_tensors_are_returned():

@@ -8,7 +8,7 @@ import pytest
 from ata_mm.video import PyAVReader, VideoError, pyav
 
 sys.path.append(str(Path(__file__).parent))
-from made import FRAMES, make_video, number_of  # noqa: E402
+from made import FRAMES, make_video, number_of
 
 
 def test_frames_in_any_order_with_repetitions(tmp_path):
@@ -20,9 +20,10 @@ def test_frames_in_any_order_with_repetitions(tmp_path):
 
 
 def test_index_out_of_range(tmp_path):
-    with PyAVReader(str(make_video(tmp_path / 'a.mp4'))) as reader:
-        with pytest.raises(IndexError, match='below 40 .* got 40'):
-            reader.frames([40])
+    path = str(make_video(tmp_path / 'a.mp4'))
+    beyond = pytest.raises(IndexError, match='below 40 .* got 40')
+    with beyond, PyAVReader(path) as reader:
+        reader.frames([40])
 
 
 @pytest.mark.parametrize('name', ['a.ts', 'a.avi', 'a.mp4'])

@@ -10,7 +10,7 @@ import pytest
 from ata_mm.video import FrameSource, VideoError, decoding, open_video
 
 sys.path.append(str(Path(__file__).parent))
-from made import FRAMES, make_video, number_of  # noqa: E402
+from made import FRAMES, make_video, number_of
 
 
 def test_frames_are_those_that_decord_reads(video_root):
@@ -111,7 +111,9 @@ def test_decoder_that_is_not_installed(video_root, monkeypatch):
 @pytest.mark.parametrize('decoder', ['auto', 'pyav'])
 def test_name_that_is_not_utf8(decoder, tmp_path):
     name = bytes(tmp_path) + b'/caf\xe9.mp4'
-    make_video(tmp_path / 'a.mp4').rename(name.decode(errors='surrogateescape'))
+    make_video(tmp_path / 'a.mp4').rename(
+        name.decode(errors='surrogateescape')
+    )
     with open_video(os.fsdecode(name), decoder) as reader:
         assert number_of(reader.frames([7])[0]) == 7
 
@@ -158,9 +160,9 @@ def test_errors_of_a_whole_file_tell_of_the_transforms(error, video_root):
 def test_errors_of_a_broken_file_tell_what_is_wrong(tmp_path):
     path = tmp_path / 'a.mp4'
     path.write_bytes(b'junk')
-    with pytest.raises(
-        VideoError, match='a.mp4 cannot be decoded'
-    ), decoding(str(path)):
+    with pytest.raises(VideoError, match='a.mp4 cannot be decoded'), decoding(
+        str(path)
+    ):
         raise TypeError('no __len__')
 
 
