@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable, Dict, List, Tuple
+from typing import Callable, Dict, List, Tuple, Union
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
@@ -32,6 +32,7 @@ from ata_mm.cli.timing import paired_times, ratio_table
 from ata_mm.engine.bad_videos import Journal, NotingPipeline
 from ata_mm.video import FilePipeline, VideoError, Workers
 
+Step = Union[dict, Callable]
 SIZES = ((320, 240), (1280, 720))
 
 
@@ -58,14 +59,13 @@ def make_video(path: Path, size: Tuple[int, int], frames: int) -> None:
         for number in range(frames):
             left, top = 3 * number % width, 2 * number % height
             view = scene[top : top + height, left : left + width]
-            frame = av.VideoFrame.from_ndarray(
-                np.ascontiguousarray(view), format='rgb24'
-            )
+            pixels = np.ascontiguousarray(view, np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format='rgb24')
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 
-def steps(init: object, decode: object) -> List[object]:
+def steps(init: Step, decode: Step) -> List[Step]:
     """Return the pipeline with the given transforms of a decoder."""
     sample = dict(
         type='SampleFrames',
@@ -85,7 +85,7 @@ def steps(init: object, decode: object) -> List[object]:
     ]
 
 
-def stock_steps() -> List[object]:
+def stock_steps() -> List[Step]:
     """Return the pipeline with the transforms of MMAction2 as released."""
     init, decode = DecordInit(), DecordDecode()
     load = type(decode)._decord_load_frames.__wrapped__
@@ -100,14 +100,15 @@ def stock_steps() -> List[object]:
 
 def pipelines(video: str, stack: ExitStack) -> Dict[str, Callable]:
     """Return the alternatives that can read a video, by name."""
-    own = partial(dict, type='VideoInit')
     decode = dict(type='VideoDecode')
     found: Dict[str, Callable] = {'MMAction2, decord': Compose(stock_steps())}
     for decoder in ('decord', 'pyav', 'opencv', 'auto'):
-        found[decoder] = FilePipeline(steps(own(decoder=decoder), decode))
+        found[decoder] = FilePipeline(
+            steps(dict(type='VideoInit', decoder=decoder), decode)
+        )
     crumbs = stack.enter_context(tempfile.TemporaryDirectory())
     journal = Journal(f'{crumbs}/notes', crumbs, 1, 300.0)
-    auto = steps(own(), decode)
+    auto = steps(dict(type='VideoInit'), decode)
     found['training, auto'] = NotingPipeline(auto, journal, skip=False)
     found['prediction, auto'] = stack.enter_context(
         Workers(FilePipeline(auto), time_limit=300.0)

@@ -129,7 +129,7 @@ def decode(
     groups = same_frames(chain.from_iterable(samples.values()))
     decoders = {part.file: part.decoder for part in annotation_files(cfg)}
     tasks = [Task(group[0], decoders[group[0].file]) for group in groups]
-    pool = Workers(
+    pool: Workers = Workers(
         lambda task: decode_fault(*task),
         min(workers, max(len(tasks), 1)),
         time_limit,

@@ -8,7 +8,17 @@ import signal
 import threading
 from contextlib import contextmanager
 from types import FrameType
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set
+from typing import (
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Union,
+)
 
 from ata_mm.video import FilePipeline, VideoError
 
@@ -152,14 +162,17 @@ class NotingPipeline(FilePipeline):
     """Pipeline that states what it reads, and may skip what it cannot read.
 
     Args:
-        transforms (list[Callable]): The transforms.
+        transforms (Sequence[dict | Callable]): The transforms.
         journal (Journal): Takes notes on bad videos and on short ones.
         skip (bool): Return None for a video that cannot be read, so that the
             data set takes another, instead of raising the error.
     """
 
     def __init__(
-        self, transforms: List[Callable], journal: Journal, skip: bool
+        self,
+        transforms: Sequence[Union[dict, Callable]],
+        journal: Journal,
+        skip: bool,
     ) -> None:
         self.journal = journal
         self.skip = skip

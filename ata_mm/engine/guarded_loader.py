@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any, Deque, Iterator, List, Optional, Tuple
 
 from mmengine.logging import print_log
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import DataLoader
 
 from ata_mm.video import VideoError
 
@@ -33,6 +33,7 @@ class GuardedLoader:
         self.loader = loader
         self.journal = journal
         self.skip = skip
+        assert loader.batch_sampler is not None  # mmengine builds one
         self._batches = _Batches(loader.batch_sampler)
         self._guarded = _copy(loader, self._batches)
 
@@ -105,10 +106,10 @@ class _Batches:
     """Batch sampler that repeats what was not yet delivered.
 
     Args:
-        sampler (BatchSampler): The batches of an epoch.
+        sampler (Iterable[list[int]]): The batches of an epoch.
     """
 
-    def __init__(self, sampler: BatchSampler) -> None:
+    def __init__(self, sampler: Any) -> None:
         self.sampler = sampler
         self._rest: Iterator[List[int]] = iter(())
         self._pending: Deque[List[int]] = deque()
@@ -137,7 +138,7 @@ def _copy(loader: DataLoader, batches: _Batches) -> DataLoader:
     workers: Optional[int] = loader.num_workers or None
     return DataLoader(
         loader.dataset,
-        batch_sampler=batches,  # type: ignore[arg-type]
+        batch_sampler=batches,
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,

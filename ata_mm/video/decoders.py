@@ -94,7 +94,6 @@ class OpenCVReader(VideoReader):
 
     Args:
         video (str): The file.
-        num_threads (int): Unused: OpenCV chooses. Defaults to 1.
 
     Raises:
         VideoError: If OpenCV cannot read the file.
@@ -102,7 +101,7 @@ class OpenCVReader(VideoReader):
 
     decoder = 'opencv'
 
-    def __init__(self, video: str, num_threads: int = 1) -> None:
+    def __init__(self, video: str) -> None:
         super().__init__(video)
         self._open()
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
@@ -183,7 +182,7 @@ class TorchCodecReader(VideoReader):
     def __init__(self, video: str, num_threads: int = 1) -> None:
         super().__init__(video)
         try:
-            from torchcodec.decoders import VideoDecoder
+            from torchcodec.decoders import VideoDecoder  # type: ignore
         except (ImportError, OSError, RuntimeError) as error:
             raise ImportError(
                 "Expected torchcodec for decoder='torchcodec', but it cannot "

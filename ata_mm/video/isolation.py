@@ -131,9 +131,10 @@ class Workers(Generic[Item, Value]):
         try:
             while True:
                 while len(busy) < self._number:
-                    index, item = next(queue, (-1, None))
-                    if index < 0:
+                    following_item = next(queue, None)
+                    if following_item is None:
                         break
+                    index, item = following_item
                     busy[index] = self._start(item)
                 while following in done:
                     yield done.pop(following)
@@ -281,7 +282,7 @@ def _receive(pipe: connection.Connection) -> Any:
     text, sizes = pipe.recv()
     arrays = [np.empty(size, np.uint8) for size in sizes]
     for array in arrays:
-        view = memoryview(array)
+        view = array.data
         while view.nbytes:
             number = os.readv(pipe.fileno(), [view])
             if number == 0:

@@ -126,8 +126,8 @@ class FilePipeline:
         Raises:
             FileNotFoundError, VideoError: If the file cannot be read.
         """
-        name = data.get('filename')
-        is_local = name is not None and '://' not in name
+        name = data.get('filename', '://')  # not a local file
+        is_local = '://' not in name
         with decoding(with_suffix(name)) if is_local else nullcontext():
             results = self._run(self.transforms[: self._end], data)
         return self._run(self.transforms[self._end :], results)

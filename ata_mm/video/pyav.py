@@ -6,7 +6,16 @@ it to report that it is missing.
 """
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional
+from typing import (
+    TYPE_CHECKING,
+    BinaryIO,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Optional,
+    Union,
+)
 
 import numpy as np
 
@@ -37,6 +46,7 @@ def open_container(video: str) -> 'InputContainer':
     """
     import av
 
+    source: Union[str, BinaryIO]
     try:
         video.encode()
     except UnicodeEncodeError:  # FFmpeg takes names in UTF-8 only
@@ -44,7 +54,7 @@ def open_container(video: str) -> 'InputContainer':
     else:
         source = f'file:{video}'  # names may contain colons
     try:
-        return av.open(source, metadata_errors='ignore')
+        return av.open(source, 'r', metadata_errors='ignore')
     except av.error.FFmpegError as error:
         raise VideoError(
             video,
@@ -141,7 +151,7 @@ def decode_all(
                 reasons.append(error.strerror)
             continue
         if len(reasons) > (not frames):
-            raise damaged(video, number, reasons[0])
+            raise damaged(video, number, str(reasons[0]))
         for frame in frames:
             number += 1
             yield frame
@@ -264,7 +274,8 @@ class PyAVReader(VideoReader):
         """Return whether the distinct times of packets number the frames."""
         from av.error import FFmpegError
 
-        pts, keys, whole = [], [0], 0
+        pts: List[int] = []
+        keys, whole = [0], 0
         hides = self._stream.codec_context.name == 'vp8'
         try:
             for packet in self._container.demux(self._stream):
@@ -275,6 +286,8 @@ class PyAVReader(VideoReader):
                     continue
                 if hides and not bytes(packet)[0] & 16:
                     continue  # a reference that is not displayed
+                if packet.pts is None:
+                    return False
                 pts.append(packet.pts)
                 if packet.is_keyframe:
                     keys.append(packet.pts)
@@ -282,7 +295,7 @@ class PyAVReader(VideoReader):
             return False
         self._next = -1
         check_index(self.video, self._container, self._stream, whole)
-        if None in pts or len(set(pts)) < len(pts):
+        if len(set(pts)) < len(pts):
             return False
         self._pts = np.sort(np.array(pts, np.int64))
         keys[0] = self._pts[0] if pts else 0
@@ -309,8 +322,9 @@ class PyAVReader(VideoReader):
 
         The times of AVI files are in the order of decoding.
         """
-        if None not in pts and all(a < b for a, b in zip(pts, pts[1:])):
-            return np.array(pts, np.int64)
+        times = np.array([time for time in pts if time is not None], np.int64)
+        if len(times) == len(pts) and np.all(np.diff(times) > 0):
+            return times
         step = round(1 / (Fraction(self.fps or 25) * self._time_base))
         return np.arange(len(pts)) * max(step, 1)
 
@@ -330,7 +344,8 @@ class PyAVReader(VideoReader):
             return self._advance(index)
         except FFmpegError as error:
             if self._counts:
-                raise damaged(self.video, self._next, error.strerror) from None
+                reason = str(error.strerror)
+                raise damaged(self.video, self._next, reason) from None
         except _OutOfOrderError:
             if self._counts:
                 raise damaged(self.video, self._next, 'no frame') from None

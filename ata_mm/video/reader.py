@@ -3,7 +3,7 @@
 
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
-from typing import Dict, List, Sequence
+from typing import Dict, Iterable, List
 
 import numpy as np
 
@@ -62,11 +62,11 @@ class VideoReader(ABC):
     def timestamps(self) -> np.ndarray:
         """Time of each frame in seconds, as the container has it, (T,)."""
 
-    def frames(self, indices: Sequence[int]) -> List[np.ndarray]:
+    def frames(self, indices: Iterable[int]) -> List[np.ndarray]:
         """Decode frames.
 
         Args:
-            indices (Sequence[int]): Numbers of frames, from 0, in any order;
+            indices (Iterable[int]): Numbers of frames, from 0, in any order;
                 negative ones count from the end.
 
         Returns:
@@ -76,14 +76,14 @@ class VideoReader(ABC):
             IndexError: If there is no such frame.
             VideoError: If a frame cannot be decoded.
         """
-        number = len(self)
+        number, indices = len(self), [int(index) for index in indices]
         for index in indices:
             if not -number <= index < number:
                 raise IndexError(
                     f'Expected numbers of frames below {number} in '
                     f'{self.video}, got {index}.'
                 )
-        wanted = [int(index) % number for index in indices]
+        wanted = [index % number for index in indices]
         decoded = self._decode(sorted(set(wanted)))
         # The last use of a frame takes it, earlier ones a copy.
         last = {index: place for place, index in enumerate(wanted)}

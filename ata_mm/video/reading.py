@@ -3,7 +3,7 @@
 
 import os.path as osp
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Iterator, Optional, Tuple, Type
+from typing import TYPE_CHECKING, Iterator, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -62,16 +62,15 @@ def open_video(
         return _open_with_decord(video, decoder == 'auto', num_threads)
     if decoder == 'pyav':
         return PyAVReader(video, num_threads)
-    reader: Type[VideoReader] = (
-        OpenCVReader if decoder == 'opencv' else TorchCodecReader
-    )
     if not is_utf8(video):
         raise VideoError(
             video,
             f'has a name that is not UTF-8, which {decoder} cannot open',
             "Rename it, or use decoder='auto'.",
         )
-    return reader(video, num_threads)
+    if decoder == 'opencv':
+        return OpenCVReader(video)
+    return TorchCodecReader(video, num_threads)
 
 
 def _open_with_decord(
@@ -216,8 +215,9 @@ class FrameSource:
             return (number * step, (number + 1) * step) if step else None
         if frame.time is None:
             return None
-        length = frame.duration and float(frame.duration * frame.time_base)
-        return frame.time, frame.time + (length or step)
+        if frame.duration and frame.time_base:
+            step = float(frame.duration * frame.time_base)
+        return frame.time, frame.time + step
 
     def _stream_frames(self) -> Iterator[np.ndarray]:
         while True:
