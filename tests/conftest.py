@@ -17,6 +17,7 @@ if not torch.cuda.is_available():  # before anything imports triton
 
 import ata_mm  # noqa: F401  before any mmaction.models, as users do
 
+import av  # noqa: F401  before decord, which loads its libraries globally
 from mmengine.registry import DefaultScope, init_default_scope
 
 from ata_mm.video import VideoWriter
@@ -44,15 +45,15 @@ model = dict(
     data_preprocessor=dict(
         type='ActionDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3,
         format_shape='NCTHW'))
-decode = [dict(type='DecordDecode'), dict(type='Resize', scale=(-1, 32))]
+decode = [dict(type='VideoDecode'), dict(type='Resize', scale=(-1, 32))]
 pack = [dict(type='FormatShape', input_format='NCTHW'),
         dict(type='PackActionInputs')]
 sample = dict(type='SampleFrames', clip_len=4, frame_interval=2, num_clips=1)
 crop = dict(type='CenterCrop', crop_size=32)
-train_pipeline = [dict(type='DecordInit'), sample, *decode, crop, *pack]
+train_pipeline = [dict(type='VideoInit'), sample, *decode, crop, *pack]
 sample = dict(sample, test_mode=True)
 crop = dict(type='ThreeCrop', crop_size=32)
-test_pipeline = [dict(type='DecordInit'), sample, *decode, crop, *pack]
+test_pipeline = [dict(type='VideoInit'), sample, *decode, crop, *pack]
 dataset = dict(
     type='VideoDataset', ann_file=root + '/list.txt',
     data_prefix=dict(video=root),

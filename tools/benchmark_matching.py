@@ -23,6 +23,7 @@ from typing import Callable, Dict, List, Mapping, Optional
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -130,7 +131,7 @@ def read_clips(
         )
     else:
         span = (num_frames - 1) * interval + 1
-        with open_video(video, side, side) as reader:
+        with open_video(video) as reader:
             if len(reader) < span:
                 raise ValueError(
                     f'Expected at least {span} frames, got '
@@ -139,7 +140,12 @@ def read_clips(
                 )
             starts = np.linspace(0, len(reader) - span, batch).astype(int)
             index = starts[:, None] + np.arange(num_frames) * interval
-            frames = reader.get_batch(index.ravel()).asnumpy()
+            frames = np.stack(
+                [
+                    cv2.resize(frame, (side, side))
+                    for frame in reader.frames(index.ravel())
+                ]
+            )
     clips = torch.from_numpy(frames).float() / 127.5 - 1
     return clips.view(batch, num_frames, side, side, 3)
 

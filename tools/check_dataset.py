@@ -2,28 +2,29 @@
 """Check the data sets of a config: ``python tools/check_dataset.py CONFIG``.
 
 Validates each line of each annotation file: its fields, its label, that its
-video or folder of frames exists, and that the first, the middle and the last
-frame can be decoded. Prints the number of samples of each class, and file and
-line of each fault. The exit status is 1 if there is a fault, or if nothing
-could be checked. Before it starts, ``tools/train.py`` runs the same checks
-except decoding.
+video or folder of frames exists, and that it can be decoded: the frames that
+the decoder of the config reads at random have to be those read in order. Files
+are read in other processes, whose crashes are faults of these files. Prints
+the number of samples of each class, and file and line of each fault. The exit
+status is 1 if there is a fault, or if nothing could be checked. Before it
+starts, ``tools/train.py`` runs the same checks except decoding.
 """
 
 import argparse
 import os
 import sys
 from itertools import chain
-from multiprocessing.pool import ThreadPool
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from ata_mm.apis import load_config
 from ata_mm.apis.recognizer import class_names
-from ata_mm.cli.arguments import add_cfg_options
-from ata_mm.cli.console import print_message, stderr_progress
+from ata_mm.cli.arguments import add_cfg_options, add_time_limit
+from ata_mm.cli.console import escape_names, print_message, stderr_progress
 from ata_mm.cli.errors import user_errors
 from ata_mm.cli.tables import markdown_table
 from ata_mm.datasets.annotations import Sample
@@ -36,8 +37,22 @@ from ata_mm.datasets.checks import (
     num_classes,
     same_frames,
 )
+from ata_mm.video import Workers
 
 Samples = Dict[str, List[Sample]]
+Decoder = Tuple[dict, ...]
+
+
+class Task(NamedTuple):
+    """A sample to decode, and how.
+
+    Args:
+        sample (Sample): A line of an annotation file.
+        decoder (tuple[dict, ...]): Transforms that open and decode a video.
+    """
+
+    sample: Sample
+    decoder: Decoder
 
 
 def parse_args() -> argparse.Namespace:
@@ -63,6 +78,7 @@ def parse_args() -> argparse.Namespace:
         default=50,
         help='maximal number of faults to show; all are counted (default: 50)',
     )
+    add_time_limit(parser)
     add_cfg_options(parser)
     args = parser.parse_args()
     if args.workers < 1 or args.limit < 1:
@@ -91,7 +107,7 @@ def read_lines(
     unchecked = []
     if classes is None:
         unchecked.append('labels; cls_head in the config has no num_classes')
-    for loader, dataset, file in annotation_files(cfg):
+    for loader, dataset, file, _ in annotation_files(cfg):
         if file is None:
             unchecked.append(
                 f'{dataset} in {loader}_dataloader; it reads no '
@@ -104,22 +120,27 @@ def read_lines(
     return samples, faults, unchecked
 
 
-def decode(samples: Samples, workers: int) -> List[Exception]:
-    """Decode each video or folder of frames once and return the faults.
-
-    In threads, since decord and OpenCV release Python's interpreter lock.
-    """
+def decode(
+    cfg: Config, samples: Samples, workers: int, time_limit: float
+) -> List[Exception]:
+    """Decode each video or folder of frames once and return the faults."""
     groups = same_frames(chain.from_iterable(samples.values()))
-    with ThreadPool(workers) as pool, stderr_progress() as progress:
+    decoders = {part.file: part.decoder for part in annotation_files(cfg)}
+    tasks = [Task(group[0], decoders[group[0].file]) for group in groups]
+    pool: Workers = Workers(
+        lambda task: decode_fault(*task),
+        min(workers, max(len(tasks), 1)),
+        time_limit,
+        name=lambda task: task.sample.path,
+    )
+    with pool, stderr_progress() as progress:
         found = progress.track(
-            pool.imap(decode_fault, (group[0] for group in groups)),
-            total=len(groups),
-            description='Decoding',
+            pool.imap(tasks), total=len(groups), description='Decoding'
         )
         return [
-            ValueError(f'{sample.location}: {fault}')
-            for fault, group in zip(found, groups)
-            if fault
+            ValueError(f'{sample.location}: {outcome.error or outcome.value}')
+            for outcome, group in zip(found, groups)
+            if outcome.error or outcome.value
             for sample in group
         ]
 
@@ -166,6 +187,7 @@ def show_faults(faults: List[str], limit: int) -> None:
 def main() -> None:
     """Print the classes and the faults."""
     args = parse_args()
+    escape_names()
     with user_errors():
         cfg = load_config(args.config, args.cfg_options)
     classes = num_classes(cfg)
@@ -175,7 +197,8 @@ def main() -> None:
         faults += found
         show_classes(names, samples)
     if not args.no_decode:
-        faults += decode(samples, args.workers)
+        init_default_scope(cfg.default_scope)
+        faults += decode(cfg, samples, args.workers, args.time_limit)
     # If val and test read the same file, its faults are found twice.
     messages = list(dict.fromkeys(str(fault) for fault in faults))
     show_faults(messages, args.limit)

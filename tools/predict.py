@@ -4,20 +4,27 @@
 ``python tools/predict.py VIDEO … --config CONFIG --checkpoint CHECKPOINT``
 prints a line of JSON for each video, with labels and scores, best first.
 Everything else is printed to stderr. Files that are not videos are reported
-and skipped; the exit status is then 1.
+and skipped; the exit status is then 1. Files are read in another process: one
+that crashes its decoder costs its own line only.
 """
 
 import argparse
 import os.path as osp
 import sys
+from operator import attrgetter
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
 from ata_mm.apis import VideoRecognizer, load_config
-from ata_mm.cli.arguments import add_model_options, make_folder
+from ata_mm.cli.arguments import (
+    add_model_options,
+    add_time_limit,
+    make_folder,
+)
 from ata_mm.cli.console import (
+    escape_names,
     hide_log,
     print_error,
     print_summary,
@@ -26,7 +33,8 @@ from ata_mm.cli.console import (
 )
 from ata_mm.cli.errors import is_user_error, one_line, user_errors
 from ata_mm.cli.outputs import json_line, unique_stems
-from ata_mm.video import FrameSource, find_videos
+from ata_mm.video import FrameSource, Workers, find_videos
+from ata_mm.video.isolation import Outcome
 from ata_mm.visualization.captions import OverlayWriter
 
 
@@ -58,6 +66,7 @@ def parse_args() -> argparse.Namespace:
         metavar='DIR',
         help='write a copy of each video with its labels to this folder',
     )
+    add_time_limit(parser)
     add_model_options(parser)
     return parser.parse_args()
 
@@ -112,28 +121,47 @@ def annotated_files(
     return files
 
 
-def annotate(video: str, file: Path, predictions: list) -> None:
-    """Write a copy of a video with its labels in every frame."""
-    with FrameSource(video) as source, OverlayWriter(
-        str(file), source.fps or 25.0
+class Copy(NamedTuple):
+    """A copy of a video with its labels in every frame.
+
+    Args:
+        video (str): The video.
+        file (Path): The copy.
+        predictions (list[tuple[str, float]]): Labels and scores.
+    """
+
+    video: str
+    file: Path
+    predictions: List[Tuple[str, float]]
+
+
+def annotate(copy: Copy) -> None:
+    """Write a copy."""
+    with FrameSource(copy.video) as source, OverlayWriter(
+        str(copy.file), source.fps or 25.0
     ) as out:
         for frame in source:
-            out.write(frame, predictions)
+            out.write(frame, copy.predictions)
 
 
 def predict(
-    recognizer: VideoRecognizer, video: str, topk: int, file: Optional[Path]
+    recognizer: VideoRecognizer,
+    sample: Outcome,
+    topk: int,
+    file: Optional[Path],
+    write: Callable[[Copy], None],
 ) -> bool:
-    """Recognise one video, print its line, and return the success."""
+    """Recognise a video, print its line, and return the success."""
     try:
-        predictions = recognizer(video, topk)
+        scores = recognizer.score(sample.get())
+        predictions = recognizer.rank(scores, topk)
         entry = dict(
-            video=video,
+            video=sample.item,
             labels=[label for label, _ in predictions],
             scores=[score for _, score in predictions],
         )
         if file:
-            annotate(video, file, predictions)
+            write(Copy(sample.item, file, predictions))
             entry['annotated'] = str(file)
     except (ValueError, OSError) as error:
         if not is_user_error(error):
@@ -148,6 +176,7 @@ def main() -> None:
     """Print the labels of each video."""
     args = parse_args()
     hide_log()
+    escape_names()
     with user_errors():
         if args.topk < 1:
             raise ValueError(
@@ -162,10 +191,18 @@ def main() -> None:
         )
     total = len(videos) + len(failed)
     shorten_warnings()
-    with stderr_progress() as progress:
-        for video in progress.track(videos, description='Videos'):
-            if not predict(recognizer, video, args.topk, files.get(video)):
-                failed.append(video)
+    reader = Workers(recognizer.read, time_limit=args.time_limit)
+    writer = Workers(
+        annotate, time_limit=args.time_limit, name=attrgetter('video')
+    )
+    with reader, writer, stderr_progress() as progress:
+        samples = reader.imap(videos)
+        for sample in progress.track(
+            samples, total=len(videos), description='Videos'
+        ):
+            file = files.get(sample.item)
+            if not predict(recognizer, sample, args.topk, file, writer):
+                failed.append(sample.item)
     if total > 1:
         print_summary(total, failed, 'recognised')
     sys.exit(1 if failed else 0)

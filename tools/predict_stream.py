@@ -3,8 +3,9 @@
 
 ``python tools/predict_stream.py SOURCE --config CONFIG --checkpoint
 CHECKPOINT`` slides a window over the frames and prints a line of JSON for
-each window. The memory does not depend on the length of the video. Ctrl-C ends
-the run after the current frame, with complete files.
+each window, with the times of its frames in the file. The memory does not
+depend on the length of the video. Ctrl-C ends the run after the current frame,
+with complete files.
 """
 
 import argparse
@@ -29,13 +30,14 @@ from ata_mm.cli.arguments import (
     parse_length,
 )
 from ata_mm.cli.console import (
+    escape_names,
     hide_log,
     print_message,
     shorten_warnings,
     stderr_progress,
 )
 from ata_mm.cli.errors import user_errors
-from ata_mm.cli.outputs import WindowFiles, json_line, window_entry
+from ata_mm.cli.outputs import Clock, WindowFiles, json_line, window_entry
 from ata_mm.video import FrameSource
 from ata_mm.visualization.captions import OverlayWriter
 
@@ -78,7 +80,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--fps',
         type=float,
-        help='frames per second (default: those of the source)',
+        help='frames per second, instead of the times in the source',
     )
     parser.add_argument(
         '--out-dir',
@@ -188,7 +190,7 @@ class Outputs:
     def __init__(
         self, stack: ExitStack, out_dir: Optional[str], fps: float
     ) -> None:
-        self.fps = fps
+        self.clock = Clock(fps)
         self.windows = 0
         self.frames = 0
         self._labels: List[Tuple[str, float]] = []
@@ -209,7 +211,7 @@ class Outputs:
     def window(self, prediction: WindowPrediction) -> None:
         """Write a prediction, and keep it for the next frames."""
         self.windows += 1
-        entry = window_entry(prediction, self.fps)
+        entry = window_entry(prediction, self.clock.span(prediction))
         self._labels = prediction.labels
         self._title = f'{entry["start"]:.1f}–{entry["end"]:.1f} s'
         print(json_line(entry), flush=True)
@@ -222,11 +224,13 @@ def run(
     stream: StreamRecognizer,
     outputs: Outputs,
     interrupt: Interrupt,
+    has_times: bool,
 ) -> None:
     """Recognise windows until the source ends or Ctrl-C."""
     with stderr_progress() as progress:
         bar = progress.add_task('Frames', total=source.num_frames)
         for frame in interrupt.until(source):
+            outputs.clock.tick(source.span if has_times else None)
             prediction = stream.push(frame)
             if prediction:
                 outputs.window(prediction)
@@ -242,6 +246,7 @@ def main() -> None:
     """Print the predictions of all windows."""
     args = parse_args()
     hide_log()
+    escape_names()
     shorten_warnings()
     with ExitStack() as stack:
         with user_errors():
@@ -254,7 +259,7 @@ def main() -> None:
         interrupt = Interrupt()
         start = time.perf_counter()
         with user_errors():
-            run(source, stream, outputs, interrupt)
+            run(source, stream, outputs, interrupt, args.fps is None)
         seconds = time.perf_counter() - start
     print_message(
         f'{outputs.windows} windows, {outputs.frames} frames in '

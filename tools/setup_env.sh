@@ -21,17 +21,17 @@ fi
 
 _ata_say() { echo "[setup_env] $*" >&2; }
 
-# Print the first Python that is 3.9 or newer and can create environments.
+# Print the first Python that is 3.10 or newer and can create environments.
 _ata_find_python() {
     local python
     for python in python3.11 python3 python; do
         if "$python" -c 'import sys, venv, ensurepip
-sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
+sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
             command -v "$python"
             return
         fi
     done
-    _ata_say 'no Python >= 3.9 with the venv module found; install' \
+    _ata_say 'no Python >= 3.10 with the venv module found; install' \
         'Python 3.11 (on Debian and Ubuntu with python3.11-venv).'
     return 1
 }

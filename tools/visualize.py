@@ -26,8 +26,13 @@ from torch import nn
 from ata_mm.apis import VideoRecognizer, load_config
 from ata_mm.apis.config import read_video_files, use_device
 from ata_mm.apis.recognizer import class_names
-from ata_mm.cli.arguments import add_cfg_options, make_folder
+from ata_mm.cli.arguments import (
+    add_cfg_options,
+    add_time_limit,
+    make_folder,
+)
 from ata_mm.cli.console import (
+    escape_names,
     hide_log,
     print_error,
     print_message,
@@ -40,7 +45,16 @@ from ata_mm.introspection import Block, Observation, match_pixels, observe
 from ata_mm.models import ATA
 from ata_mm.ops.align import REFERENCES
 from ata_mm.ops.align import check_options as check_alignment_options
-from ata_mm.video import Clip, View, find_videos, read_clip, read_view
+from ata_mm.ops.types import Grid
+from ata_mm.video import (
+    Clip,
+    View,
+    Workers,
+    find_videos,
+    read_clip,
+    read_view,
+)
+from ata_mm.video.isolation import Outcome
 from ata_mm.visualization import class_activation
 from ata_mm.visualization.files import write_heat_maps, write_routes
 
@@ -175,6 +189,7 @@ def parse_args() -> argparse.Namespace:
         help='JPEG quality of the frames in the page (default: 80)',
     )
     parser.add_argument('--device', help='default: the GPU if any')
+    add_time_limit(parser)
     add_cfg_options(parser)
     return parser.parse_args()
 
@@ -281,8 +296,20 @@ def has_ata(model: Model) -> bool:
     return any(isinstance(m, ATA) for m in model.recognizer.modules())
 
 
+def read(
+    video: str, models: List[Model], args: argparse.Namespace
+) -> Union[Tuple[Clip, Grid], Dict[str, View]]:
+    """Read what the figures of a video show, for each model if any."""
+    if models:
+        return {m.name: read_view(video, m.cfg, args.view) for m in models}
+    return read_clip(video, args.num_frames, args.interval, args.rows)
+
+
 def visualize(
-    video: str, folder: Path, models: List[Model], args: argparse.Namespace
+    sample: Outcome,
+    folder: Path,
+    models: List[Model],
+    args: argparse.Namespace,
 ) -> List[Path]:
     """Write all figures of a video and return their files."""
     write_all = partial(
@@ -291,12 +318,10 @@ def visualize(
         pair=args.pair,
         fps=args.fps,
         quality=args.quality,
-        video=Path(video).name,
+        video=Path(sample.item).name,
     )
     if not models:
-        clip, grid = read_clip(
-            video, args.num_frames, args.interval, args.rows
-        )
+        clip, grid = sample.get()
         block = match_pixels(
             clip,
             grid,
@@ -306,7 +331,7 @@ def visualize(
             args.support_radius,
         )
         return write_all(folder, clip, [block], block, model='no model')
-    clips = {m.name: read_view(video, m.cfg, args.view) for m in models}
+    clips = sample.get()
     check_same_frames(clips)
     seen = {
         m.name: observe(m.recognizer, clips[m.name].inputs) for m in models
@@ -424,6 +449,7 @@ def main() -> None:
     """Visualize each video and print the files."""
     args = parse_args()
     hide_log()
+    escape_names()
     with user_errors():
         check_options(args)
         found = [v for name in args.videos for v in find_videos(name)]
@@ -432,16 +458,22 @@ def main() -> None:
         make_folder(args.out_dir)
         models = load_models(args)
     failed = []
-    with stderr_progress() as progress:
-        for video in progress.track(videos, description='Videos'):
+    reader = Workers(
+        partial(read, models=models, args=args), time_limit=args.time_limit
+    )
+    with reader, stderr_progress() as progress:
+        samples = reader.imap(videos)
+        for sample in progress.track(
+            samples, total=len(videos), description='Videos'
+        ):
             try:
-                files = visualize(video, folders[video], models, args)
+                files = visualize(sample, folders[sample.item], models, args)
                 print('\n'.join(map(str, files)), flush=True)
             except (ValueError, OSError) as error:
                 if not is_user_error(error):
                     raise
                 print_error(one_line(error))
-                failed.append(video)
+                failed.append(sample.item)
     if len(videos) > 1:
         print_summary(len(videos), failed, 'visualized')
     sys.exit(1 if failed else 0)

@@ -9,7 +9,6 @@ from typing import List, Optional, Tuple, Union
 import torch
 from mmaction.apis import ActionRecogInferencer, init_recognizer
 from mmengine.config import Config
-from mmengine.dataset import Compose
 from mmengine.device import get_device
 from mmengine.fileio import list_from_file
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
@@ -20,13 +19,7 @@ from ata_mm.checkpoints import (
     name_as_recognizer,
     read_checkpoint,
 )
-from ata_mm.video.pipeline import (
-    parse_views,
-    set_views,
-    step_names,
-    warn_if_short,
-)
-from ata_mm.video.reading import decoding
+from ata_mm.video.pipeline import FilePipeline, parse_views, set_views
 
 from .config import (
     check_checkpoint,
@@ -127,8 +120,39 @@ class VideoRecognizer:
             ValueError: If it is not a video or cannot be decoded, or if the
                 model does not average its views.
         """
-        with decoding(str(video)):
-            sample = self.inferencer.pipeline(str(video))
+        return self.score(self.read(video))
+
+    def read(self, video: Union[str, Path]) -> dict:
+        """Read a video file with the test pipeline.
+
+        To read files in other processes, whose crashes cost one file, pass
+        this method to :class:`ata_mm.video.Workers`.
+
+        Args:
+            video (str | Path): The video file.
+
+        Returns:
+            dict: Its views, for :meth:`score`.
+
+        Raises:
+            FileNotFoundError: If the file does not exist.
+            ValueError: If it is not a video or cannot be decoded.
+        """
+        sample = dict(filename=str(video), label=-1, start_index=0)
+        return self.inferencer.pipeline(dict(sample, modality='RGB'))
+
+    def score(self, sample: dict) -> Tensor:
+        """Compute the scores of a video that :meth:`read` returned.
+
+        Args:
+            sample (dict): Views of the video.
+
+        Returns:
+            Tensor: Scores (num_classes,) on the CPU.
+
+        Raises:
+            ValueError: If the model does not average its views.
+        """
         return self.inferencer.score([sample])[0]
 
     def rank(self, scores: Tensor, topk: int) -> List[Tuple[str, float]]:
@@ -197,13 +221,8 @@ class ViewsInferencer(ActionRecogInferencer):
         self.meta = _load(model, weights)
         return model
 
-    def _init_pipeline(self, cfg: Config) -> Compose:
-        steps = list(cfg.test_dataloader.dataset.pipeline)
-        for index, name in enumerate(step_names(steps), 1):
-            if name == 'SampleFrames':
-                steps.insert(index, warn_if_short)
-                break
-        return Compose([dict(type='InferencerPackInput'), *steps])
+    def _init_pipeline(self, cfg: Config) -> FilePipeline:
+        return FilePipeline(cfg.test_dataloader.dataset.pipeline)
 
     def _init_visualizer(self, cfg: Config) -> None:
         """Build no visualizer.

@@ -2,6 +2,7 @@
 """Command line options that tools share."""
 
 import argparse
+import math
 import os
 from typing import Optional
 
@@ -43,6 +44,21 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         '--device', help='cpu, cuda, cuda:1, … (default: the GPU if any)'
     )
     add_cfg_options(parser)
+
+
+def add_time_limit(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--time-limit`` of tools that read video files.
+
+    Args:
+        parser (ArgumentParser): The parser of a tool, changed in place.
+    """
+    parser.add_argument(
+        '--time-limit',
+        type=_seconds,
+        default=300.0,
+        metavar='SECONDS',
+        help='skip a file that is not read within this time (default: 300)',
+    )
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -150,6 +166,19 @@ def make_folder(path: Optional[str]) -> None:
             f'Expected a folder for --out-dir, but {path} cannot be created: '
             f'{error.strerror}.'
         ) from error
+
+
+def _seconds(text: str) -> float:
+    """Parse a positive number of seconds."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(
+            f'expected a positive number of seconds, got {text!r}'
+        )
+    return seconds
 
 
 def _assignment(text: str) -> str:

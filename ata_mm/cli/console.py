@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Progress bars and messages on stderr; stdout is left to the results."""
 
+import io
 import sys
 import warnings
 from contextlib import contextmanager
@@ -90,6 +91,16 @@ def print_summary(total: int, failed: Sequence[str], verb: str) -> None:
     print_message(f'{total - len(failed)} of {total} videos {verb}')
     for name in failed:
         print_message(f'  failed: {name}')
+
+
+def escape_names() -> None:
+    """Print file names that are not UTF-8 with escapes instead of failing.
+
+    In JSON, the escapes are read back as the name.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
 
 
 def hide_log() -> None:

@@ -33,7 +33,7 @@ from rich.text import Text
 
 from ata_mm.compat import cpu_distributed
 from ata_mm.ops import ExactMatcher
-from ata_mm.video import open_video, write_video
+from ata_mm.video import DecordReader, PyAVReader, VideoReader, write_video
 
 from .console import hide_log
 
@@ -168,26 +168,32 @@ def check_gpu() -> Iterator[Finding]:
 
 
 def check_decoder() -> Iterator[Finding]:
-    """Write a small video with OpenCV, and decode it with decord."""
+    """Write a small video with OpenCV, and decode it with each decoder."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'grey.mp4')
-        frames = (np.full((48, 64, 3), level, np.uint8) for level in _levels())
+        frames = (np.full((64, 96, 3), level, np.uint8) for level in _levels())
         write_video(path, frames, fps=10)
-        with open_video(path, num_threads=1) as reader:
-            decoded = reader[:].asnumpy()
+        for package, reader in (('decord', DecordReader), ('av', PyAVReader)):
+            yield _check_reader(package, reader(path))
+
+
+def _check_reader(package: str, reader: VideoReader) -> Finding:
+    """Compare what a decoder reads with what was written."""
+    with reader:
+        decoded = np.stack(reader.frames(range(len(reader))))
     levels = decoded.mean(axis=(1, 2, 3))
     if len(decoded) != _NUM_FRAMES or np.abs(levels - _levels()).max() > 8:
-        yield Finding(
+        return Finding(
             FAULT,
             'decoder',
             f'a video of {_NUM_FRAMES} frames of brightness '
-            f'{_levels().tolist()} was decoded as {levels.round().tolist()}',
-            'reinstall it: `pip install --force-reinstall --no-deps decord`',
+            f'{_levels().tolist()} was decoded by {package} as '
+            f'{levels.round().tolist()}',
+            f'reinstall: `pip install --force-reinstall --no-deps {package}`',
         )
-    else:
-        yield Finding(
-            OK, 'decoder', f'decord reads an mp4 file of {_NUM_FRAMES} frames'
-        )
+    return Finding(
+        OK, 'decoder', f'{package} reads an mp4 file of {_NUM_FRAMES} frames'
+    )
 
 
 def check_solver() -> Iterator[Finding]:

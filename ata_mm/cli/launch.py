@@ -18,7 +18,8 @@ from mmengine.runner import Runner
 
 from ata_mm.compat import cpu_distributed
 from ata_mm.datasets.checks import check_config
-from ata_mm.engine import RunError
+from ata_mm.engine import RunError, TooManyBadVideosError
+from ata_mm.video import VideoError
 
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -43,6 +44,7 @@ def prepare(
     """
     set_work_dir(cfg, args.work_dir)
     fit_workers(cfg)
+    guard_videos(cfg)
     check_config(cfg, loaders)
     cfg.launcher = args.launcher
     # torchrun sets LOCAL_RANK; torch.distributed.launch passed an option.
@@ -101,6 +103,18 @@ def fit_workers(cfg: Config) -> None:
             loader.pop('prefetch_factor', None)
 
 
+def guard_videos(cfg: Config) -> None:
+    """Add the hook for bad videos to a config without it.
+
+    Args:
+        cfg (Config): A config, changed in place.
+    """
+    hooks = list(cfg.get('custom_hooks') or [])
+    names = [get_str_type(hook['type']) for hook in hooks]
+    if 'BadVideoHook' not in names:
+        cfg.custom_hooks = [*hooks, dict(type='BadVideoHook')]
+
+
 def run(cfg: Config, task: Callable[[Runner], object]) -> None:
     """Build the runner of a config, run a task, and end the process group.
 
@@ -114,7 +128,7 @@ def run(cfg: Config, task: Callable[[Runner], object]) -> None:
     cfg.setdefault('runner_type', 'ResumableRunner')
     try:
         task(RUNNERS.build(cfg))
-    except RunError as error:
+    except (RunError, TooManyBadVideosError, VideoError) as error:
         _exit(str(error))
     except OSError as error:
         if error.errno not in _DISK_IS_FULL:

@@ -5,23 +5,63 @@ import csv
 import json
 import os
 from pathlib import Path
-from typing import Dict, Sequence, TextIO
+from typing import Dict, Optional, Sequence, TextIO, Tuple
 
 from ata_mm.apis.stream import WindowPrediction
 
+Span = Tuple[float, float]  # start and end in seconds
 
-def window_entry(prediction: WindowPrediction, fps: float) -> dict:
+
+class Clock:
+    """Times of the frames of a stream, from the current window on.
+
+    Args:
+        fps (float): Frames per second, for frames of unknown times.
+    """
+
+    def __init__(self, fps: float) -> None:
+        self.fps = fps
+        self._number = 0
+        self._spans: Dict[int, Span] = {}
+
+    def tick(self, span: Optional[Span] = None) -> None:
+        """Note the times of the next frame.
+
+        Args:
+            span (tuple[float, float], optional): Its start and end in
+                seconds. Defaults to None, those of a constant frame rate.
+        """
+        start = self._number / self.fps
+        self._spans[self._number] = span or (start, start + 1 / self.fps)
+        self._number += 1
+
+    def span(self, prediction: WindowPrediction) -> Span:
+        """Return start and end of a window, and forget earlier frames.
+
+        Args:
+            prediction (WindowPrediction): A window, not before the last one.
+
+        Returns:
+            tuple[float, float]: Both in seconds.
+        """
+        for number in [n for n in self._spans if n < prediction.first]:
+            del self._spans[number]
+        start, _ = self._spans[prediction.first]
+        return start, self._spans[prediction.last][1]
+
+
+def window_entry(prediction: WindowPrediction, span: Span) -> dict:
     """Convert a prediction to an entry for JSON.
 
     Args:
         prediction (WindowPrediction): The prediction.
-        fps (float): Frames per second.
+        span (tuple[float, float]): Start and end in seconds.
 
     Returns:
         dict: ``start`` and ``end`` in seconds, ``labels`` and ``scores``, best
         first.
     """
-    start, end = prediction.seconds(fps)
+    start, end = span
     return dict(
         start=round(start, 3),
         end=round(end, 3),

@@ -26,6 +26,7 @@ from . import (
     checkpoint_urls,
     class_balanced,
     config_scope,
+    decord_frames,
     layer_decay,
     localizers_drn,
     mmcv_lite_warning,
@@ -56,6 +57,7 @@ _SHIMS = (
     tsm_optimizer,
     layer_decay,
     uniform_sample_views,
+    decord_frames,
 )
 _applied: List[ModuleType] = []
 

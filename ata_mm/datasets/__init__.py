@@ -3,12 +3,14 @@
 
 from .camera_motion import CameraMotionDataset, make_camera_motion
 from .rendering import CLASSES, camera_poses, render_clip
-from .transforms import SafeColorJitter
+from .transforms import SafeColorJitter, VideoDecode, VideoInit
 
 __all__ = [
     'CLASSES',
     'CameraMotionDataset',
     'SafeColorJitter',
+    'VideoDecode',
+    'VideoInit',
     'camera_poses',
     'make_camera_motion',
     'render_clip',

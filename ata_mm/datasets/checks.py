@@ -22,13 +22,16 @@ from typing import (
 )
 
 import cv2
+import numpy as np
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.registry import DATASETS
 from mmaction.utils import get_str_type
 from mmengine.config import Config, ConfigDict
+from mmengine.dataset import Compose
 from mmengine.logging import print_log
 
-from ata_mm.video import open_video
+from ata_mm.video import FrameSource, VideoError, decoding
+from ata_mm.video.pipeline import step_names
 
 from .annotations import (
     AnnotationFile,
@@ -40,6 +43,12 @@ from .annotations import (
 
 LOADERS = ('train', 'val', 'test')
 
+_OWN_DECODER = (dict(type='VideoInit'), dict(type='VideoDecode'))
+_USE_VIDEO_INIT = "Use VideoInit(decoder='auto') and VideoDecode."
+
+# Mean difference of brightness, in 0..255, of the same frame by two decoders.
+_LARGEST_ERROR = 3.0
+
 
 class ConfiguredFile(NamedTuple):
     """Annotation file of a data set in a config.
@@ -49,11 +58,14 @@ class ConfiguredFile(NamedTuple):
         dataset (str): Type of the data set.
         file (AnnotationFile, optional): The file. None if data sets of this
             type read their annotations in another way.
+        decoder (tuple[dict, ...]): The transforms of the pipeline that open
+            and decode a video; empty if it has none.
     """
 
     loader: str
     dataset: str
     file: Optional[AnnotationFile]
+    decoder: Tuple[dict, ...] = ()
 
 
 def check_config(cfg: Config, loaders: Sequence[str] = LOADERS) -> None:
@@ -75,7 +87,7 @@ def check_config(cfg: Config, loaders: Sequence[str] = LOADERS) -> None:
     for fault in multi_label_faults(cfg, loaders):
         raise fault
     classes = num_classes(cfg)
-    for loader, dataset, file in annotation_files(cfg, loaders):
+    for loader, dataset, file, _ in annotation_files(cfg, loaders):
         if file is None or classes is None:
             print_log(
                 f'The annotations of {dataset} in {loader}_dataloader are not '
@@ -134,7 +146,8 @@ def annotation_files(
         dataloader = cfg.get(f'{loader}_dataloader')
         for part in _parts(dataloader.dataset) if dataloader else ():
             file = _annotation_file(part, labelled=loader != 'test')
-            yield ConfiguredFile(loader, str(part.get('type')), file)
+            kind, steps = str(part.get('type')), part.get('pipeline') or ()
+            yield ConfiguredFile(loader, kind, file, _decoder(steps))
 
 
 def multi_label_faults(
@@ -256,12 +269,20 @@ def same_frames(samples: Iterable[Sample]) -> List[List[Sample]]:
     return list(groups.values())
 
 
-def decode_fault(sample: Sample) -> Optional[Exception]:
-    """Decode the first, the middle and the last frame of a sample.
+def decode_fault(
+    sample: Sample, decoder: Sequence[dict] = ()
+) -> Optional[Exception]:
+    """Decode frames of a sample.
+
+    A video is read in order by PyAV, and eight frames of it at random by the
+    transforms of the config, which have to be the same. Of a folder, the
+    first, the middle and the last frame are read.
 
     Args:
         sample (Sample): A line whose video or folder of frames exists. Remote
             paths (``scheme://…``) and folders of optical flow are skipped.
+        decoder (Sequence[dict]): The transforms that open and decode a video.
+            Defaults to (), ``VideoInit`` and ``VideoDecode``.
 
     Returns:
         Exception | None: The fault, a ValueError or an OSError.
@@ -270,7 +291,7 @@ def decode_fault(sample: Sample) -> Optional[Exception]:
         if '://' in sample.path:
             return None
         if sample.is_video:
-            _read_video(sample.file_path)
+            _compare_orders(sample.file_path, decoder or _OWN_DECODER)
         else:
             _read_images(sample)
     except (ValueError, OSError) as error:
@@ -355,10 +376,51 @@ def _frame_options(dataset: ConfigDict) -> dict:
     )
 
 
-def _read_video(path: str) -> None:
-    """Raise if frames of a video cannot be decoded."""
-    with open_video(path, num_threads=1) as reader:
-        reader.get_batch(_spread(len(reader)))  # like DecordDecode
+def _decoder(steps: Sequence[dict]) -> Tuple[dict, ...]:
+    """Return the transforms of a pipeline that open and decode a video."""
+    names = step_names(steps)
+    inits = [i for i, name in enumerate(names) if name.endswith('Init')]
+    decodes = [i for i, name in enumerate(names) if 'Decode' in name]
+    if not inits or not decodes:
+        return ()
+    return tuple(dict(steps[i]) for i in (inits[0], decodes[0]))
+
+
+def _compare_orders(video: str, decoder: Sequence[dict]) -> None:
+    """Raise if random access gives other frames than reading in order."""
+    with FrameSource(video) as source:
+        in_order = [_thumbnail(frame) for frame in source]
+    expected = np.stack(in_order)
+    init, decode = Compose(decoder).transforms
+    data = dict(filename=video, start_index=0, modality='RGB')
+    with decoding(video):
+        results = init(data)
+        number = results['total_frames']
+        if number != len(expected):
+            raise VideoError(
+                video,
+                f'has {number} frames for {type(init).__name__} and '
+                f'{len(expected)} in order',
+                _USE_VIDEO_INIT,
+            )
+        # From the end to the start, so that each frame has to be sought.
+        asked = np.unique(np.linspace(number - 1, 0, 8).astype(int))[::-1]
+        frames = decode(dict(results, frame_inds=asked))['imgs']
+    for index, frame in zip(asked.tolist(), frames):
+        errors = np.abs(expected - _thumbnail(frame)).mean((1, 2))
+        if errors[index] > _LARGEST_ERROR:
+            raise VideoError(
+                video,
+                f'is not read correctly by {type(init).__name__}: frame '
+                f'{index} looks like frame {errors.argmin()} in order',
+                _USE_VIDEO_INIT,
+            )
+
+
+def _thumbnail(frame: np.ndarray) -> np.ndarray:
+    """Shrink a frame to 16 x 16 pixels of brightness."""
+    small = cv2.resize(frame, (16, 16), interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
 
 def _read_images(sample: Sample) -> None:

@@ -2,6 +2,8 @@
 """Runner that survives interruptions, and hooks that watch a training."""
 
 from .alignment_hook import AlignmentHook
+from .bad_video_hook import BadVideoHook
+from .bad_videos import TooManyBadVideosError
 from .checkpoint_hook import ResumableCheckpointHook
 from .divergence_hook import DivergenceHook
 from .errors import DivergenceError, ResumeError, RunError
@@ -9,10 +11,12 @@ from .runner import ResumableRunner
 
 __all__ = [
     'AlignmentHook',
+    'BadVideoHook',
     'DivergenceError',
     'DivergenceHook',
     'ResumableCheckpointHook',
     'ResumableRunner',
     'ResumeError',
     'RunError',
+    'TooManyBadVideosError',
 ]

@@ -5,16 +5,28 @@ No other part of the package opens or writes a video.
 """
 
 from .clips import Clip, View, patchify, read_clip, read_view
+from .containers import why_not_decord
+from .decoders import DecordReader
 from .files import check_video_file, find_videos
-from .pipeline import parse_views, set_views
-from .reading import FrameSource, decoding, open_video
+from .isolation import Workers
+from .pipeline import FilePipeline, parse_views, set_views
+from .pyav import PyAVReader
+from .reader import VideoError, VideoReader
+from .reading import DECODERS, FrameSource, decoding, open_video
 from .writing import VideoWriter, write_video
 
 __all__ = [
     'Clip',
+    'DECODERS',
+    'DecordReader',
+    'FilePipeline',
     'FrameSource',
+    'PyAVReader',
+    'VideoError',
+    'VideoReader',
     'VideoWriter',
     'View',
+    'Workers',
     'check_video_file',
     'decoding',
     'find_videos',
@@ -24,5 +36,6 @@ __all__ = [
     'read_clip',
     'read_view',
     'set_views',
+    'why_not_decord',
     'write_video',
 ]

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ata_mm.ops.types import Grid
 
-from .pipeline import step_names, warn_if_short
-from .reading import decoding
+from .pipeline import FilePipeline, step_names
+from .reading import open_video
 
 _MIN_SIDE = 448  # least side of a displayed frame, in pixels
 
@@ -130,29 +130,28 @@ def read_clip(
         FileNotFoundError: If the file does not exist.
         ValueError: If it is not a video.
     """
-    init = dict(type='mmaction.DecordInit')
-    info = _decode(video, [init])
-    if interval is None:
-        longest = max(1, info['total_frames'] // num_frames)
-        interval = min(longest, max(1, round(info['avg_fps'] / 4)))
-    sample = dict(
-        type='mmaction.SampleFrames',
-        clip_len=num_frames,
-        frame_interval=interval,
-        num_clips=1,
-        test_mode=True,
-    )
+    with open_video(video) as reader:
+        number = len(reader)
+        if interval is None:
+            longest = max(1, number // num_frames)
+            interval = min(longest, max(1, round(reader.fps / 4)))
+        span = (num_frames - 1) * interval + 1
+        first = max(number - span, 0) // 2
+        # A short video is repeated, as by SampleFrames.
+        indices = (first + interval * np.arange(num_frames)) % number
+        frames = reader.frames(indices)
     side = -(-_MIN_SIDE // rows)
     resize = dict(type='mmaction.Resize', scale=(-1, side * rows))
-    decode = dict(type='mmaction.DecordDecode')
-    results = _decode(video, [init, sample, decode, resize])
+    results = Compose([resize])(
+        dict(imgs=frames, img_shape=frames[0].shape[:2], modality='RGB')
+    )
     height, width = results['imgs'][0].shape[:2]
     grid = height // side, width // side
     frames = [
         _centre(frame, grid[0] * side, grid[1] * side)
         for frame in results['imgs']
     ]
-    return Clip(frames, results['frame_inds'].tolist()), grid
+    return Clip(frames, indices.tolist()), grid
 
 
 def patchify(frames: Tensor, side: int) -> Tensor:
@@ -183,11 +182,9 @@ def patchify(frames: Tensor, side: int) -> Tensor:
 def _decode(video: str, steps: Sequence[dict]) -> dict:
     """Run the steps of a pipeline up to FormatShape on a video file."""
     results = dict(filename=video, label=-1, start_index=0, modality='RGB')
-    with decoding(video):
-        results = Compose(steps)(results)
-    if 'SampleFrames' in step_names(steps):
-        warn_if_short(results)
-    return results
+    decoded = FilePipeline(steps)(results)
+    assert decoded is not None  # no transform of a test drops a sample
+    return decoded
 
 
 def _format_step(steps: Sequence[dict]) -> int:

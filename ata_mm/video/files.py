@@ -8,16 +8,21 @@ from typing import List
 
 import cv2
 
+from .containers import declared_size, is_mp4_without_index
+from .reader import VideoError
+
 SUFFIXES = (
     '.3gp',
     '.avi',
     '.flv',
+    '.gif',
     '.m4v',
     '.mkv',
     '.mov',
     '.mp4',
     '.mpeg',
     '.mpg',
+    '.mts',
     '.ts',
     '.webm',
     '.wmv',
@@ -73,43 +78,55 @@ def check_video_file(video: str) -> None:
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If it is a directory, an empty file, an image, a truncated
-            AVI file, or has no suffix.
+        VideoError: If it is a directory, a pipe or device, an empty file, an
+            image, an mp4 file without index, or ends before what its header
+            declares.
     """
     if osp.isdir(video):
-        raise ValueError(f'Expected a video file, but {video} is a directory.')
-    if not osp.isfile(video):
+        raise VideoError(video, 'is a directory')
+    if not osp.exists(video):
         raise FileNotFoundError(
             f'Expected a video file, but {video} does not exist.'
         )
-    if osp.getsize(video) == 0:
-        raise ValueError(f'Expected a video file, but {video} is empty.')
-    _check_riff_size(video)
-    # FFmpeg reads an image as a video of one frame. Animated GIFs are videos.
-    if cv2.haveImageReader(video) and not video.lower().endswith('.gif'):
-        raise ValueError(f'Expected a video file, but {video} is an image.')
-    # MMAction2 would append .mp4 to the name.
-    if not osp.splitext(video)[1]:
-        raise ValueError(
-            f'Expected a video file with a suffix such as .mp4, '
-            f'but {video} has no suffix.'
+    if not osp.isfile(video):  # reading a pipe would wait for a writer
+        raise VideoError(
+            video, 'is a pipe or a device', 'Write it to a file first.'
         )
-
-
-def _check_riff_size(video: str) -> None:
-    """Raise if an AVI file is shorter than its header declares.
-
-    decord 0.6.0 crashes with a segmentation fault when it reads such a file
-    from memory, as MMAction2's DecordInit does.
-    """
-    with open(video, 'rb') as file:
-        head = file.read(8)
-    expected = 8 + int.from_bytes(head[4:], 'little')
-    streamed = expected == 8 + 2**32 - 1  # the size was not known
     size = osp.getsize(video)
-    if head[:4] == b'RIFF' and not streamed and size < expected:
-        raise ValueError(
-            f'Expected a complete AVI file, but {video} is '
-            f'truncated: it has {size} of the {expected} bytes '
-            'that its header declares.'
+    if size == 0:
+        raise VideoError(video, 'is empty')
+    # FFmpeg reads an image as a video of one frame. Animated GIFs are videos.
+    # OpenCV crashes on a name that is not UTF-8.
+    is_gif = video.lower().endswith('.gif')
+    if not is_gif and is_utf8(video) and cv2.haveImageReader(video):
+        raise VideoError(video, 'is an image')
+    declared = declared_size(video)
+    if declared is not None and size < declared:
+        raise VideoError(
+            video,
+            f'is truncated: it has {size} of the {declared} bytes that its '
+            'header declares',
+            'Copy it again, or leave it out.',
         )
+    if is_mp4_without_index(video):
+        raise VideoError(
+            video,
+            'has no index (moov): its recording or download was interrupted',
+            'Repair it, or leave it out.',
+        )
+
+
+def is_utf8(path: str) -> bool:
+    """Return whether a file name is valid UTF-8, as OpenCV requires.
+
+    Args:
+        path (str): The name; Python represents other bytes by surrogates.
+
+    Returns:
+        bool: False if it has bytes that are not UTF-8.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,17 +1,22 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Inspect the transforms of a test pipeline and set its views.
+"""Run the transforms of a pipeline on a file, and set its views.
 
 A view is a crop of a clip: a test pipeline takes one or more clips of a video
 and one or more crops of each frame, and scores are averaged over all views.
 """
 
+import os.path as osp
 import re
 import warnings
-from typing import Callable, List, Sequence, Tuple, Union
+from contextlib import nullcontext
+from typing import Callable, List, Optional, Sequence, Tuple, Union
 
 from mmaction.utils import get_str_type
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.utils import is_seq_of, to_2tuple
+
+from .reading import decoding
 
 CROPS = {1: 'CenterCrop', 3: 'ThreeCrop', 10: 'TenCrop'}
 
@@ -84,26 +89,91 @@ def step_names(pipeline: Sequence[dict]) -> List[str]:
     return [get_str_type(step['type']).split('.')[-1] for step in pipeline]
 
 
-def warn_if_short(results: dict) -> dict:
-    """Transform after SampleFrames that warns if frames are repeated.
+class FilePipeline:
+    """Pipeline of one file: errors while it is read name it.
+
+    Warns of videos shorter than a clip, whose frames ``SampleFrames``
+    repeats.
 
     Args:
-        results (dict): Results of a pipeline up to SampleFrames.
+        transforms (Sequence[dict | Callable]): The transforms. Those up to
+            the last one that decodes read the file.
+        on_short (Callable, optional): Called with the file and a reason
+            instead of a warning. Defaults to None.
+    """
+
+    def __init__(
+        self,
+        transforms: Sequence[Union[dict, Callable]],
+        on_short: Optional[Callable[[str, str], object]] = None,
+    ) -> None:
+        self.transforms = Compose(transforms).transforms
+        self._on_short = on_short or _warn_short
+        names = [type(step).__name__ for step in self.transforms]
+        decodes = [i for i, name in enumerate(names) if 'Decode' in name]
+        self._end = decodes[-1] + 1 if decodes else 0
+
+    def __call__(self, data: dict) -> Optional[dict]:
+        """Run the transforms.
+
+        Args:
+            data (dict): With ``filename``, the video file; results without it
+                are of other samples, such as folders of frames.
+
+        Returns:
+            dict | None: The results; None if a transform returns it.
+
+        Raises:
+            FileNotFoundError, VideoError: If the file cannot be read.
+        """
+        name = data.get('filename', '://')  # not a local file
+        is_local = '://' not in name
+        with decoding(with_suffix(name)) if is_local else nullcontext():
+            results = self._run(self.transforms[: self._end], data)
+        return self._run(self.transforms[self._end :], results)
+
+    def _run(
+        self, transforms: Sequence[Callable], results: Optional[dict]
+    ) -> Optional[dict]:
+        for transform in transforms:
+            if results is None:
+                return None
+            results = transform(results)
+            if results and type(transform).__name__ == 'SampleFrames':
+                self._check_length(results)
+        return results
+
+    def _check_length(self, results: dict) -> None:
+        frames, clip = results['total_frames'], results['clip_len']
+        interval = results['frame_interval']
+        needed = (clip - 1) * interval + 1
+        if frames < needed and 'filename' in results:
+            self._on_short(
+                results['filename'],
+                f'has {frames} frames, fewer than the {needed} of a clip '
+                f'(clip_len={clip}, frame_interval={interval}); SampleFrames '
+                'repeats some',
+            )
+
+
+def with_suffix(video: str) -> str:
+    """Return a file name with '.mp4' if only that exists.
+
+    MMAction2 appends '.mp4' to names without a suffix.
+
+    Args:
+        video (str): The name.
 
     Returns:
-        dict: The same results.
+        str: The name of the file to read.
     """
-    frames = results['total_frames']
-    needed = (results['clip_len'] - 1) * results['frame_interval'] + 1
-    if frames < needed:
-        warnings.warn(
-            f'{results["filename"]} has {frames} frames, fewer than the '
-            f'{needed} of a clip (clip_len={results["clip_len"]}, '
-            f'frame_interval={results["frame_interval"]}); SampleFrames '
-            'repeats some',
-            stacklevel=2,
-        )
-    return results
+    if osp.splitext(video)[1] or osp.exists(video):
+        return video
+    return f'{video}.mp4'
+
+
+def _warn_short(video: str, reason: str) -> None:
+    warnings.warn(f'{video} {reason}', stacklevel=4)
 
 
 def _find(

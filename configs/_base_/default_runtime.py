@@ -14,8 +14,12 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
 )
-# Makes load_from accept bare models: the official TimeSformer, ViTs of timm.
-custom_hooks = [dict(type='AdaptCheckpointHook')]
+custom_hooks = [
+    # Makes load_from accept bare models: official TimeSformer, ViTs of timm.
+    dict(type='AdaptCheckpointHook'),
+    # Skips videos that cannot be read; above 1 % of the samples, it stops.
+    dict(type='BadVideoHook', limit=0.01),
+]
 
 env_cfg = dict(
     cudnn_benchmark=False,

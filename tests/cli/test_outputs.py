@@ -6,6 +6,7 @@ import pytest
 
 from ata_mm.apis.stream import WindowPrediction
 from ata_mm.cli.outputs import (
+    Clock,
     WindowFiles,
     csv_cell,
     json_line,
@@ -19,13 +20,34 @@ PREDICTION = WindowPrediction(5, 14, [('pan, left', 0.75), ('Größe', 0.25)])
 @pytest.fixture
 def files(tmp_path):
     with WindowFiles(str(tmp_path / 'out')) as files:
-        files.write(window_entry(PREDICTION, fps=10))
+        files.write(window_entry(PREDICTION, (0.5, 1.5)))
         yield tmp_path / 'out'  # readable while it is being written
 
 
-def test_window_lasts_to_the_end_of_its_last_frame():
-    entry = window_entry(PREDICTION, fps=10)
-    assert (entry['start'], entry['end']) == (0.5, 1.5)
+@pytest.fixture
+def clock():
+    """A clock of ten frames per second after twenty frames."""
+    clock = Clock(fps=10)
+    for _ in range(20):
+        clock.tick()
+    return clock
+
+
+def test_window_lasts_to_the_end_of_its_last_frame(clock):
+    assert clock.span(PREDICTION) == (0.5, 1.5)
+
+
+def test_times_of_frames_replace_the_rate():
+    clock = Clock(fps=10)
+    for number in range(20):
+        clock.tick((number**2, (number + 1) ** 2))
+    assert clock.span(PREDICTION) == (25, 225)
+
+
+def test_earlier_frames_are_forgotten(clock):
+    clock.span(PREDICTION)
+    with pytest.raises(KeyError):
+        clock.span(PREDICTION._replace(first=4))
 
 
 def test_lines_of_json(files):

@@ -2,8 +2,10 @@
 import cv2
 import numpy as np
 import pytest
+from mmaction.registry import TRANSFORMS
 from mmengine.config import Config
 
+from ata_mm.datasets import VideoDecode
 from ata_mm.datasets.annotations import AnnotationFile, read_samples
 from ata_mm.datasets.checks import (
     annotation_files,
@@ -113,7 +115,7 @@ def test_config_joins_data_root(listed, tmp_path):
     relative = file._replace(ann_file='list.txt', data_prefix='')
     cfg = config(relative, data_root=str(tmp_path))
     check_config(cfg)
-    ((_, _, found),) = annotation_files(cfg)
+    ((_, _, found, _),) = annotation_files(cfg)
     assert found.ann_file == file.ann_file
 
 
@@ -163,7 +165,7 @@ def test_config_skips_data_sets_that_make_their_files():
     )
     cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
     check_config(cfg)
-    ((_, name, file),) = annotation_files(cfg)
+    ((_, name, file, _),) = annotation_files(cfg)
     assert (name, file) == ('CameraMotionDataset', None)
 
 
@@ -217,7 +219,7 @@ def test_a_truncated_video_is_found(listed, tmp_path, write_video):
     write_video(path)
     path.write_bytes(path.read_bytes()[:-2000])  # the index is at the end
     fault = decode_fault(read_samples(listed('a.mp4 0'))[0][0])
-    assert 'cannot be decoded' in str(fault)
+    assert 'is truncated' in str(fault)
 
 
 def test_remote_videos_are_not_decoded(listed):
@@ -310,3 +312,29 @@ def test_parts_that_disagree_on_several_labels_are_named(options, expected):
 def test_samples_of_several_labels_count_for_each(listed):
     file = listed('a 0 1', 'b 1 1', 'c', multi_label=True)
     assert count_classes(read_samples(file)[0], 2) == [1, 2]
+
+
+@TRANSFORMS.register_module()
+class LateDecode(VideoDecode):
+    """Decodes the frame after the one asked for."""
+
+    def transform(self, results):
+        late = (results['frame_inds'] + 1) % results['total_frames']
+        return super().transform(dict(results, frame_inds=late))
+
+
+def test_decoder_that_gives_other_frames_is_found(listed, video_root):
+    (sample,), _ = read_samples(listed(f'{video_root}/0.mp4 0'))
+    decoder = dict(type='VideoInit'), dict(type='LateDecode')
+    fault = decode_fault(sample, decoder)
+    assert 'frame 19 looks like frame 0 in order' in str(fault)
+    assert decode_fault(sample) is None
+
+
+def test_decoder_that_counts_other_frames_is_found(listed, video_root):
+    def init(results):
+        return dict(results, total_frames=21)
+
+    (sample,), _ = read_samples(listed(f'{video_root}/0.mp4 0'))
+    fault = decode_fault(sample, (init, dict(type='VideoDecode')))
+    assert 'has 21 frames for function and 20 in order' in str(fault)

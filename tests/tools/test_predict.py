@@ -1,11 +1,37 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import json
+import os
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+DEADLY = """
+import os
+import signal
+
+from mmaction.registry import TRANSFORMS
+
+from ata_mm.datasets import VideoInit
+
+
+@TRANSFORMS.register_module()
+class DeadlyInit(VideoInit):
+    def transform(self, results):
+        if 'deadly' in results['filename']:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().transform(results)
+"""
+WITH_DEADLY = """
+custom_imports = dict(imports=['ata_mm', 'deadly'])
+test_pipeline = [dict(type='DeadlyInit'), *_base_.test_pipeline[1:]]
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+"""
 
 
 @pytest.fixture(scope='module')
@@ -76,8 +102,8 @@ def test_failure_shows_in_the_exit_status(done):
     [
         ('missing.mp4', 'does not exist.'),
         ('image.png', 'is an image.'),
-        ('corrupt.mp4', 'cannot be decoded. '),
-        ('zero.mp4', 'cannot be decoded. '),
+        ('corrupt.mp4', 'cannot be decoded: Invalid data'),
+        ('zero.mp4', 'has no video stream'),
     ],
 )
 def test_error_is_one_line(done, folder, name, complaint):
@@ -175,3 +201,31 @@ def test_weights_that_are_not_finite_have_no_line(
     )
     assert done.returncode == 1 and not done.stdout
     assert 'Expected finite weights in' in done.stderr
+
+
+def test_crashes_and_odd_names_cost_one_file(
+    run, tiny_config, checkpoint, video_root, tmp_path
+):
+    """A decoder that is killed, a pipe and a name that is not UTF-8."""
+    (tmp_path / 'deadly.py').write_text(DEADLY)
+    config = tmp_path / 'config.py'
+    config.write_text(f'_base_ = {str(tiny_config)!r}{WITH_DEADLY}')
+    latin = os.fsencode(tmp_path / 'caf') + b'\xe9.mp4'
+    for name in (b'a_deadly.mp4', b'z.mp4'):
+        shutil.copy(video_root / '0.mp4', os.fsencode(tmp_path) + b'/' + name)
+    shutil.copy(video_root / '0.mp4', latin)
+    os.mkfifo(tmp_path / 'b.mp4')
+    done = run(
+        'predict.py',
+        tmp_path,
+        '--config',
+        config,
+        '--checkpoint',
+        checkpoint,
+        PYTHONPATH=f'{ROOT}:{tmp_path}:{os.environ.get("PYTHONPATH", "")}',
+    )
+    assert done.returncode == 1
+    assert 'a_deadly.mp4 stops the decoder (SIGSEGV)' in done.stderr
+    assert 'b.mp4 is a pipe or a device' in done.stderr
+    videos = [json.loads(line)['video'] for line in done.stdout.splitlines()]
+    assert videos == [os.fsdecode(latin), str(tmp_path / 'z.mp4')]

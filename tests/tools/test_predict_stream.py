@@ -5,12 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import pytest
 
 from ata_mm.apis import StreamRecognizer, VideoRecognizer
 from ata_mm.video import FrameSource
+
+sys.path.append(str(Path(__file__).parents[1] / 'video'))
+from made import make_video
 
 
 def windows_of(folder):
@@ -137,3 +141,22 @@ def test_interrupt_leaves_complete_files(
     assert len(windows_of(tmp_path / 'out')) == 1 + len(rest.splitlines())
     decoded, _ = cv2.VideoCapture(str(tmp_path / 'out' / 'overlay.mp4')).read()
     assert decoded and 'stopped by Ctrl-C' in errors
+
+
+def test_times_are_those_of_the_frames(run, tiny_config, checkpoint, tmp_path):
+    times = [2 * n + n // 7 * 5 for n in range(40)]
+    make_video(tmp_path / 'a.mp4', times=times)
+    done = run(
+        'predict_stream.py',
+        tmp_path / 'a.mp4',
+        '--window',
+        8,
+        '--stride',
+        8,
+        '--config',
+        tiny_config,
+        '--checkpoint',
+        checkpoint,
+    )
+    starts = [json.loads(line)['start'] for line in done.stdout.splitlines()]
+    assert starts == [round(time / 25, 3) for time in times[::8]]

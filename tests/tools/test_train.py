@@ -1,11 +1,17 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import os
 import runpy
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+
+sys.path.append(str(Path(__file__).parents[1] / 'video'))
+from made import make_video
 
 TRAIN = str(Path(__file__).resolve().parents[2] / 'tools' / 'train.py')
 
@@ -159,3 +165,88 @@ def test_a_faulty_config_ends_in_one_line(
     assert last.startswith('train.py: error: '), done.stderr
     assert complaint.format(cut=cut) in last
     assert 'Traceback' not in done.stderr + done.stdout
+
+
+@pytest.fixture
+def train_on(run, tiny_config, video_root, tmp_path):
+    """Train on files of this folder and the good ones."""
+
+    def train_on(*names, workers=0, **hook):
+        good = [f'{video_root}/{i % 4}.mp4 {i % 2}' for i in range(8)]
+        bad = [f'{tmp_path / name} 0' for name in names]
+        (tmp_path / 'list.txt').write_text('\n'.join(good + bad) + '\n')
+        options = [f'custom_hooks.0.{k}={v}' for k, v in hook.items()]
+        (tmp_path / 'config.py').write_text(
+            f'_base_ = {str(tiny_config)!r}\n'
+            "custom_hooks = [dict(type='BadVideoHook')]\n"
+        )
+        return run(
+            'train.py',
+            tmp_path / 'config.py',
+            '--no-validate',
+            '--work-dir',
+            tmp_path / 'work',
+            '--cfg-options',
+            f'train_dataloader.dataset.ann_file={tmp_path}/list.txt',
+            f'train_dataloader.num_workers={workers}',
+            *options,
+        )
+
+    return train_on
+
+
+@pytest.fixture
+def bad_files(video_root, write_video, tmp_path):
+    """Ten files of ten kinds that cannot be read."""
+
+    def cut(name, **options):
+        path = make_video(tmp_path / name, **options)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    (tmp_path / 'empty.mp4').touch()
+    (tmp_path / 'junk.mp4').write_bytes(b'junk' * 100)
+    (tmp_path / 'folder.mp4').mkdir()
+    os.mkfifo(tmp_path / 'pipe.mp4')
+    write_video(tmp_path / 'zero.mp4', num_frames=0)
+    cv2.imwrite(str(tmp_path / 'image.png'), np.zeros((8, 8), np.uint8))
+    cut('no_index.mp4')
+    cut('cut.mkv')
+    cut('cut.webm', codec='libvpx')
+    cut('cut.avi', codec='mpeg4')
+    return [
+        'empty.mp4',
+        'junk.mp4',
+        'folder.mp4',
+        'pipe.mp4',
+        'zero.mp4',
+        'image.png',
+        'no_index.mp4',
+        'cut.mkv',
+        'cut.webm',
+        'cut.avi',
+    ]
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_bad_videos_are_skipped_and_reported(train_on, bad_files, workers):
+    done = train_on(*bad_files, workers=workers, limit=0.9)
+    assert done.returncode == 0, done.stderr
+    log = done.stdout + done.stderr
+    report = log[log.rindex('10 videos were skipped') :]
+    assert not [name for name in bad_files if name not in report]
+
+
+def test_too_many_bad_videos_end_the_training(train_on, bad_files):
+    done = train_on(*bad_files)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-3].startswith('train.py: error: Expected')
+    assert 'at most 1 videos that cannot be read, got 2' in done.stderr
+
+
+def test_short_videos_are_reported(train_on, write_video, tmp_path):
+    write_video(tmp_path / 'short.mp4', num_frames=3)
+    done = train_on('short.mp4')
+    assert done.returncode == 0
+    assert 'short.mp4 has 3 frames, fewer than the 7' in (
+        done.stdout + done.stderr
+    )

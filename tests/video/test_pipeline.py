@@ -2,11 +2,12 @@
 import pytest
 
 from ata_mm.apis import load_config
+from ata_mm.video import VideoError
 from ata_mm.video.pipeline import (
+    FilePipeline,
     parse_views,
     set_views,
     step_names,
-    warn_if_short,
 )
 
 
@@ -62,10 +63,62 @@ def test_step_names_have_no_scope():
     assert step_names(steps) == ['Flip', 'CenterCrop']
 
 
+def run(path, *, after=()):
+    """Run a pipeline that samples a clip over seven frames."""
+    steps = [
+        dict(type='VideoInit'),
+        dict(type='SampleFrames', clip_len=4, frame_interval=2),
+        dict(type='VideoDecode'),
+        *after,
+    ]
+    data = dict(filename=str(path), label=0, start_index=0, modality='RGB')
+    return FilePipeline(steps)(data)
+
+
 @pytest.mark.parametrize('frames', [6, 7])
-def test_warns_of_fewer_frames_than_a_clip(frames, recwarn):
-    results = dict(
-        filename='a.mp4', total_frames=frames, clip_len=4, frame_interval=2
-    )
-    assert warn_if_short(results) is results
-    assert len(recwarn) == (frames < 7)
+def test_warns_of_fewer_frames_than_a_clip(
+    frames, write_video, tmp_path, recwarn
+):
+    write_video(tmp_path / 'a.mp4', num_frames=frames)
+    assert len(run(tmp_path / 'a.mp4')['imgs']) == 4
+    short = [w for w in recwarn if f'a.mp4 has {frames} frames' in str(w)]
+    assert len(short) == (frames < 7)
+
+
+def test_short_videos_can_be_collected(write_video, tmp_path):
+    write_video(tmp_path / 'a.mp4', num_frames=3)
+    found = []
+    step = dict(type='SampleFrames', clip_len=4, frame_interval=1)
+    FilePipeline(
+        [dict(type='VideoInit'), step], lambda *short: found.append(short)
+    )(dict(filename=str(tmp_path / 'a.mp4'), start_index=0))
+    assert [(video[-5:], reason[:12]) for video, reason in found] == [
+        ('a.mp4', 'has 3 frames')
+    ]
+
+
+def test_errors_of_reading_name_the_file(tmp_path):
+    (tmp_path / 'a.mp4').write_bytes(b'junk')
+    with pytest.raises(VideoError, match=r'a\.mp4'):
+        run(tmp_path / 'a.mp4')
+
+
+def test_errors_after_reading_are_kept(video_root):
+    def fail(results):
+        raise KeyError('scale')
+
+    with pytest.raises(KeyError, match='scale'):
+        run(video_root / '0.mp4', after=[fail])
+
+
+@pytest.mark.parametrize('init', ['DecordInit', 'OpenCVInit'])
+def test_errors_of_stock_decoders_name_the_file(init, tmp_path):
+    (tmp_path / 'a.mp4').write_bytes(b'junk')
+    steps = [
+        dict(type=init),
+        dict(type='SampleFrames', clip_len=4),
+        dict(type=init.replace('Init', 'Decode')),
+    ]
+    data = dict(filename=str(tmp_path / 'a.mp4'), start_index=0)
+    with pytest.raises(VideoError, match=r'a\.mp4 cannot be decoded'):
+        FilePipeline(steps)(data)

@@ -1,16 +1,23 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import os
+import sys
+from pathlib import Path
+
+import decord
 import numpy as np
 import pytest
-from decord import DECORDError, VideoReader
 
-from ata_mm.video import FrameSource, decoding, open_video
+from ata_mm.video import FrameSource, VideoError, decoding, open_video
+
+sys.path.append(str(Path(__file__).parent))
+from made import FRAMES, make_video, number_of
 
 
 def test_frames_are_those_that_decord_reads(video_root):
     path = str(video_root / '0.mp4')
     with FrameSource(path) as source:
         frames = list(source)
-    expected = VideoReader(path).get_batch(range(20)).asnumpy()
+    expected = decord.VideoReader(path).get_batch(range(20)).asnumpy()
     assert np.array_equal(np.stack(frames), expected)
 
 
@@ -51,7 +58,7 @@ def test_file_damaged_in_the_middle(video_root, tmp_path):
         + bytes(middle.stop - middle.start)
         + whole[middle.stop :]
     )
-    ended = pytest.raises(ValueError, match=r'ended after \d+ of 20 frames')
+    ended = pytest.raises(ValueError, match=r'ended after \d+ frames')
     with FrameSource(str(path)) as source, ended:
         list(source)
 
@@ -64,48 +71,99 @@ def broken(request, video_root, tmp_path):
     return str(path)
 
 
-def test_frames_at_random_positions(video_root):
-    path = str(video_root / '0.mp4')
-    with FrameSource(path) as source:
-        expected = list(source)[7]
-    with open_video(path) as reader:
-        assert len(reader) == 20
-        assert np.array_equal(reader.get_batch([7]).asnumpy()[0], expected)
+@pytest.mark.parametrize(
+    'name, decoder', [('a.mp4', 'decord'), ('a.avi', 'pyav')]
+)
+def test_auto_takes_decord_where_it_is_right(name, decoder, tmp_path):
+    make_video(tmp_path / name)
+    with open_video(str(tmp_path / name)) as reader:
+        assert reader.decoder == decoder
 
 
-def test_frames_are_resized_while_decoding(video_root):
-    with open_video(str(video_root / '0.mp4'), width=32, height=16) as reader:
-        assert reader.get_batch([0, 1]).shape == (2, 16, 32, 3)
+def test_decord_is_refused_where_it_is_wrong(tmp_path):
+    make_video(tmp_path / 'a.avi')
+    with pytest.raises(VideoError, match=r"decord: .* decoder='auto'"):
+        open_video(str(tmp_path / 'a.avi'), 'decord')
+
+
+def test_auto_falls_back_to_pyav_while_reading(tmp_path, monkeypatch):
+    make_video(tmp_path / 'a.mp4')
+    reader = open_video(str(tmp_path / 'a.mp4'))
+
+    def fail(indices):
+        raise VideoError('a.mp4', 'fails')
+
+    monkeypatch.setattr(reader, '_get_batch', fail)
+    assert number_of(reader.frames([7])[0]) == 7
+
+
+def test_unknown_decoder():
+    with pytest.raises(ValueError, match="auto, .*, torchcodec, got 'mmap'"):
+        open_video('a.mp4', 'mmap')
+
+
+def test_decoder_that_is_not_installed(video_root, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'torchcodec.decoders', None)
+    with pytest.raises(ImportError, match='Expected torchcodec'):
+        open_video(str(video_root / '0.mp4'), 'torchcodec')
+
+
+@pytest.mark.parametrize('decoder', ['auto', 'pyav'])
+def test_name_that_is_not_utf8(decoder, tmp_path):
+    name = bytes(tmp_path) + b'/caf\xe9.mp4'
+    make_video(tmp_path / 'a.mp4').rename(
+        name.decode(errors='surrogateescape')
+    )
+    with open_video(os.fsdecode(name), decoder) as reader:
+        assert number_of(reader.frames([7])[0]) == 7
+
+
+def test_opencv_does_not_open_a_name_that_is_not_utf8(tmp_path):
+    name = os.fsdecode(bytes(tmp_path) + b'/caf\xe9.mp4')
+    make_video(tmp_path / 'a.mp4').rename(name)
+    with pytest.raises(VideoError, match='name that is not UTF-8'):
+        open_video(name, 'opencv')
+
+
+def test_times_of_a_variable_frame_rate(tmp_path):
+    times = [2 * n + n // 7 * 5 for n in range(FRAMES)]
+    make_video(tmp_path / 'a.mp4', times=times)
+    with FrameSource(str(tmp_path / 'a.mp4')) as source:
+        starts = [source.span[0] for _ in source]
+    expected = np.array(times) / 25
+    np.testing.assert_allclose(starts, expected, atol=1e-3)
+    with open_video(str(tmp_path / 'a.mp4')) as reader:
+        np.testing.assert_allclose(reader.timestamps, expected, atol=1e-3)
 
 
 def test_broken_file_is_named(broken):
-    with pytest.raises(
-        ValueError, match='broken.mp4 cannot be decoded'
-    ), open_video(broken):
+    with pytest.raises(ValueError, match='broken.mp4 '), open_video(broken):
         pass
 
 
 def test_video_without_frames_is_named(write_video, tmp_path):
     write_video(tmp_path / 'zero.mp4', num_frames=0)
-    with pytest.raises(
-        ValueError, match='zero.mp4 cannot be decoded'
-    ), open_video(str(tmp_path / 'zero.mp4')):
+    with pytest.raises(ValueError, match='zero.mp4 '), open_video(
+        str(tmp_path / 'zero.mp4')
+    ):
         pass
 
 
-@pytest.mark.parametrize('error', [RuntimeError, DECORDError])
-def test_decoder_errors_name_the_file(error, video_root):
-    with pytest.raises(ValueError, match='0.mp4 cannot be decoded'), decoding(
-        str(video_root / '0.mp4')
-    ):
+@pytest.mark.parametrize('error', [RuntimeError, KeyError])
+def test_errors_of_a_whole_file_tell_of_the_transforms(error, video_root):
+    with pytest.raises(
+        VideoError, match='0.mp4 cannot be read by the transforms'
+    ), decoding(str(video_root / '0.mp4')):
         raise error('code -1')
 
 
-def test_other_errors_are_kept(video_root):
-    with pytest.raises(KeyError, match='scale'), decoding(
-        str(video_root / '0.mp4')
+def test_errors_of_a_broken_file_tell_what_is_wrong(tmp_path):
+    path = tmp_path / 'a.mp4'
+    path.write_bytes(b'junk')
+    with pytest.raises(VideoError, match='a.mp4 cannot be decoded'), decoding(
+        str(path)
     ):
-        raise KeyError('scale')
+        raise TypeError('no __len__')
 
 
 def test_missing_file_is_not_decoded():

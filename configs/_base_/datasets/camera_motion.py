@@ -12,18 +12,18 @@ shrink = dict(type='Resize', scale=(-1, 24), interpolation='area')
 pack = dict(type='PackActionInputs', meta_keys=('img_shape', 'speed'))
 
 train_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit', decoder='auto'),
     dict(type='SampleFrames', num_clips=1, **clip),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     shrink,
     dict(type='RandomCrop', size=24),
     dict(type='FormatShape', input_format='NCTHW'),
     pack,
 ]
 val_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit', decoder='auto'),
     dict(type='SampleFrames', num_clips=1, test_mode=True, **clip),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     shrink,
     dict(type='CenterCrop', crop_size=24),
     dict(type='FormatShape', input_format='NCTHW'),
@@ -31,9 +31,9 @@ val_pipeline = [
 ]
 # 3 x 2 views: three crops of two clips.
 test_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit', decoder='auto'),
     dict(type='SampleFrames', num_clips=2, test_mode=True, **clip),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     shrink,
     dict(type='ThreeCrop', crop_size=24),
     dict(type='FormatShape', input_format='NCTHW'),

@@ -11,9 +11,9 @@ ann_file_val = 'data/kinetics400/kinetics400_val_list_videos.txt'
 clip = dict(clip_len=32, frame_interval=8, num_clips=1)
 
 train_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit', decoder='auto'),
     dict(type='SampleFrames', **clip),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     # Augmentation of SlowFast: random short side of 256-320, random crop.
     dict(type='RandomRescale', scale_range=(256, 320)),
     dict(type='RandomCrop', size=224),
@@ -22,9 +22,9 @@ train_pipeline = [
     dict(type='PackActionInputs'),
 ]
 val_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit', decoder='auto'),
     dict(type='SampleFrames', test_mode=True, **clip),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     dict(type='Resize', scale=(-1, 256)),
     dict(type='CenterCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCTHW'),
@@ -33,9 +33,9 @@ val_pipeline = [
 # 3 x 1 views: three crops of one clip. For 3 x 4 views add the option
 # --cfg-options test_dataloader.dataset.pipeline.1.num_clips=4
 test_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit', decoder='auto'),
     dict(type='SampleFrames', test_mode=True, **clip),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     dict(type='Resize', scale=(-1, 224)),
     dict(type='ThreeCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCTHW'),

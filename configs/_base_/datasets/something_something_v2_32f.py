@@ -11,18 +11,18 @@ clip = dict(type='UniformSample', clip_len=32, num_clips=1)
 
 # No flip: it would change "from left to right" to "from right to left".
 train_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit', decoder='auto'),
     dict(**clip),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     dict(type='RandomRescale', scale_range=(256, 320)),
     dict(type='RandomCrop', size=224),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs'),
 ]
 val_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit', decoder='auto'),
     dict(test_mode=True, **clip),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     dict(type='Resize', scale=(-1, 256)),
     dict(type='CenterCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCTHW'),
@@ -31,9 +31,9 @@ val_pipeline = [
 # 3 x 1 views: three crops of one clip. For 3 x 4 views add the option
 # --cfg-options test_dataloader.dataset.pipeline.1.num_clips=4
 test_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit', decoder='auto'),
     dict(test_mode=True, **clip),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     dict(type='Resize', scale=(-1, 224)),
     dict(type='ThreeCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCTHW'),

@@ -1,0 +1,167 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Hook that skips and reports the bad videos of a training."""
+
+import logging
+import os.path as osp
+import shutil
+import tempfile
+from typing import Any, Iterator, List, Optional
+
+from mmaction.registry import HOOKS
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+from mmengine.runner.loops import _InfiniteDataloaderIterator
+
+from .bad_videos import SHORT, SKIPPED, Journal, Note, NotingPipeline
+from .guarded_loader import GuardedLoader
+
+_SHOWN = 20  # notes of a kind in the log; all are in the file
+
+
+@HOOKS.register_module()
+class BadVideoHook(Hook):
+    """Hook that skips bad videos in training, and counts and names them.
+
+    A video that cannot be read is skipped: the data set takes another one. A
+    video that kills a data loader worker or is not read in time is skipped
+    from then on, too. Videos shorter than a clip are named, and used. All are
+    listed in ``bad_videos.jsonl`` beside the log, and in the log at the end.
+    In validation and test, the first bad video ends the run with its name.
+
+    ``tools/train.py`` and ``tools/test.py`` add this hook to every config.
+
+    Args:
+        limit (float): Share of the training samples that may be skipped, in
+            0..1; one is always allowed unless it is 0. Defaults to 0.01.
+        time_limit (float): Seconds to read one video. Defaults to 300.
+
+    Raises:
+        ValueError: If ``limit`` or ``time_limit`` is out of range.
+    """
+
+    def __init__(self, limit: float = 0.01, time_limit: float = 300.0) -> None:
+        if not 0 <= limit <= 1 or time_limit <= 0:
+            raise ValueError(
+                'Expected a limit in 0..1 and a positive time_limit, got '
+                f'{limit} and {time_limit}.'
+            )
+        self.limit = limit
+        self.time_limit = time_limit
+        self._journal: Optional[Journal] = None
+        self._crumbs = ''
+
+    def before_train(self, runner: Runner) -> None:
+        """Guard the training data."""
+        loop = runner.train_loop
+        number = len(loop.dataloader.dataset)
+        allowed = max(int(self.limit > 0), int(self.limit * number))
+        self._journal = self._new_journal(runner, allowed)
+        loop.dataloader = self._guard(loop.dataloader, self._journal, True)
+        iterator = getattr(loop, 'dataloader_iterator', None)
+        if iterator is not None:  # IterBasedTrainLoop
+            loop.dataloader_iterator = _InfiniteDataloaderIterator(
+                loop.dataloader
+            )
+
+    def before_val(self, runner: Runner) -> None:
+        """Guard the validation data."""
+        self._guard_loop(runner, runner.val_loop)
+
+    def before_test(self, runner: Runner) -> None:
+        """Guard the test data."""
+        self._guard_loop(runner, runner.test_loop)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Optional[dict] = None,
+    ) -> None:
+        """Log new bad videos, and stop if there are too many.
+
+        Raises:
+            TooManyBadVideosError: If more than the limit are skipped.
+        """
+        assert self._journal is not None
+        fresh = self._journal.update()
+        if fresh:
+            self._log(fresh)
+            self._journal.check_limit()
+
+    def after_train(self, runner: Runner) -> None:
+        """Log the number of bad videos."""
+        assert self._journal is not None
+        self._journal.update()
+        notes = list(self._journal.notes.values())
+        for kind in (SKIPPED, SHORT):
+            found = [note for note in notes if note.kind == kind]
+            if found and is_main_process():
+                lines = '\n  '.join(note.reason for note in found[:_SHOWN])
+                print_log(
+                    f'{len(found)} {_TITLES[kind]}, listed in '
+                    f'{self._journal.path}:\n  {lines}',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+
+    def after_run(self, runner: Runner) -> None:
+        """Remove the files that state what processes read."""
+        shutil.rmtree(self._crumbs, ignore_errors=True)
+        self._crumbs = ''
+
+    def _new_journal(self, runner: Runner, allowed: int) -> Journal:
+        self._crumbs = self._crumbs or tempfile.mkdtemp(prefix='ata_mm_')
+        path = osp.join(runner.log_dir, 'bad_videos.jsonl')
+        return Journal(path, self._crumbs, allowed, self.time_limit)
+
+    def _guard_loop(self, runner: Runner, loop: Any) -> None:
+        if not isinstance(loop.dataloader, GuardedLoader):
+            journal = self._new_journal(runner, 0)
+            loop.dataloader = self._guard(loop.dataloader, journal, False)
+
+    def _guard(
+        self, loader: Any, journal: Journal, skip: bool
+    ) -> GuardedLoader:
+        for dataset in _leaves(loader.dataset):
+            dataset.pipeline = NotingPipeline(
+                dataset.pipeline.transforms, journal, skip
+            )
+        return GuardedLoader(loader, journal, skip)
+
+    def _log(self, notes: List[Note]) -> None:
+        """Log notes while there are few."""
+        assert self._journal is not None
+        for kind in (SKIPPED, SHORT):
+            known = [
+                note
+                for note in self._journal.notes.values()
+                if note.kind == kind
+            ]
+            for note in notes:
+                shown = known.index(note) < _SHOWN if note in known else False
+                if shown and is_main_process():
+                    print_log(
+                        f'{kind}: {note.reason}',
+                        logger='current',
+                        level=logging.WARNING,
+                    )
+
+
+_TITLES = {
+    SKIPPED: 'videos were skipped',
+    SHORT: 'videos are shorter than a clip',
+}
+
+
+def _leaves(dataset: Any) -> Iterator[Any]:
+    """Yield the data sets with a pipeline, inside of wrappers."""
+    inner = getattr(dataset, 'datasets', None)
+    if inner is None:
+        inner = [dataset.dataset] if hasattr(dataset, 'dataset') else []
+    if not inner and hasattr(dataset, 'pipeline'):
+        yield dataset
+    for part in inner:
+        yield from _leaves(part)

@@ -1,0 +1,229 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Pipelines that note bad videos in a file that all processes share."""
+
+import json
+import os
+import os.path as osp
+import signal
+import threading
+from contextlib import contextmanager
+from types import FrameType
+from typing import (
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Union,
+)
+
+from ata_mm.video import FilePipeline, VideoError
+
+SKIPPED, SHORT = 'skipped', 'short'
+
+
+class TooManyBadVideosError(ValueError):
+    """More videos of a data set cannot be read than the config allows."""
+
+
+class Note(NamedTuple):
+    """What was found about a video.
+
+    Args:
+        kind (str): ``SKIPPED``, or ``SHORT`` if frames are repeated.
+        video (str): The file.
+        reason (str): A sentence that names the file.
+    """
+
+    kind: str
+    video: str
+    reason: str
+
+
+class Journal:
+    """Notes on videos, and which video each process is reading.
+
+    Notes are lines of JSON in one file, appended by data loader workers and
+    processes of a distributed training. The video that a process reads is
+    stated in a file of its own (a breadcrumb), which outlives the process.
+
+    Args:
+        path (str): The file of the notes.
+        crumbs (str): Folder of the files of processes.
+        allowed (int): Number of videos that may be skipped.
+        time_limit (float): Seconds to read one video.
+    """
+
+    def __init__(
+        self, path: str, crumbs: str, allowed: int, time_limit: float
+    ) -> None:
+        self.path = path
+        self.crumbs = crumbs
+        self.allowed = allowed
+        self.time_limit = time_limit
+        self._size = 0  # bytes of the notes that this process has read
+        self._read: Set[str] = set()
+        self._crumb: Optional[int] = None
+        self._owner = 0  # process that opened the breadcrumb
+        self.notes: Dict[str, Note] = {}
+
+    def add(self, kind: str, video: str, reason: str) -> None:
+        """Append a note, once for each video."""
+        if video in self.notes:
+            return
+        note = Note(kind, video, reason)
+        self.notes[video] = note
+        # One write of a short line: those of other processes do not mix in.
+        with open(self.path, 'ab', 0) as file:
+            file.write(f'{json.dumps(note._asdict())}\n'.encode())
+
+    def update(self) -> List[Note]:
+        """Read the notes of all processes.
+
+        Returns:
+            list[Note]: Those on videos without a note before.
+        """
+        size = osp.getsize(self.path) if osp.exists(self.path) else 0
+        if size <= self._size:
+            return []
+        with open(self.path, 'rb') as file:
+            file.seek(self._size)
+            text = file.read()
+        whole = text[: text.rfind(b'\n') + 1]
+        self._size += len(whole)
+        notes = [Note(**json.loads(line)) for line in whole.splitlines()]
+        fresh = {n.video: n for n in notes if n.video not in self._read}
+        self._read.update(fresh)
+        self.notes.update(fresh)
+        return list(fresh.values())
+
+    def skipped(self) -> List[Note]:
+        """Return the notes on videos that are skipped."""
+        return [note for note in self.notes.values() if note.kind == SKIPPED]
+
+    def is_skipped(self, video: str) -> bool:
+        """Return whether a video is known to be bad."""
+        note = self.notes.get(video)
+        return note is not None and note.kind == SKIPPED
+
+    def check_limit(self) -> None:
+        """Raise if too many videos are skipped.
+
+        Raises:
+            TooManyBadVideosError: With the first of them.
+        """
+        skipped = self.skipped()
+        if len(skipped) > self.allowed:
+            reasons = '\n  '.join(note.reason for note in skipped[:10])
+            raise TooManyBadVideosError(
+                f'Expected at most {self.allowed} videos that cannot be read, '
+                f'got {len(skipped)}. Correct the annotation file '
+                '(tools/check_dataset.py finds all of them), or raise the '
+                f'limit of BadVideoHook in the config. See {self.path}:\n  '
+                f'{reasons}'
+            )
+
+    @contextmanager
+    def reading(self, video: str) -> Iterator[None]:
+        """Context manager in which this process reads a video.
+
+        Raises:
+            VideoError: If the block exceeds the time limit.
+        """
+        self._state(video)
+        try:
+            with _alarm(video, self.time_limit):
+                yield
+        finally:
+            self._state('')
+
+    def last_read(self, process: int) -> str:
+        """Return the video that a process was reading when it died, or ''."""
+        path = osp.join(self.crumbs, str(process))
+        if not osp.exists(path):
+            return ''
+        with open(path, 'rb') as file:
+            return os.fsdecode(file.read().split(b'\0')[0])
+
+    def _state(self, video: str) -> None:
+        """State what this process reads."""
+        process = os.getpid()
+        if self._crumb is None or self._owner != process:
+            path = osp.join(self.crumbs, str(process))
+            self._crumb = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+            self._owner = process
+        os.pwrite(self._crumb, os.fsencode(video) + b'\0', 0)
+
+
+class NotingPipeline(FilePipeline):
+    """Pipeline that states what it reads, and may skip what it cannot read.
+
+    Args:
+        transforms (Sequence[dict | Callable]): The transforms.
+        journal (Journal): Takes notes on bad videos and on short ones.
+        skip (bool): Return None for a video that cannot be read, so that the
+            data set takes another, instead of raising the error.
+    """
+
+    def __init__(
+        self,
+        transforms: Sequence[Union[dict, Callable]],
+        journal: Journal,
+        skip: bool,
+    ) -> None:
+        self.journal = journal
+        self.skip = skip
+        super().__init__(transforms, self._note_short if skip else None)
+
+    def __call__(self, data: dict) -> Optional[dict]:
+        """Run the transforms.
+
+        Returns:
+            dict | None: The results; None for a skipped video.
+
+        Raises:
+            FileNotFoundError, VideoError: If a video cannot be read and is
+                not to be skipped.
+            TooManyBadVideosError: If too many are skipped.
+        """
+        name = data.get('filename')
+        if name is None:
+            return super().__call__(data)
+        if self.skip and not self.journal.notes:
+            self.journal.update()  # of those before a worker was restarted
+        if self.skip and self.journal.is_skipped(name):
+            return None
+        try:
+            with self.journal.reading(name):
+                return super().__call__(data)
+        except (VideoError, OSError) as error:
+            if not self.skip:
+                raise
+            self.journal.add(SKIPPED, name, str(error))
+            self.journal.check_limit()
+            return None
+
+    def _note_short(self, video: str, reason: str) -> None:
+        self.journal.add(SHORT, video, f'{video} {reason}.')
+
+
+@contextmanager
+def _alarm(video: str, seconds: float) -> Iterator[None]:
+    """Context manager that raises in the block after a time."""
+
+    def ring(number: int, frame: Optional[FrameType]) -> None:
+        raise VideoError(video, f'was not read within {seconds:g} s')
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread only
+        return
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,151 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Data loader that survives the death of its workers."""
+
+import logging
+import signal
+from collections import deque
+from typing import Any, Deque, Iterator, List, Optional, Tuple
+
+from mmengine.logging import print_log
+from torch.utils.data import DataLoader
+
+from ata_mm.video import VideoError
+
+from .bad_videos import SKIPPED, Journal
+
+
+class GuardedLoader:
+    """Data loader whose dead workers name the video that they were reading.
+
+    In training, the video is skipped from then on: the workers are started
+    again with the batches that were not yet delivered. In validation and
+    test, an error names it.
+
+    Args:
+        loader (DataLoader): The loader.
+        journal (Journal): That of the loader's pipelines.
+        skip (bool): Whether to go on without the video.
+    """
+
+    def __init__(
+        self, loader: DataLoader, journal: Journal, skip: bool
+    ) -> None:
+        self.loader = loader
+        self.journal = journal
+        self.skip = skip
+        assert loader.batch_sampler is not None  # mmengine builds one
+        self._batches = _Batches(loader.batch_sampler)
+        self._guarded = _copy(loader, self._batches)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)  # dataset, sampler, …
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the batches of an epoch."""
+        self._batches.start()
+        batches = self._begin()
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                self._note_death(batches, error)
+                batches = self._begin()
+                continue
+            self._batches.deliver()
+            yield batch
+
+    def _begin(self) -> Iterator[Any]:
+        batches = iter(self._guarded)
+        if self._guarded.num_workers:
+            # torch raises from this signal, wherever the main thread is. It
+            # notices the death of a worker without it, within 5 s.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        return batches
+
+    def _note_death(self, batches: Any, error: RuntimeError) -> None:
+        """Note the video that killed a worker, or raise the error again."""
+        video, cause = self._culprit(batches)
+        if not video:
+            raise error
+        fault = VideoError(
+            video,
+            f'stops the decoder ({cause})',
+            'It is damaged: restore it, or leave it out.',
+        )
+        if not self.skip:
+            raise fault from error
+        self.journal.add(SKIPPED, video, str(fault))
+        self.journal.check_limit()
+        print_log(
+            f'A data loader worker died. {fault} It is skipped from now on; '
+            'all workers start again.',
+            logger='current',
+            level=logging.WARNING,
+        )
+        batches._shutdown_workers()
+        self._guarded._iterator = None  # of persistent workers
+
+    def _culprit(self, batches: Any) -> Tuple[str, str]:
+        """Return the video that a dead worker was reading, and its end."""
+        for worker in getattr(batches, '_workers', ()):
+            code = worker.exitcode
+            video = self.journal.last_read(worker.pid) if code else ''
+            if video:
+                killed = code < 0
+                cause = signal.Signals(-code).name if killed else code
+                return video, str(cause)
+        return '', ''
+
+
+class _Batches:
+    """Batch sampler that repeats what was not yet delivered.
+
+    Args:
+        sampler (Iterable[list[int]]): The batches of an epoch.
+    """
+
+    def __init__(self, sampler: Any) -> None:
+        self.sampler = sampler
+        self._rest: Iterator[List[int]] = iter(())
+        self._pending: Deque[List[int]] = deque()
+
+    def start(self) -> None:
+        """Start an epoch."""
+        self._pending.clear()
+        self._rest = iter(self.sampler)
+
+    def deliver(self) -> None:
+        """Note that the first batch was delivered."""
+        self._pending.popleft()
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[List[int]]:
+        yield from list(self._pending)
+        for batch in self._rest:
+            self._pending.append(batch)
+            yield batch
+
+
+def _copy(loader: DataLoader, batches: _Batches) -> DataLoader:
+    """Return a loader of other batches with the same options."""
+    workers: Optional[int] = loader.num_workers or None
+    return DataLoader(
+        loader.dataset,
+        batch_sampler=batches,
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory,
+        timeout=loader.timeout,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        generator=loader.generator,
+        prefetch_factor=loader.prefetch_factor if workers else None,
+        persistent_workers=loader.persistent_workers,
+    )

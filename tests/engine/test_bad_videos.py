@@ -1,0 +1,108 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import time
+
+import pytest
+
+from ata_mm.engine.bad_videos import (
+    SHORT,
+    SKIPPED,
+    Journal,
+    NotingPipeline,
+    TooManyBadVideosError,
+)
+from ata_mm.video import VideoError
+
+STEPS = [
+    dict(type='VideoInit'),
+    dict(type='SampleFrames', clip_len=8, frame_interval=1),
+    dict(type='VideoDecode'),
+]
+
+
+@pytest.fixture
+def new_journal(tmp_path):
+    """Journals of several processes on the same files."""
+
+    def new(allowed=1, time_limit=60.0):
+        path = str(tmp_path / 'bad_videos.jsonl')
+        return Journal(path, str(tmp_path), allowed, time_limit)
+
+    return new
+
+
+def data(path):
+    return dict(filename=str(path), label=0, start_index=0)
+
+
+def test_notes_reach_other_processes_once(new_journal):
+    worker, main = new_journal(), new_journal()
+    worker.add(SKIPPED, 'a.mp4', 'a.mp4 is empty.')
+    worker.add(SKIPPED, 'a.mp4', 'a.mp4 is empty.')
+    (note,) = main.update()
+    assert note == (SKIPPED, 'a.mp4', 'a.mp4 is empty.')
+    assert main.update() == [] and main.is_skipped('a.mp4')
+
+
+def test_short_videos_are_not_skipped(new_journal):
+    journal = new_journal()
+    journal.add(SHORT, 'a.mp4', 'a.mp4 has 3 frames.')
+    assert not journal.is_skipped('a.mp4') and journal.skipped() == []
+
+
+def test_too_many_are_an_error_that_names_them(new_journal):
+    journal = new_journal(allowed=1)
+    journal.add(SKIPPED, 'a.mp4', 'a.mp4 is empty.')
+    journal.check_limit()
+    journal.add(SKIPPED, 'b.mp4', 'b.mp4 is empty.')
+    with pytest.raises(TooManyBadVideosError, match=r'at most 1 [\s\S]*b.mp4'):
+        journal.check_limit()
+
+
+def test_video_in_work_is_known_from_outside(new_journal):
+    import os
+
+    journal = new_journal()
+    with journal.reading('a long name.mp4'):
+        assert new_journal().last_read(os.getpid()) == 'a long name.mp4'
+    assert new_journal().last_read(os.getpid()) == ''
+
+
+def test_reading_ends_after_the_time_limit(new_journal):
+    late = pytest.raises(VideoError, match='a.mp4 was not read within 0.1 s')
+    with late, new_journal(time_limit=0.1).reading('a.mp4'):
+        time.sleep(5)
+
+
+def test_bad_video_is_skipped_and_noted(new_journal, tmp_path):
+    (tmp_path / 'a.mp4').touch()
+    journal = new_journal()
+    pipeline = NotingPipeline(STEPS, journal, skip=True)
+    assert pipeline(data(tmp_path / 'a.mp4')) is None
+    assert 'a.mp4 is empty' in journal.skipped()[0].reason
+
+
+def test_bad_video_is_an_error_without_skipping(new_journal, tmp_path):
+    (tmp_path / 'a.mp4').touch()
+    pipeline = NotingPipeline(STEPS, new_journal(), skip=False)
+    with pytest.raises(VideoError, match='a.mp4 is empty'):
+        pipeline(data(tmp_path / 'a.mp4'))
+
+
+def test_video_that_killed_another_process_is_not_read(
+    new_journal, video_root
+):
+    path = video_root / '0.mp4'
+    new_journal().add(SKIPPED, str(path), 'crashes')
+    pipeline = NotingPipeline(STEPS, new_journal(), skip=True)
+    assert pipeline(data(path)) is None
+    assert pipeline(data(video_root / '1.mp4')) is not None
+
+
+def test_short_video_is_noted_and_used(new_journal, write_video, tmp_path):
+    write_video(tmp_path / 'a.mp4', num_frames=3)
+    journal = new_journal()
+    results = NotingPipeline(STEPS, journal, skip=True)(
+        data(tmp_path / 'a.mp4')
+    )
+    assert len(results['imgs']) == 8
+    assert 'a.mp4 has 3 frames' in next(iter(journal.notes.values())).reason

@@ -1,0 +1,88 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import os
+import signal
+import time
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from ata_mm.video import VideoError, Workers
+
+
+def work(item):
+    """A function that does what its item says."""
+    if item == 'crash':
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif item == 'exit':
+        os._exit(3)
+    elif item == 'hang':
+        time.sleep(60)
+    elif item == 'fail':
+        raise KeyError(item)
+    elif item == 'warn':
+        warnings.warn('careful', stacklevel=1)
+    return item
+
+
+@pytest.mark.parametrize('number', [1, 3])
+@pytest.mark.parametrize(
+    'item, reason',
+    [
+        ('crash', r'stops the decoder \(SIGSEGV\)'),
+        ('exit', r'stops the decoder \(status 3\)'),
+        ('hang', 'was not read within 0.5 s'),
+    ],
+)
+def test_death_costs_one_item(number, item, reason):
+    items = ['a', 'b', item, 'c', 'd']
+    with Workers(work, number, time_limit=0.5) as workers:
+        outcomes = list(workers.imap(items))
+    assert [outcome.item for outcome in outcomes] == items
+    values = [outcome.value for outcome in outcomes]
+    assert values == ['a', 'b', None, 'c', 'd']
+    with pytest.raises(VideoError, match=f'{item} {reason}'):
+        outcomes[2].get()
+
+
+def test_errors_reach_the_caller():
+    with Workers(work) as workers, pytest.raises(KeyError, match='fail'):
+        workers('fail')
+
+
+def test_warnings_reach_the_caller():
+    with Workers(work) as workers, pytest.warns(UserWarning, match='careful'):
+        assert workers('warn') == 'warn'
+
+
+def test_file_of_an_item_is_named():
+    named = pytest.raises(VideoError, match='but crash.mp4 stops')
+    with named, Workers(work, name='{}.mp4'.format) as workers:
+        workers('crash')
+
+
+def test_arrays_and_tensors_are_returned():
+    def make(number):
+        return np.arange(number)[::2], torch.arange(number).float()
+
+    with Workers(make) as workers:
+        array, tensor = workers(1_000_000)
+    assert np.array_equal(array, np.arange(0, 1_000_000, 2))
+    assert torch.equal(tensor, torch.arange(1_000_000).float())
+    array[0], tensor[0] = 1, 1  # both can be written
+
+
+def test_next_item_is_worked_on_meanwhile():
+    with Workers(lambda item: time.sleep(0.2) or time.monotonic()) as workers:
+        outcomes = workers.imap(range(2))
+        next(outcomes)
+        time.sleep(0.4)
+        before = time.monotonic()
+        assert next(outcomes).get() < before
+
+
+def test_caller_may_stop_early():
+    with Workers(work, 2) as workers:
+        assert next(workers.imap(['a', 'b', 'c'])).value == 'a'
+        assert workers('d') == 'd'

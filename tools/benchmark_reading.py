@@ -1,0 +1,160 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Time the reading of videos: ``python tools/benchmark_reading.py [VIDEO …]``.
+
+Runs the validation pipeline of Kinetics-400 (8 frames, one in 8, of 224 x 224
+pixels) on each video, round after round in one process: as MMAction2 does with
+decord, with each decoder of ``VideoInit``, and as our training and prediction
+do with their guards. Prints medians, and the medians of the ratios within each
+round, as a Markdown table for each video. Without videos, it makes H.264 clips
+of 320 x 240 and 1280 x 720 pixels.
+"""
+
+import argparse
+import tempfile
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Callable, Dict, List, Tuple, Union
+
+import ata_mm  # noqa: F401  must precede imports of mmaction
+
+import av
+import cv2
+import numpy as np
+from mmaction.datasets.transforms import DecordDecode, DecordInit
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+
+from ata_mm.cli.arguments import add_timing_options, user_errors
+from ata_mm.cli.console import hide_log, round_progress
+from ata_mm.cli.timing import paired_times, ratio_table
+from ata_mm.engine.bad_videos import Journal, NotingPipeline
+from ata_mm.video import FilePipeline, VideoError, Workers
+
+Step = Union[dict, Callable]
+SIZES = ((320, 240), (1280, 720))
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description='Time the reading of videos')
+    parser.add_argument('videos', nargs='*', metavar='VIDEO')
+    parser.add_argument(
+        '--frames', type=int, default=250, help='frames of a made clip (250)'
+    )
+    add_timing_options(parser, rounds=20)
+    return parser.parse_args()
+
+
+def make_video(path: Path, size: Tuple[int, int], frames: int) -> None:
+    """Write an H.264 clip of a texture that moves, as phones and sites do."""
+    width, height = size
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (height // 4, width // 4, 3), np.uint8)
+    scene = cv2.resize(noise, (2 * width, 2 * height))
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('libx264', rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
+        for number in range(frames):
+            left, top = 3 * number % width, 2 * number % height
+            view = scene[top : top + height, left : left + width]
+            pixels = np.ascontiguousarray(view, np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format='rgb24')
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def steps(init: Step, decode: Step) -> List[Step]:
+    """Return the pipeline with the given transforms of a decoder."""
+    sample = dict(
+        type='SampleFrames',
+        clip_len=8,
+        frame_interval=8,
+        num_clips=1,
+        test_mode=True,
+    )
+    return [
+        init,
+        sample,
+        decode,
+        dict(type='Resize', scale=(-1, 256)),
+        dict(type='CenterCrop', crop_size=224),
+        dict(type='FormatShape', input_format='NCTHW'),
+        dict(type='PackActionInputs'),
+    ]
+
+
+def stock_steps() -> List[Step]:
+    """Return the pipeline with the transforms of MMAction2 as released."""
+    init, decode = DecordInit(), DecordDecode()
+    load = type(decode)._decord_load_frames.__wrapped__
+    stock = SimpleNamespace(
+        _decord_load_frames=partial(load, decode), mode='accurate'
+    )
+    return steps(
+        lambda results: type(init).transform.__wrapped__(init, results),
+        lambda results: DecordDecode.transform(stock, results),
+    )
+
+
+def pipelines(video: str, stack: ExitStack) -> Dict[str, Callable]:
+    """Return the alternatives that can read a video, by name."""
+    decode = dict(type='VideoDecode')
+    found: Dict[str, Callable] = {'MMAction2, decord': Compose(stock_steps())}
+    for decoder in ('decord', 'pyav', 'opencv', 'auto'):
+        found[decoder] = FilePipeline(
+            steps(dict(type='VideoInit', decoder=decoder), decode)
+        )
+    crumbs = stack.enter_context(tempfile.TemporaryDirectory())
+    journal = Journal(f'{crumbs}/notes', crumbs, 1, 300.0)
+    auto = steps(dict(type='VideoInit'), decode)
+    found['training, auto'] = NotingPipeline(auto, journal, skip=False)
+    found['prediction, auto'] = stack.enter_context(
+        Workers(FilePipeline(auto), time_limit=300.0)
+    )
+    return {
+        name: read for name, read in found.items() if is_readable(read, video)
+    }
+
+
+def read_sample(read: Callable, video: str) -> object:
+    """Run a pipeline on what a data set passes to it."""
+    return read(dict(filename=video, label=0, start_index=0, modality='RGB'))
+
+
+def is_readable(read: Callable, video: str) -> bool:
+    """Return whether a pipeline can read a video."""
+    try:
+        read_sample(read, video)
+    except VideoError:
+        return False
+    return True
+
+
+def main() -> None:
+    """Print a table for each video."""
+    args = parse_args()
+    hide_log()
+    init_default_scope('mmaction')
+    if args.threads:
+        cv2.setNumThreads(args.threads)
+    with ExitStack() as stack, user_errors():
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        videos = list(args.videos)
+        for width, height in () if videos else SIZES:
+            path = folder / f'{width}x{height}.mp4'
+            make_video(path, (width, height), args.frames)
+            videos.append(str(path))
+        for video in videos:
+            functions = {
+                name: partial(read_sample, read, video)
+                for name, read in pipelines(video, stack).items()
+            }
+            with round_progress(args.rounds) as advance:
+                times = paired_times(functions, args.rounds, advance)
+            print(f'{Path(video).name}\n\n{ratio_table(times)}\n')
+
+
+if __name__ == '__main__':
+    main()
