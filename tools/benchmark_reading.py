@@ -26,8 +26,9 @@ from mmaction.datasets.transforms import DecordDecode, DecordInit
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
-from ata_mm.cli.arguments import add_timing_options, user_errors
+from ata_mm.cli.arguments import add_timing_options
 from ata_mm.cli.console import hide_log, round_progress
+from ata_mm.cli.errors import user_errors
 from ata_mm.cli.timing import paired_times, ratio_table
 from ata_mm.engine.bad_videos import Journal, NotingPipeline
 from ata_mm.video import FilePipeline, VideoError, Workers
