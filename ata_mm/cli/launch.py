@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 
 from ata_mm.compat import cpu_distributed
 from ata_mm.datasets.checks import check_config
-from ata_mm.engine import TooManyBadVideosError
+from ata_mm.engine import BadVideoError
 from ata_mm.video import VideoError
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -125,7 +125,7 @@ def run(cfg: Config, task: Callable[[Runner], object]) -> None:
     build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
     try:
         task(build(cfg))
-    except (TooManyBadVideosError, VideoError) as error:
+    except (BadVideoError, VideoError) as error:
         sys.exit(f'{osp.basename(sys.argv[0])}: error: {error}')
     destroy_process_group()
 

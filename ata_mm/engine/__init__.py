@@ -3,6 +3,11 @@
 
 from .alignment_hook import AlignmentHook
 from .bad_video_hook import BadVideoHook
-from .bad_videos import TooManyBadVideosError
+from .bad_videos import BadVideoError, TooManyBadVideosError
 
-__all__ = ['AlignmentHook', 'BadVideoHook', 'TooManyBadVideosError']
+__all__ = [
+    'AlignmentHook',
+    'BadVideoError',
+    'BadVideoHook',
+    'TooManyBadVideosError',
+]
