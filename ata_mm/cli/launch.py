@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 
 from ata_mm.compat import cpu_distributed
 from ata_mm.datasets.checks import check_config
-from ata_mm.engine import RunError, TooManyBadVideosError
+from ata_mm.engine import BadVideoError, RunError
 from ata_mm.video import VideoError
 
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -128,7 +128,7 @@ def run(cfg: Config, task: Callable[[Runner], object]) -> None:
     cfg.setdefault('runner_type', 'ResumableRunner')
     try:
         task(RUNNERS.build(cfg))
-    except (RunError, TooManyBadVideosError, VideoError) as error:
+    except (RunError, BadVideoError, VideoError) as error:
         _exit(str(error))
     except OSError as error:
         if error.errno not in _DISK_IS_FULL:

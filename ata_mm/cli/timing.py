@@ -31,6 +31,7 @@ def paired_times(
     functions: Mapping[str, Callable[[], object]],
     rounds: int,
     after_round: Callable[[], object] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Dict[str, List[float]]:
     """Time functions in turn, round after round.
 
@@ -41,6 +42,8 @@ def paired_times(
         rounds (int): Number of measured rounds.
         after_round (Callable): Called after each of them, to advance a
             progress bar. Defaults to a function that does nothing.
+        clock (Callable): Returns seconds. Defaults to the time of day;
+            ``time.process_time`` is independent of other processes.
 
     Returns:
         dict[str, list[float]]: Seconds of each round, by name.
@@ -49,11 +52,11 @@ def paired_times(
     for index in range(-1, rounds):
         for name, function in functions.items():
             _synchronise()
-            start = time.perf_counter()
+            start = clock()
             function()
             _synchronise()
             if index >= 0:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
         if index >= 0:
             after_round()
     return times

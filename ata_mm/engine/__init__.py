@@ -3,7 +3,7 @@
 
 from .alignment_hook import AlignmentHook
 from .bad_video_hook import BadVideoHook
-from .bad_videos import TooManyBadVideosError
+from .bad_videos import BadVideoError, TooManyBadVideosError
 from .checkpoint_hook import ResumableCheckpointHook
 from .divergence_hook import DivergenceHook
 from .errors import DivergenceError, ResumeError, RunError
@@ -11,6 +11,7 @@ from .runner import ResumableRunner
 
 __all__ = [
     'AlignmentHook',
+    'BadVideoError',
     'BadVideoHook',
     'DivergenceError',
     'DivergenceHook',

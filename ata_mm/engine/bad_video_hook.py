@@ -57,7 +57,8 @@ class BadVideoHook(Hook):
         loop = runner.train_loop
         number = len(loop.dataloader.dataset)
         allowed = max(int(self.limit > 0), int(self.limit * number))
-        self._journal = self._new_journal(runner, allowed)
+        path = osp.join(runner.log_dir, 'bad_videos.jsonl')
+        self._journal = self._new_journal(path, allowed)
         loop.dataloader = self._guard(loop.dataloader, self._journal, True)
         iterator = getattr(loop, 'dataloader_iterator', None)
         if iterator is not None:  # IterBasedTrainLoop
@@ -67,11 +68,11 @@ class BadVideoHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Guard the validation data."""
-        self._guard_loop(runner, runner.val_loop)
+        self._guard_loop(runner.val_loop)
 
     def before_test(self, runner: Runner) -> None:
         """Guard the test data."""
-        self._guard_loop(runner, runner.test_loop)
+        self._guard_loop(runner.test_loop)
 
     def after_train_iter(
         self,
@@ -112,14 +113,18 @@ class BadVideoHook(Hook):
         shutil.rmtree(self._crumbs, ignore_errors=True)
         self._crumbs = ''
 
-    def _new_journal(self, runner: Runner, allowed: int) -> Journal:
-        self._crumbs = self._crumbs or tempfile.mkdtemp(prefix='ata_mm_')
-        path = osp.join(runner.log_dir, 'bad_videos.jsonl')
-        return Journal(path, self._crumbs, allowed, self.time_limit)
+    def _new_journal(self, path: str, allowed: int) -> Journal:
+        return Journal(path, self._make_crumbs(), allowed, self.time_limit)
 
-    def _guard_loop(self, runner: Runner, loop: Any) -> None:
+    def _make_crumbs(self) -> str:
+        self._crumbs = self._crumbs or tempfile.mkdtemp(prefix='ata_mm_')
+        return self._crumbs
+
+    def _guard_loop(self, loop: Any) -> None:
+        """Guard the data of a loop that no bad video may pass."""
         if not isinstance(loop.dataloader, GuardedLoader):
-            journal = self._new_journal(runner, 0)
+            path = osp.join(self._make_crumbs(), 'notes.jsonl')
+            journal = self._new_journal(path, allowed=0)
             loop.dataloader = self._guard(loop.dataloader, journal, False)
 
     def _guard(

@@ -25,7 +25,11 @@ from ata_mm.video import FilePipeline, VideoError
 SKIPPED, SHORT = 'skipped', 'short'
 
 
-class TooManyBadVideosError(ValueError):
+class BadVideoError(ValueError):
+    """A video of a data set cannot be read."""
+
+
+class TooManyBadVideosError(BadVideoError):
     """More videos of a data set cannot be read than the config allows."""
 
 
@@ -200,9 +204,9 @@ class NotingPipeline(FilePipeline):
             with self.journal.reading(name):
                 return super().__call__(data)
         except (VideoError, OSError) as error:
+            self.journal.add(SKIPPED, name, str(error))
             if not self.skip:
                 raise
-            self.journal.add(SKIPPED, name, str(error))
             self.journal.check_limit()
             return None
 

@@ -3,15 +3,16 @@
 
 import logging
 import signal
+import time
 from collections import deque
-from typing import Any, Deque, Iterator, List, Optional, Tuple
+from typing import Any, Deque, Iterator, List, NoReturn, Optional, Tuple
 
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
 from ata_mm.video import VideoError
 
-from .bad_videos import SKIPPED, Journal
+from .bad_videos import SKIPPED, BadVideoError, Journal
 
 
 class GuardedLoader:
@@ -52,7 +53,9 @@ class GuardedLoader:
                 batch = next(batches)
             except StopIteration:
                 return
-            except RuntimeError as error:
+            except (RuntimeError, OSError, EOFError) as error:
+                if not isinstance(error, RuntimeError):
+                    time.sleep(1)  # a connection breaks before its end ends
                 self._note_death(batches, error)
                 batches = self._begin()
                 continue
@@ -67,11 +70,11 @@ class GuardedLoader:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return batches
 
-    def _note_death(self, batches: Any, error: RuntimeError) -> None:
+    def _note_death(self, batches: Any, error: Exception) -> None:
         """Note the video that killed a worker, or raise the error again."""
         video, cause = self._culprit(batches)
         if not video:
-            raise error
+            self._raise_noted(error)
         fault = VideoError(
             video,
             f'stops the decoder ({cause})',
@@ -89,6 +92,14 @@ class GuardedLoader:
         )
         batches._shutdown_workers()
         self._guarded._iterator = None  # of persistent workers
+
+    def _raise_noted(self, error: Exception) -> NoReturn:
+        """Raise the error of a worker, in one sentence if it is of a video."""
+        self.journal.update()
+        skipped = [] if self.skip else self.journal.skipped()
+        if skipped:
+            raise BadVideoError(skipped[0].reason) from error
+        raise error
 
     def _culprit(self, batches: Any) -> Tuple[str, str]:
         """Return the video that a dead worker was reading, and its end."""

@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 from mmaction.registry import TRANSFORMS
+from mmengine.dataset import Compose
 
 OFF = dict(brightness=(1.0, 1.0), contrast=(1.0, 1.0), saturation=(1.0, 1.0))
 
@@ -55,3 +56,30 @@ def test_same_as_mmaction_where_hue_stays(frames):
 def test_one_draw_for_the_whole_clip(frames):
     first, second = jitter([frames[0], frames[0].copy()])
     np.testing.assert_array_equal(first, second)
+
+
+def read(path, **options):
+    steps = [
+        dict(type='VideoInit', **options),
+        dict(type='SampleFrames', clip_len=4, num_clips=2, test_mode=True),
+        dict(type='VideoDecode'),
+    ]
+    return Compose(steps)(dict(filename=str(path), start_index=0))
+
+
+@pytest.mark.parametrize('decoder', ['auto', 'pyav', 'opencv'])
+def test_decoders_give_the_same_frames(decoder, video_root):
+    results = read(video_root / '0.mp4', decoder=decoder)
+    expected = read(video_root / '0.mp4')
+    assert np.array_equal(results['imgs'], expected['imgs'])
+    assert results['total_frames'] == 20 and results['avg_fps'] == 10
+    assert results['img_shape'] == results['original_shape'] == (48, 64)
+
+
+def test_name_without_its_suffix(video_root):
+    assert len(read(video_root / '0')['imgs']) == 8
+
+
+def test_files_of_another_backend(video_root):
+    results = read(video_root / '0.mp4', backend_args=dict(backend='local'))
+    assert len(results['imgs']) == 8 and results['video_reader'] is None

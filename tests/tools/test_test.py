@@ -72,3 +72,24 @@ def test_a_damaged_checkpoint_is_named(run, tiny_config, checkpoint, tmp_path):
     )
     last = done.stderr.splitlines()[-1]
     assert last.startswith('test.py: error: ') and 'cut.pth' in last
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_bad_video_is_named(
+    workers, run, tiny_config, checkpoint, video_root, tmp_path
+):
+    (tmp_path / 'empty.mp4').touch()
+    lines = f'{video_root}/0.mp4 0\n{tmp_path}/empty.mp4 1\n'
+    (tmp_path / 'list.txt').write_text(lines)
+    done = run(
+        'test.py',
+        tiny_config,
+        checkpoint,
+        '--work-dir',
+        tmp_path / 'work',
+        '--cfg-options',
+        f'test_dataloader.dataset.ann_file={tmp_path}/list.txt',
+        f'test_dataloader.num_workers={workers}',
+    )
+    assert done.returncode == 1
+    assert f'{tmp_path}/empty.mp4 is empty.' in done.stderr.splitlines()[-1]

@@ -171,7 +171,7 @@ def test_a_faulty_config_ends_in_one_line(
 def train_on(run, tiny_config, video_root, tmp_path):
     """Train on files of this folder and the good ones."""
 
-    def train_on(*names, workers=0, **hook):
+    def train_on(*names, workers=0, loop='', **hook):
         good = [f'{video_root}/{i % 4}.mp4 {i % 2}' for i in range(8)]
         bad = [f'{tmp_path / name} 0' for name in names]
         (tmp_path / 'list.txt').write_text('\n'.join(good + bad) + '\n')
@@ -179,6 +179,7 @@ def train_on(run, tiny_config, video_root, tmp_path):
         (tmp_path / 'config.py').write_text(
             f'_base_ = {str(tiny_config)!r}\n'
             "custom_hooks = [dict(type='BadVideoHook')]\n"
+            f'{loop}'
         )
         return run(
             'train.py',
@@ -205,7 +206,7 @@ def bad_files(video_root, write_video, tmp_path):
 
     (tmp_path / 'empty.mp4').touch()
     (tmp_path / 'junk.mp4').write_bytes(b'junk' * 100)
-    (tmp_path / 'folder.mp4').mkdir()
+    (tmp_path / 'text.mp4').write_text('text')
     os.mkfifo(tmp_path / 'pipe.mp4')
     write_video(tmp_path / 'zero.mp4', num_frames=0)
     cv2.imwrite(str(tmp_path / 'image.png'), np.zeros((8, 8), np.uint8))
@@ -216,7 +217,7 @@ def bad_files(video_root, write_video, tmp_path):
     return [
         'empty.mp4',
         'junk.mp4',
-        'folder.mp4',
+        'text.mp4',
         'pipe.mp4',
         'zero.mp4',
         'image.png',
@@ -250,3 +251,14 @@ def test_short_videos_are_reported(train_on, write_video, tmp_path):
     assert 'short.mp4 has 3 frames, fewer than the 7' in (
         done.stdout + done.stderr
     )
+
+
+def test_training_by_iterations_skips_bad_videos(train_on, tmp_path):
+    (tmp_path / 'empty.mp4').touch()
+    loop = (
+        "train_cfg = dict(type='IterBasedTrainLoop', max_iters=12, "
+        '_delete_=True)'
+    )
+    done = train_on('empty.mp4', workers=2, loop=loop)
+    assert done.returncode == 0, done.stderr
+    assert '1 videos were skipped' in done.stdout + done.stderr

@@ -13,7 +13,11 @@ from ata_mm.ops import (
     neighbour_similarity,
 )
 from ata_mm.ops.matching import CallableMatcher, as_matcher, base
-from ata_mm.ops.matching.similarity import aggregate, pair_similarity
+from ata_mm.ops.matching.similarity import (
+    aggregate,
+    favour_place,
+    pair_similarity,
+)
 
 ORDERS = [[0, 1, 2, 3], [3, 2, 1, 0], [0, 1, 2, 3]]  # routes of a reversal
 
@@ -159,7 +163,8 @@ def test_weights_above_the_least_similarity_accept_a_plan():
         x[:, :-1], x[:, 1:], None, 0.3
     )
     similarity = neighbour_similarity(x)
-    assert torch.equal(plans, (10 * similarity.clamp_min(0.3)).softmax(-1))
+    raised = favour_place(similarity.clamp_min(0.3))
+    assert torch.equal(plans, (10 * raised).softmax(-1))
     share = torch.where(similarity > 0.3, plans, 0.0).sum(-1)
     assert torch.equal(accepted, share > 0.5)
     assert 0 < accepted.sum() < accepted.numel()

@@ -1,0 +1,15 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+def test_each_way_to_read_has_a_row(run, video_root):
+    done = run('benchmark_reading.py', video_root / '0.mp4', '--rounds', 1)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(' | ')[0] for line in done.stdout.splitlines()]
+    for name in ('MMAction2, decord', 'pyav', 'auto', 'prediction, auto'):
+        assert f'| {name}' in rows
+    assert '| decord' not in rows  # refused: too narrow
+
+
+def test_own_videos_are_made(run):
+    done = run('benchmark_reading.py', '--rounds', 1, '--frames', 70)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('| decord |') == 2
+    assert '1280x720.mp4' in done.stdout
