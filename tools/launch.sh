@@ -70,6 +70,11 @@ run_distributed() {
             --master_addr="${MASTER_ADDR:-127.0.0.1}"
             --master_port="${PORT:-29500}")
     fi
+    if [ "${RESTARTS:-0}" -gt 0 ]; then
+        # A store of its own for each start: in a shared one processes find the
+        # addresses of those that have ended.
+        export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+    fi
     exec "$PYTHON" -m torch.distributed.run "${where[@]}" \
         --nproc_per_node="$1" --max-restarts="${RESTARTS:-0}" "${@:2}"
 }
