@@ -19,6 +19,7 @@ from mmengine.registry import build_from_cfg
 _PACKAGES = re.compile(
     r'(ata_mm|mmaction|mmcv|mmengine|torch\.(optim|utils))(\.|$)'
 )
+_HOST = re.compile(r'(mmaction|mmcv|mmengine)(\.|$)')
 _INSTALLED = tuple(
     sysconfig.get_path(name) for name in ('stdlib', 'purelib', 'platlib')
 )
@@ -63,13 +64,14 @@ def is_user_error(error: Exception) -> bool:
     """
     if isinstance(error, OSError):
         return True
-    if isinstance(error, ValueError):
-        return _is_raised(error)
-    if isinstance(error, _CONFIG_ERRORS) and _in_registry(error):
-        return _is_raised(error) or _refuses_arguments(error)
-    return _refuses_arguments(error) and _module(error).startswith(
-        'mmengine.runner'
-    )
+    if isinstance(error, ValueError) and _is_raised(error):
+        return True
+    if not isinstance(error, (ValueError, *_CONFIG_ERRORS)):
+        return False
+    refused = _is_raised(error) or _refuses_arguments(error)
+    if _in_registry(error):  # int('two') in OpenMMLab is a fault of the config
+        return refused or _HOST.match(_module(error)) is not None
+    return refused and _module(error).startswith('mmengine.runner')
 
 
 def one_line(error: Exception) -> str:

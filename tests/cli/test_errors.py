@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmaction.registry import HOOKS, MODELS
+from mmaction.registry import HOOKS, LOOPS, MODELS
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
 from ata_mm.cli import errors
 from ata_mm.cli.arguments import make_folder, parse_length
 from ata_mm.cli.errors import is_user_error, one_line, user_errors
+
+LOOP = dict(type='EpochBasedTrainLoop', runner=None, dataloader=[1])
 
 
 def caught(call, *args, **options):
@@ -56,6 +58,7 @@ def test_errors_become_one_line(monkeypatch):
         lambda: MODELS.build(dict(type='ATANeck', embed_dim=8)),
         lambda: MODELS.build(dict(type='ATANeck')),
         lambda: HOOKS.build(dict(type='CheckpointHook', rule=3)),
+        lambda: LOOPS.build(dict(LOOP, max_epochs='two')),
     ],
 )
 def test_faults_of_users_are_known(call):
