@@ -59,7 +59,7 @@ def find_videos(name: str) -> List[str]:
 
 def _videos_in(folder: str) -> List[str]:
     # A folder may be named like a video.
-    paths = (path for path in Path(folder).rglob('*') if path.is_file())
+    paths = (path for path in Path(folder).rglob('*') if not path.is_dir())
     files = sorted(map(str, paths))
     videos = [file for file in files if file.lower().endswith(SUFFIXES)]
     if not videos:

@@ -75,7 +75,7 @@ def test_table(files):
 def test_a_label_is_no_formula_in_a_spreadsheet(tmp_path, text):
     prediction = WindowPrediction(0, 1, [(text, 1.0)])
     with WindowFiles(str(tmp_path)) as files:
-        files.write(window_entry(prediction, fps=10))
+        files.write(window_entry(prediction, (0.0, 0.1)))
     with open(tmp_path / 'predictions.csv', newline='') as file:
         (row,) = csv.DictReader(file)
     assert row['label_1'] == f"'{text}"
