@@ -61,7 +61,8 @@ class BadVideoHook(Hook):
         self._journal = self._new_journal(path, allowed)
         loop.dataloader = self._guard(loop.dataloader, self._journal, True)
         iterator = getattr(loop, 'dataloader_iterator', None)
-        if iterator is not None:  # IterBasedTrainLoop
+        # That of IterBasedTrainLoop. A resumable loop makes its own later.
+        if isinstance(iterator, _InfiniteDataloaderIterator):
             loop.dataloader_iterator = _InfiniteDataloaderIterator(
                 loop.dataloader
             )

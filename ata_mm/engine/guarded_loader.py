@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from ata_mm.video import VideoError
 
 from .bad_videos import SKIPPED, BadVideoError, Journal
+from .data_loading import CANNOT_SEND
 
 
 class GuardedLoader:
@@ -105,7 +106,9 @@ class GuardedLoader:
         """Return the video that a dead worker was reading, and its end."""
         for worker in getattr(batches, '_workers', ()):
             code = worker.exitcode
-            video = self.journal.last_read(worker.pid) if code else ''
+            if code in (None, 0, CANNOT_SEND):  # not by a video
+                continue
+            video = self.journal.last_read(worker.pid)
             if video:
                 killed = code < 0
                 cause = signal.Signals(-code).name if killed else code
