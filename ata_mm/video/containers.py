@@ -71,7 +71,8 @@ def declared_size(video: str) -> Optional[int]:
         if head[:8] == _ASF_HEADER:
             return _asf_size(file)
         if head[4:8] in _MP4_TOP_LEVEL:
-            return max(start + size for _, start, size in _boxes(file))
+            ends = (start + size for _, start, size in _boxes(file))
+            return max(ends, default=None)
     return None
 
 

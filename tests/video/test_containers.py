@@ -114,3 +114,10 @@ def test_times_of_an_index(tmp_path):
     assert track is not None and len(track.pts) == 20
     assert len(np.unique(np.diff(np.sort(track.pts)))) == 1
     assert track.keys.tolist() == [0, 12]
+
+
+def test_damaged_first_box_declares_no_size(tmp_path):
+    path = made(tmp_path / 'a.mp4')
+    path.write_bytes(bytes(3) + b'\x02' + path.read_bytes()[4:])
+    assert declared_size(str(path)) is None
+    assert is_mp4_without_index(str(path))
