@@ -1,8 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Norms of features whose squares exceed fp32."""
 
+from typing import Tuple
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .validation import is_compiling
@@ -10,9 +11,11 @@ from .validation import is_compiling
 # Norms whose squares, and those of their components, are far from the limits
 # of fp32.
 _SAFE_NORMS = (1e-12, 1e15)
+# Of zeros, whose cosine similarities are 0.
+_LEAST_NORM = 1e-12
 
 
-def rescale(x: Tensor) -> Tensor:
+def rescale(x: Tensor) -> Tuple[Tensor, Tensor]:
     """Scale features by powers of two whose norms are near the limits of fp32.
 
     Squares of norms below 1e-19 or above 1e19 are 0 or infinity in fp32. The
@@ -23,20 +26,31 @@ def rescale(x: Tensor) -> Tensor:
         x (Tensor): fp32 features (..., C).
 
     Returns:
-        Tensor: (..., C); the input itself if all norms are safe and it is on
-        the CPU, where looking costs less than scaling.
+        tuple[Tensor, Tensor]: (..., C), the input itself if all norms are safe
+        and it is on the CPU, where looking costs less than scaling; and its
+        norms (...), at least 1e-12.
     """
-    if x.device.type == 'cpu' and not is_compiling():
-        norm = torch.linalg.vector_norm(x.detach(), dim=-1)
-        least, most = _SAFE_NORMS
-        if ((norm >= least) & (norm <= most)).all():
-            return x
-    with torch.no_grad():
-        largest = torch.linalg.vector_norm(x, float('inf'), -1, keepdim=True)
-        # Also the inverse of a denormal number has to be finite.
-        exponent = torch.frexp(largest).exponent.clamp_min(-125)
-        scale = torch.ldexp(torch.ones_like(largest), -exponent)
-    return x * scale
+    with torch.autocast(x.device.type, enabled=False):
+        norm = torch.linalg.vector_norm(x, dim=-1)
+        if x.device.type != 'cpu' or is_compiling() or not _are_safe(norm):
+            x = x * _power(x.detach())
+            norm = torch.linalg.vector_norm(x, dim=-1)
+        return x, norm.clamp_min(_LEAST_NORM)
+
+
+def _are_safe(norm: Tensor) -> bool:
+    if not norm.numel():  # no frame pair
+        return True
+    least, most = norm.detach().aminmax()
+    return bool(least >= _SAFE_NORMS[0] and most <= _SAFE_NORMS[1])
+
+
+def _power(x: Tensor) -> Tensor:
+    """Return the powers of two that scale the largest magnitudes to 0.5..1."""
+    largest = torch.linalg.vector_norm(x, float('inf'), -1, keepdim=True)
+    # Also the inverse of a denormal number has to be finite.
+    exponent = torch.frexp(largest).exponent.clamp_min(-125)
+    return torch.ldexp(torch.ones_like(largest), -exponent)
 
 
 def normalize(x: Tensor) -> Tensor:
@@ -45,4 +59,5 @@ def normalize(x: Tensor) -> Tensor:
     Args:
         x (Tensor): Features (..., C); those of zeros remain zeros.
     """
-    return F.normalize(rescale(x.float()), dim=-1)
+    x, norm = rescale(x.float())
+    return x / norm[..., None]

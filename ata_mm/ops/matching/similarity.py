@@ -37,9 +37,8 @@ def neighbour_similarity(x: Tensor) -> Tensor:
     if kernels.use_kernels(x):
         return kernels.pairwise_cosine(x[:, :-1], x[:, 1:])
     # Each frame is converted and measured once, not once for each pair.
-    x = rescale(x.float())
-    scale = _inverse_norm(x)
-    return _products(x[:, :-1], x[:, 1:], scale[:, :-1], scale[:, 1:])
+    x, norm = rescale(x.float())
+    return _products(x[:, :-1], x[:, 1:], norm[:, :-1], norm[:, 1:])
 
 
 @torch.no_grad()
@@ -58,10 +57,9 @@ def pair_similarity(source: Tensor, target: Tensor) -> Tensor:
     """
     if kernels.use_kernels(target):
         return kernels.pairwise_cosine(source, target)
-    source, target = rescale(source.float()), rescale(target.float())
-    return _products(
-        source, target, _inverse_norm(source), _inverse_norm(target)
-    )
+    source, rows = rescale(source.float())
+    target, columns = rescale(target.float())
+    return _products(source, target, rows, columns)
 
 
 def favour_place(similarity: Tensor) -> Tensor:
@@ -81,12 +79,6 @@ def favour_place(similarity: Tensor) -> Tensor:
     return similarity
 
 
-def _inverse_norm(x: Tensor) -> Tensor:
-    with torch.autocast(x.device.type, enabled=False):
-        norm = torch.linalg.vector_norm(x, dim=-1)
-        return norm.clamp_min(1e-12).reciprocal()
-
-
 def _products(
     source: Tensor, target: Tensor, rows: Tensor, columns: Tensor
 ) -> Tensor:
@@ -100,8 +92,8 @@ def _products(
         for first, second, out in zip(source, target, similarity):
             first = first.expand(pairs, -1, -1)
             torch.bmm(first, second.transpose(1, 2), out=out)
-        similarity *= rows[..., None]
-        similarity *= columns[:, :, None]
+        similarity *= rows.reciprocal()[..., None]
+        similarity *= columns.reciprocal()[:, :, None]
     return similarity
 
 
