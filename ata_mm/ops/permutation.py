@@ -76,6 +76,27 @@ def compose(second: Tensor, first: Tensor) -> Tensor:
     return second.gather(-1, first)
 
 
+def complete(matching: Tensor, keep: Tensor) -> Tensor:
+    """Match the other rows to the free columns, in order.
+
+    Args:
+        matching (Tensor): Columns of the rows, int64 of shape (B, N).
+        keep (Tensor): Which of these matches to keep, bool of shape (B, N);
+            their columns differ.
+
+    Returns:
+        Tensor: int64 permutations of shape (B, N).
+    """
+    num = matching.shape[1]
+    taken = torch.zeros(len(matching), num + 1, device=matching.device)
+    taken = taken.scatter(1, matching.where(keep, num), 1.0)[:, :num]
+    # The other rows and the free columns first, equally many, in their order.
+    rows = keep.float().argsort(dim=1, stable=True)
+    columns = taken.argsort(dim=1, stable=True)
+    completed = torch.empty_like(matching).scatter(1, rows, columns)
+    return matching.where(keep, completed)
+
+
 def chain(matching: Tensor, anchors: Optional[Sequence[int]] = None) -> Tensor:
     r"""Compose the matchings of a clip to routes.
 

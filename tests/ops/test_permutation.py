@@ -5,6 +5,7 @@ import torch
 from ata_mm.ops.permutation import (
     chain,
     chain_and_invert,
+    complete,
     compose,
     identity,
     invert,
@@ -113,3 +114,9 @@ def test_permute_compiles_with_its_gradient():
         for f in (permuted, compiled)
     )
     assert torch.equal(found, expected)
+
+
+def test_other_rows_get_the_free_columns_in_order():
+    matching = torch.tensor([[3, 3, 0, 9]])
+    keep = torch.tensor([[False, True, True, False]])
+    assert complete(matching, keep).tolist() == [[1, 3, 0, 2]]

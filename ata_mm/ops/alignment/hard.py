@@ -9,6 +9,7 @@ from torch import Tensor
 from ..norms import normalize
 from ..permutation import (
     chain_and_invert,
+    complete,
     compose,
     identity,
     invert,
@@ -170,7 +171,7 @@ class Alignment:
             before = routes[-1]
             step = usable[:, t - 1].gather(1, before) & ~kept[t]
             place = compose(matching[:, t - 1], before).where(step, own[t])
-            routes.append(_complete(place, kept[t] | step))
+            routes.append(complete(place, kept[t] | step))
             steps.append(step)
         if not steps:  # a clip of one frame
             return self
@@ -327,26 +328,6 @@ class Alignment:
 def take_clip(x: Tensor, index: int, device: Optional[torch.device]) -> Tensor:
     """Return one clip of a batch, (1, …), which does not keep it alive."""
     return x[index : index + 1].detach().clone().to(device)
-
-
-def _complete(places: Tensor, keep: Tensor) -> Tensor:
-    """Give the other routes the patches that are left, in order.
-
-    Args:
-        places (Tensor): Patch of each route, int64 of shape (B, N).
-        keep (Tensor): Routes to keep, bool of shape (B, N); their patches
-            differ.
-
-    Returns:
-        Tensor: int64 permutations of shape (B, N).
-    """
-    num = places.shape[1]
-    # The kept routes by their patches, then the others; and these patches.
-    ordered = places.where(keep, num)
-    routes = ordered.argsort(dim=1, stable=True)
-    taken = places.new_zeros(len(places), num + 1).scatter(1, ordered, 1)
-    patches = taken[:, :num].argsort(dim=1, stable=True, descending=True)
-    return torch.empty_like(places).scatter(1, routes, patches)
 
 
 def _segments(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..lap import MAX_TRITON
 from ..norms import normalize
-from ..permutation import identity
+from ..permutation import complete, identity
 from ..types import Grid
 from ..validation import check_finite, check_grid, check_radius, check_square
 from .base import Matcher, Matching
@@ -177,7 +177,7 @@ class LocalMatcher(Matcher):
         matching = self._exact.match(values)
         found = values.gather(2, matching[..., None]).squeeze(2)
         similar = found > bound.squeeze(2)
-        return _complete(matching, similar), similar
+        return complete(matching, similar), similar
 
     def _solve_sparse(
         self, windows: Tensor, grid: Grid, least: float = -np.inf
@@ -200,24 +200,4 @@ class LocalMatcher(Matcher):
             out[:] = min_weight_full_bipartite_matching(graph)[1]
         found = torch.from_numpy(matching).to(windows.device)
         similar = found < num
-        return _complete(found, similar), similar
-
-
-def _complete(matching: Tensor, keep: Tensor) -> Tensor:
-    """Match the other rows to the free columns, in order.
-
-    Args:
-        matching (Tensor): Columns of the rows, (P, N).
-        keep (Tensor): Which of these matches to keep, bool of shape (P, N).
-
-    Returns:
-        Tensor: int64 permutations (P, N).
-    """
-    num = matching.shape[1]
-    taken = torch.zeros(len(matching), num + 1, device=matching.device)
-    taken = taken.scatter(1, matching.where(keep, num), 1.0)[:, :num]
-    # The other rows and the free columns first, equally many, in their order.
-    rows = keep.float().argsort(dim=1, stable=True)
-    columns = taken.argsort(dim=1, stable=True)
-    completed = torch.empty_like(matching).scatter(1, rows, columns)
-    return matching.where(keep, completed)
+        return complete(found, similar), similar
