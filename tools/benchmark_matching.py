@@ -9,6 +9,9 @@ table, with each matcher's gain in similarity over the unaligned frames as a
 share of the exact matcher's gain. ``--patch 4`` makes large maps of 56 x 56
 patches, without the literal loop and other matchers that would take minutes.
 
+``--options`` times the options of the alignment instead, each with the
+automatic matcher, against the paper's form.
+
 ``--plot PATH`` cuts the frames into patches of several sizes instead, plots
 the time of a frame pair against N, and prints it with the fitted exponent of
 N. ``--device cuda`` aligns on a GPU. torch-linear-assignment is timed too if
@@ -19,7 +22,7 @@ import argparse
 import math
 from functools import partial
 from statistics import median
-from typing import Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Union
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
@@ -59,6 +62,17 @@ except ImportError:
 SIDES = (56, 32, 28, 16, 14, 8, 7)  # of patches in pixels: N = 16 to 1024
 LARGE = 1025  # least N for which only the fast matchers are timed
 LITERAL = 'Algorithm 1, literally (scipy)'
+FALL_BACK = dict(reference='first-or-previous', min_similarity=0.4)
+OPTIONS: List[Dict[str, Any]] = [
+    {},
+    dict(reference='first'),
+    dict(refine=1),
+    dict(min_similarity=0.4),
+    dict(support_radius=1),
+    dict(support_radius=2),
+    dict(reference='first', support_radius=1, min_similarity=0.4),
+    dict(support_radius=1, **FALL_BACK),
+]
 
 
 def parse_args() -> argparse.Namespace:
@@ -83,6 +97,11 @@ def parse_args() -> argparse.Namespace:
     add_timing_options(parser, rounds=15)
     parser.add_argument(
         '--device', choices=['cpu', 'cuda'], default='cpu', help='(cpu)'
+    )
+    parser.add_argument(
+        '--options',
+        action='store_true',
+        help='time the options of the alignment instead of the matchers',
     )
     parser.add_argument(
         '--plot', metavar='PATH', help='plot the time against N to this file'
@@ -189,9 +208,11 @@ def matchers(num_patches: int, device: torch.device) -> Dict[str, Matcher]:
     return chosen
 
 
-def align(x: Tensor, matcher: Matcher) -> Tensor:
+def align(
+    x: Tensor, matcher: Union[Matcher, str] = 'auto', **options: Any
+) -> Tensor:
     """Match, and reorder the patches."""
-    return align_frames(x, matcher, square(x)).align(x)
+    return align_frames(x, matcher, square(x), **options).align(x)
 
 
 def align_clips_literally(x: Tensor) -> None:
@@ -208,6 +229,16 @@ def timed_functions(x: Tensor) -> Dict[str, Callable[[], object]]:
     for name, matcher in matchers(x.shape[2], x.device).items():
         functions[name] = partial(align, x, matcher)
     return functions
+
+
+def timed_options(x: Tensor) -> Dict[str, Callable[[], object]]:
+    """Return the alignments to time by their options, the default first."""
+    return {
+        ', '.join(f'{k}={v!r}' for k, v in options.items()) or 'default': (
+            partial(align, x, **options)
+        )
+        for options in OPTIONS
+    }
 
 
 def gains(x: Tensor) -> Dict[str, str]:
@@ -335,10 +366,12 @@ def main() -> None:
         print(f'{setting}\n\n{size_table(medians)}')
         draw(medians, setting, args.plot)
         return
+    functions = timed_options(x) if args.options else timed_functions(x)
     with round_progress(args.rounds) as advance:
-        times = paired_times(timed_functions(x), args.rounds, advance)
+        times = paired_times(functions, args.rounds, advance)
+    columns = {} if args.options else {'gain': gains(x)}
     print(f'B, T, N, C = {tuple(x.shape)}, {setting}\n')
-    print(ratio_table(times, {'gain': gains(x)}))
+    print(ratio_table(times, columns))
 
 
 if __name__ == '__main__':

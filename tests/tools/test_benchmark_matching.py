@@ -57,6 +57,27 @@ def test_matching_of_large_maps_leaves_out_what_is_slow(
     assert 'scipy' not in done.stdout
 
 
+def test_options_are_compared_with_the_default(run, write_video, tmp_path):
+    video = tmp_path / 'a.mp4'
+    write_video(video, num_frames=3)
+    done = run(
+        'benchmark_matching.py',
+        video,
+        '--batch',
+        1,
+        '--num-frames',
+        3,
+        '--interval',
+        1,
+        '--rounds',
+        1,
+        '--options',
+    )
+    assert done.returncode == 0, done.stderr
+    assert '| default |' in done.stdout
+    assert "| support_radius=1, reference='first-or-previous'" in done.stdout
+
+
 def test_matching_refuses_a_short_video(run, write_video, tmp_path):
     video = tmp_path / 'a.mp4'
     write_video(video, num_frames=8)
