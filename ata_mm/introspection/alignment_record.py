@@ -62,8 +62,9 @@ class AlignmentRecord(Listener):
             dict[str, float]: 'displacement', the length of a step of a route
             in patches (only of modules that know their grid); 'in_place', the
             share of steps that stay at their position; 'similarity', the
-            cosine similarity of the patches of a step; 'rejected', the share
-            of matches that are (only of modules with ``min_similarity``).
+            cosine similarity of the patches of a step, without the support
+            window; 'rejected', the share of matches that are (only of modules
+            with ``min_similarity``).
         """
         return {
             name: torch.stack(values).mean().item()
