@@ -67,13 +67,15 @@ def compose(second: Tensor, first: Tensor) -> Tensor:
     """Compose permutations: i -> second[first[i]].
 
     Args:
-        second (Tensor): int64 of shape (..., N), applied last.
-        first (Tensor): int64 of shape (..., N), applied first.
+        second (Tensor): (..., N), applied last.
+        first (Tensor): int64 of shape (..., N), applied first. Indices out of
+            range, of a matcher that is wrong, are clamped: they would fault
+            on a GPU.
 
     Returns:
         Tensor: int64 of shape (..., N).
     """
-    return second.gather(-1, first)
+    return second.gather(-1, first.clamp(0, second.shape[-1] - 1))
 
 
 def complete(matching: Tensor, keep: Tensor) -> Tensor:
@@ -113,22 +115,11 @@ def chain(matching: Tensor, anchors: Optional[Sequence[int]] = None) -> Tensor:
         patch of frame t on the route that starts at patch i of frame 0.
     """
     batch, pairs, num = matching.shape
-    start = identity(batch, 1, num, device=matching.device)  # Sec. 3.3
-    if anchors is not None:
-        routes = [start[:, 0]]
-        for anchor, pair in zip(anchors, matching.unbind(1)):
-            routes.append(compose(pair, routes[anchor]) if anchor else pair)
-        return torch.stack(routes, 1)
-    # routes[:, t] leads from frame t - step, or from frame 0, to frame t.
-    # Twice as far in each step: log2(T) launches instead of T - 1, which keep
-    # the host of a GPU busy.
-    chained, step = torch.cat([start, matching], 1), 1
-    while step < pairs:
-        chained[:, step + 1 :] = compose(
-            chained[:, step + 1 :], chained[:, 1:-step]
-        )
-        step *= 2
-    return chained
+    routes = [identity(batch, num, device=matching.device)]  # Sec. 3.3
+    before = range(pairs) if anchors is None else anchors
+    for anchor, pair in zip(before, matching.unbind(1)):
+        routes.append(compose(pair, routes[anchor]))
+    return torch.stack(routes, 1)
 
 
 def chain_and_invert(

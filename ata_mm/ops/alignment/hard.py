@@ -117,7 +117,7 @@ class Alignment:
         routes, inverse = chain_and_invert(matching, anchors)
         if accepted is not None:
             before = take_frames(routes, anchors)
-            accepted = prepend_frame_0(accepted.gather(2, before))
+            accepted = prepend_frame_0(compose(accepted, before))
         return cls(routes, accepted, anchors, inverse)
 
     def rematch(
@@ -138,7 +138,7 @@ class Alignment:
         before = self.routes[:, 1:]
         routes = torch.cat([self.routes[:, :1], compose(matching, before)], 1)
         if accepted is not None:
-            accepted = prepend_frame_0(accepted.gather(2, before))
+            accepted = prepend_frame_0(compose(accepted, before))
         return type(self)(routes, accepted, [0] * before.shape[1])
 
     def fall_back(
@@ -160,16 +160,17 @@ class Alignment:
         Returns:
             Alignment: Its matches come from frame 0 or the previous frame.
         """
+        matching = matching.clamp(0, self.shape[2] - 1)  # see `compose`
         # By patch of each frame.
         taken = self.accepted.scatter(2, self.routes, self.accepted)
-        usable = ~taken[:, 1:].gather(2, matching)
+        usable = ~compose(taken[:, 1:], matching)
         if accepted is not None:
             usable &= accepted
         own, kept = self.routes.unbind(1), self.accepted.unbind(1)
         routes, steps = [own[0]], []
         for t in range(1, len(own)):
             before = routes[-1]
-            step = usable[:, t - 1].gather(1, before) & ~kept[t]
+            step = compose(usable[:, t - 1], before) & ~kept[t]
             place = compose(matching[:, t - 1], before).where(step, own[t])
             routes.append(complete(place, kept[t] | step))
             steps.append(step)

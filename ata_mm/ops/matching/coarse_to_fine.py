@@ -481,7 +481,7 @@ def _halve(groups: Tensor, score: Tensor) -> Tensor:
 
 def _take(x: Tensor, index: Tensor) -> Tensor:
     """Take patches (P, N, C) by indices (P, ...) -> (P, ..., C)."""
-    # One flat row index, for the reason given in Alignment._take.
+    # One flat row index, as for the alignment of a clip.
     start = identity(len(x), device=x.device) * x.shape[1]
     index = index + start.view(-1, *(index.ndim - 1) * (1,))
     taken = x.reshape(-1, x.shape[-1]).index_select(0, index.flatten())

@@ -16,7 +16,7 @@ from ..types import Grid
 from ..validation import check_finite, check_grid, check_radius, check_square
 from .base import Matcher, Matching
 from .exact import ExactMatcher
-from .similarity import unfold_support
+from .similarity import favour_place, unfold_support
 from .window import correlate_window, gather_window, window_index
 
 # Patches up to which ExactMatcher solves a frame pair on a GPU.
@@ -147,9 +147,8 @@ class LocalMatcher(Matcher):
         grid = check_grid(grid, similarity.shape[-1], repr(self))
         if min_similarity is None or self._covers(grid):
             return super()._solve(similarity, grid, min_similarity)
-        solved = self._solve_dense(
-            similarity.flatten(0, -3), grid, min_similarity
-        )
+        problems = favour_place(similarity).flatten(0, -3)
+        solved = self._solve_dense(problems, grid, min_similarity)
         return Matching(*(x.view(similarity.shape[:-1]) for x in solved))
 
     def _solve_dense(

@@ -80,7 +80,7 @@ class SinkhornMatcher(Matcher):
 
         Raises:
             ValueError: If the problems are not square, too large, or hold NaN
-                or infinity. On a GPU the last is an asynchronous assertion.
+                or infinity, on the CPU.
         """
         self._check_size(check_square(similarity))
         scores = similarity.float() / self.temperature
@@ -120,7 +120,7 @@ class SinkhornMatcher(Matcher):
 
         Raises:
             ValueError: If N is too large, or the features hold NaN or
-                infinity. On a GPU the last is an asynchronous assertion.
+                infinity, on the CPU.
         """
         num = target.shape[2]
         self._check_size(num)  # before the product allocates N^2

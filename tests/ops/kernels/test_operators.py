@@ -126,16 +126,33 @@ def test_an_alignment_compiles_to_one_graph(reference, with_kernels):
     torch.testing.assert_close(*gradients)
 
 
-def test_a_matcher_of_no_permutations_gives_nan(with_kernels):
+def match_nothing(similarity):
+    return torch.full_like(similarity[..., 0], 2**40).long()
+
+
+WITH_GATHERS = [
+    dict(),
+    dict(reference='first'),
+    dict(reference=2),
+    dict(refine=1),
+    dict(reference='first-or-previous', min_similarity=0.4),
+]
+
+
+@pytest.mark.parametrize('options', WITH_GATHERS, ids=str)
+def test_a_matcher_of_no_permutations_gives_nan(options, with_kernels):
     with_kernels()
     x = moving_features()
-
-    def match(similarity):
-        return torch.full_like(similarity[..., 0], 2**40).long()
-
-    alignment = align_frames(x, match)
+    alignment = align_frames(x, match_nothing, **options)
     y = alignment.dealign(alignment.align(x))
     assert y[:, 0].isfinite().all() and y[:, 1:].isnan().any()
+
+
+@pytest.mark.skipif(DEVICE == 'cuda', reason='not checked on a GPU')
+@pytest.mark.parametrize('options', WITH_GATHERS, ids=str)
+def test_a_matcher_of_no_permutations_is_refused_on_the_cpu(options):
+    with pytest.raises(ValueError, match='Expected permutations'):
+        align_frames(moving_features(), match_nothing, **options)
 
 
 def operands(name):
@@ -159,8 +176,6 @@ def operands(name):
     ],
 )
 def test_the_operators_are_declared_correctly(name):
-    if not hasattr(torch.library, 'opcheck'):
-        pytest.skip('torch >= 2.4')
     operator = getattr(torch.ops.ata_mm, name).default
     torch.library.opcheck(operator, operands(name))
 

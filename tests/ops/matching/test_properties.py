@@ -41,7 +41,7 @@ ANYWHERE = OPTIMAL + ['sinkhorn']  # the positions of patches do not matter
 GRID = (4, 6)
 
 # A patch, a row that is narrower than a window, a clip without a frame pair,
-# and two grids with three pairs: with cells of the coarse step and without.
+# and two grids with three pairs, of an even and of an odd number of patches.
 SHAPES = [(2, (1, 1)), (2, (1, 5)), (1, (4, 6)), (4, (4, 6)), (4, (5, 3))]
 
 hard = pytest.mark.parametrize('name', HARD)
