@@ -14,7 +14,7 @@ from ata_mm.checkpoints import check_finite_weights
 from ata_mm.cli.arguments import add_run_options
 from ata_mm.cli.errors import user_errors
 from ata_mm.cli.launch import prepare, run
-from ata_mm.engine.finite_scores import FiniteScoresHook
+from ata_mm.engine import FiniteScoresHook
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,7 +47,8 @@ def set_dump(cfg: Config, path: str) -> None:
 def test(runner: Runner) -> None:
     """Test a model with every weight from the checkpoint."""
     runner.load_checkpoint = partial(load_every_weight, runner)
-    runner.register_hook(FiniteScoresHook())
+    if not any(isinstance(hook, FiniteScoresHook) for hook in runner.hooks):
+        runner.register_hook(FiniteScoresHook())  # of another runner_type
     runner.test()
 
 

@@ -9,17 +9,9 @@ from typing import Iterator, Optional, Union
 import torch
 from mmengine.config import Config
 
-from ata_mm.video.pipeline import step_names
+from ata_mm.video.pipeline import NOT_VIDEO, step_names
 
 from .config_keys import check_keys, check_option_keys
-
-# Transforms of MMAction2 that read something else than a video file.
-_NOT_VIDEO = {
-    'ArrayDecode',
-    'LoadAudioFeature',
-    'PoseDecode',
-    'RawFrameDecode',
-}
 
 
 def load_config(
@@ -86,7 +78,7 @@ def read_video_files(cfg: Config) -> None:
     dataset = cfg.test_dataloader.dataset
     steps = list(dataset.get('pipeline') or ())
     names = step_names(steps)
-    if not _NOT_VIDEO.intersection(names):
+    if not NOT_VIDEO.intersection(names):
         return
     samples = [i for i, name in enumerate(names) if 'Sample' in name]
     modality = dataset.get('modality', 'RGB')
@@ -95,10 +87,10 @@ def read_video_files(cfg: Config) -> None:
             'Expected a test pipeline that reads video files, or RGB frames '
             f'by RawFrameDecode, got {", ".join(names)} of modality '
             f'{modality}. Set test_dataloader.dataset.pipeline, starting with '
-            'DecordInit, SampleFrames and DecordDecode.'
+            'VideoInit, SampleFrames and VideoDecode.'
         )
-    steps[names.index('RawFrameDecode')] = dict(type='DecordDecode')
-    steps.insert(samples[0], dict(type='DecordInit'))
+    steps[names.index('RawFrameDecode')] = dict(type='VideoDecode')
+    steps.insert(samples[0], dict(type='VideoInit'))
     dataset.pipeline = steps
 
 

@@ -8,6 +8,7 @@ import re
 import sys
 import sysconfig
 from contextlib import contextmanager
+from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 from types import TracebackType
 from typing import Iterator, List
 
@@ -101,9 +102,9 @@ def _traceback(error: Exception) -> List[TracebackType]:
 
 def _is_raised(error: Exception) -> bool:
     """Return whether a raise statement of a known package made an error."""
-    if _from_worker(str(error)):  # of the process, only the text is known
-        last = str(error).strip().splitlines()[-1]
-        return last.startswith('ValueError: Expected')
+    remote = _remote_traceback(error)
+    if remote:
+        return _is_raised_in(remote)
     trace = _traceback(error)
     if not trace:
         return False
@@ -114,6 +115,28 @@ def _is_raised(error: Exception) -> bool:
     file = step.tb_frame.f_code.co_filename
     known = _PACKAGES.match(_module(error)) is not None
     return known or not file.startswith(_INSTALLED)
+
+
+def _remote_traceback(error: Exception) -> str:
+    """Return the traceback in a worker process as text, '' if there is none."""
+    if isinstance(error.__cause__, RemoteTraceback):
+        return error.__cause__.tb
+    return str(error) if _from_worker(str(error)) else ''
+
+
+def _is_raised_in(traceback: str) -> bool:
+    """Return whether the last line of code raises, in a known package."""
+    steps = re.findall(r'File "(.+)", line \d+, in .+\n\s+(.*)', traceback)
+    if not steps:
+        return False
+    file, code = steps[-1]
+    if not code.startswith('raise '):
+        return False
+    for folder in _INSTALLED:
+        if file.startswith(folder):
+            module = os.path.relpath(file, folder).replace(os.sep, '.')
+            return _PACKAGES.match(module) is not None
+    return True
 
 
 def _module(error: Exception) -> str:

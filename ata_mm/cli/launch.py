@@ -6,8 +6,7 @@ import errno
 import gc
 import os
 import os.path as osp
-import sys
-from typing import Callable, NoReturn, Optional, Sequence
+from typing import Callable, Optional, Sequence
 
 import torch.distributed as torch_dist
 from mmaction.registry import RUNNERS
@@ -18,8 +17,6 @@ from mmengine.runner import Runner
 
 from ata_mm.compat import cpu_distributed
 from ata_mm.datasets.checks import check_config
-from ata_mm.engine import BadVideoError, RunError
-from ata_mm.video import VideoError
 
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -128,20 +125,14 @@ def run(cfg: Config, task: Callable[[Runner], object]) -> None:
     cfg.setdefault('runner_type', 'ResumableRunner')
     try:
         task(RUNNERS.build(cfg))
-    except (RunError, BadVideoError, VideoError) as error:
-        _exit(str(error))
     except OSError as error:
         if error.errno not in _DISK_IS_FULL:
             raise
-        _exit(
+        raise OSError(
             f'{error}. Files saved before are whole. Make room and start '
             'again; a training goes on with --resume.'
-        )
+        ) from error
     destroy_process_group()
-
-
-def _exit(message: str) -> NoReturn:
-    sys.exit(f'{osp.basename(sys.argv[0])}: error: {message}')
 
 
 def destroy_process_group() -> None:

@@ -90,7 +90,7 @@ def load_checkpoint(
         ValueError: If it is damaged, not a dict, or holds objects that could
             run code. All errors name the file.
     """
-    with _naming(filename):
+    with naming(filename):
         if _is_url(filename) and _url_path(filename).endswith('.safetensors'):
             found = _read_safetensors(_download(filename))
         else:
@@ -105,7 +105,7 @@ def load_checkpoint(
 
 
 @contextmanager
-def _naming(filename: str) -> Iterator[None]:
+def naming(filename: str) -> Iterator[None]:
     """Name the checkpoint in errors, and leave unsafe advice out of them."""
     try:
         yield

@@ -6,7 +6,8 @@ from .bad_video_hook import BadVideoHook
 from .bad_videos import BadVideoError, TooManyBadVideosError
 from .checkpoint_hook import ResumableCheckpointHook
 from .divergence_hook import DivergenceHook
-from .errors import DivergenceError, ResumeError, RunError
+from .errors import DivergenceError, ResumeError
+from .finite_scores_hook import FiniteScoresHook
 from .runner import ResumableRunner
 
 __all__ = [
@@ -15,9 +16,9 @@ __all__ = [
     'BadVideoHook',
     'DivergenceError',
     'DivergenceHook',
+    'FiniteScoresHook',
     'ResumableCheckpointHook',
     'ResumableRunner',
     'ResumeError',
-    'RunError',
     'TooManyBadVideosError',
 ]

@@ -3,8 +3,8 @@
 
 import logging
 import os.path as osp
-import shutil
 import tempfile
+from collections import Counter
 from typing import Any, Iterator, List, Optional
 
 from mmaction.registry import HOOKS
@@ -50,7 +50,9 @@ class BadVideoHook(Hook):
         self.limit = limit
         self.time_limit = time_limit
         self._journal: Optional[Journal] = None
-        self._crumbs = ''
+        self._logged: Counter = Counter()  # notes by their kind
+        # Files that state what processes read; removed when this one ends.
+        self._crumbs: Optional[tempfile.TemporaryDirectory] = None
 
     def before_train(self, runner: Runner) -> None:
         """Guard the training data."""
@@ -109,17 +111,13 @@ class BadVideoHook(Hook):
                     level=logging.WARNING,
                 )
 
-    def after_run(self, runner: Runner) -> None:
-        """Remove the files that state what processes read."""
-        shutil.rmtree(self._crumbs, ignore_errors=True)
-        self._crumbs = ''
-
     def _new_journal(self, path: str, allowed: int) -> Journal:
         return Journal(path, self._make_crumbs(), allowed, self.time_limit)
 
     def _make_crumbs(self) -> str:
-        self._crumbs = self._crumbs or tempfile.mkdtemp(prefix='ata_mm_')
-        return self._crumbs
+        if self._crumbs is None:
+            self._crumbs = tempfile.TemporaryDirectory(prefix='ata_mm_')
+        return self._crumbs.name
 
     def _guard_loop(self, loop: Any) -> None:
         """Guard the data of a loop that no bad video may pass."""
@@ -139,21 +137,14 @@ class BadVideoHook(Hook):
 
     def _log(self, notes: List[Note]) -> None:
         """Log notes while there are few."""
-        assert self._journal is not None
-        for kind in (SKIPPED, SHORT):
-            known = [
-                note
-                for note in self._journal.notes.values()
-                if note.kind == kind
-            ]
-            for note in notes:
-                shown = known.index(note) < _SHOWN if note in known else False
-                if shown and is_main_process():
-                    print_log(
-                        f'{kind}: {note.reason}',
-                        logger='current',
-                        level=logging.WARNING,
-                    )
+        for note in notes:
+            self._logged[note.kind] += 1
+            if self._logged[note.kind] <= _SHOWN and is_main_process():
+                print_log(
+                    f'{note.kind}: {note.reason}',
+                    logger='current',
+                    level=logging.WARNING,
+                )
 
 
 _TITLES = {

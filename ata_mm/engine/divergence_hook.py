@@ -1,14 +1,13 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Hook that stops a training that has diverged."""
 
-from typing import List, Optional, Sequence
+from typing import List, Optional
 
 import torch
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
-from mmengine.structures import BaseDataElement
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
@@ -22,8 +21,8 @@ class DivergenceHook(Hook):
 
     Gradients are checked before each update, so that they do not reach the
     weights. In distributed training gradients are equal in all processes, and
-    all of them stop. Losses are checked after each iteration, parameters
-    before they are saved, and scores in validation.
+    all of them stop. Losses are checked after each iteration, and parameters
+    before they are saved; `FiniteScoresHook` checks validations.
 
     Raises:
         NotFiniteError: In the training loop. ``ResumableRunner`` saves the
@@ -59,25 +58,6 @@ class DivergenceHook(Hook):
         for name, value in (outputs or {}).items():
             if 'loss' in name and not torch.as_tensor(value).isfinite().all():
                 raise NotFiniteError(f'{name} is {_describe(value)}')
-
-    def after_val_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Optional[dict] = None,
-        outputs: Optional[Sequence] = None,
-    ) -> None:
-        """Check the scores, which the metric has brought to the CPU."""
-        for sample in outputs or ():
-            scores = (
-                sample.get('pred_score')
-                if isinstance(sample, BaseDataElement)
-                else None
-            )
-            if torch.is_tensor(scores) and not scores.isfinite().all():
-                raise NotFiniteError(
-                    'scores of the validation are NaN or infinite'
-                )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check the parameters."""

@@ -8,7 +8,10 @@ from typing import Any, Dict, Optional, Sequence
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
 from torch import Tensor
+
+from ata_mm.ops.validation import NotFiniteError
 
 # Names of MMAction2's AccMetric; others may be unknown for some test sets.
 _ACCURACY = re.compile(r'acc/(top\d+|mean1|(mmit_)?mean_average_precision)')
@@ -19,7 +22,7 @@ class FiniteScoresHook(Hook):
     """Hook that ends a test or validation at a score of NaN or infinity.
 
     NaN is the highest score for ``argmax``: metrics would count it as a
-    prediction and return an accuracy.
+    prediction and return an accuracy. `ResumableRunner` has this hook.
     """
 
     def after_test_iter(
@@ -38,16 +41,14 @@ class FiniteScoresHook(Hook):
             outputs (Sequence): Samples with their ``pred_score``.
 
         Raises:
-            ValueError: If a score is NaN or infinite.
+            NotFiniteError: If a score is NaN or infinite.
         """
-        for sample in outputs or ():
-            scores = sample.get('pred_score')
-            if isinstance(scores, Tensor) and not scores.isfinite().all():
-                raise ValueError(
-                    'Expected finite scores, got NaN or infinity in batch '
-                    f'{batch_idx}. Check data_preprocessor in the config, and '
-                    'that the checkpoint is not from a diverging training.'
-                )
+        if _has_bad_scores(outputs):
+            raise NotFiniteError(
+                'Expected finite scores, got NaN or infinity in batch '
+                f'{batch_idx}. Check data_preprocessor in the config, and '
+                'that the checkpoint is not from a diverging training.'
+            )
 
     def after_test_epoch(
         self, runner: Runner, metrics: Optional[Dict[str, float]] = None
@@ -76,5 +77,20 @@ class FiniteScoresHook(Hook):
         data_batch: Any = None,
         outputs: Sequence = (),
     ) -> None:
-        """Validate the scores of a validation batch as those of a test."""
-        self.after_test_iter(runner, batch_idx, data_batch, outputs)
+        """Validate the scores of a validation batch.
+
+        Raises:
+            NotFiniteError: If a score is NaN or infinite.
+        """
+        if _has_bad_scores(outputs):
+            raise NotFiniteError('scores are NaN or infinite')
+
+
+def _has_bad_scores(outputs: Optional[Sequence]) -> bool:
+    for sample in outputs or ():
+        if not isinstance(sample, BaseDataElement):
+            continue  # of a task without scores
+        scores = sample.get('pred_score')
+        if isinstance(scores, Tensor) and not scores.isfinite().all():
+            return True
+    return False

@@ -12,7 +12,12 @@ from torch.utils.data import DataLoader
 
 from ata_mm.video import VideoError
 
-from .bad_videos import SKIPPED, BadVideoError, Journal
+from .bad_videos import (
+    SKIPPED,
+    BadVideoError,
+    Journal,
+    TooManyBadVideosError,
+)
 from .data_loading import CANNOT_SEND
 
 
@@ -54,6 +59,11 @@ class GuardedLoader:
                 batch = next(batches)
             except StopIteration:
                 return
+            except TooManyBadVideosError:
+                # That of a worker has a traceback in its message.
+                self.journal.update()
+                self.journal.check_limit()
+                raise
             except (RuntimeError, OSError, EOFError) as error:
                 if not isinstance(error, RuntimeError):
                     time.sleep(1)  # a connection breaks before its end ends

@@ -9,6 +9,8 @@ from typing import List, NamedTuple, Optional
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
 
+from ata_mm.compat.checkpoint_files import naming
+
 from .errors import ResumeError
 
 # Weights without an optimizer, and states from before a divergence.
@@ -146,18 +148,15 @@ def _last_checkpoint(work_dir: str) -> str:
 def _read_structure(path: str) -> ResumePoint:
     """Read a checkpoint without its tensors."""
     try:
-        checkpoint = torch.load(
-            path,
-            map_location='cpu',
-            mmap=zipfile.is_zipfile(path),
-            weights_only=True,
-        )
-    except Exception as error:  # torch raises many types for a damaged file
-        reason = str(error).strip().split('\n')[0]
-        raise ResumeError(
-            f'{path} cannot be read: it is incomplete, or no checkpoint of '
-            f'torch ({type(error).__name__}: {reason}).'
-        ) from error
+        with naming(path):
+            checkpoint = torch.load(
+                path,
+                map_location='cpu',
+                mmap=zipfile.is_zipfile(path),
+                weights_only=True,
+            )
+    except (ValueError, OSError) as error:
+        raise ResumeError(str(error)) from error
     meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
     if not isinstance(meta, dict) or not (
         {'epoch', 'iter'} <= meta.keys()

@@ -22,6 +22,7 @@ from .checkpoint_hook import ResumableCheckpointHook
 from .data_loading import make_resumable
 from .divergence_hook import DivergenceHook
 from .errors import DivergenceError
+from .finite_scores_hook import FiniteScoresHook
 from .loops import ResumableEpochLoop, ResumableIterLoop
 from .resuming import ResumePoint, find_resume_point
 from .run_state_hook import InterruptedValidationHook, RunStateHook
@@ -138,6 +139,7 @@ class ResumableRunner(Runner):
             RunStateHook(),
             InterruptedValidationHook(),
             DivergenceHook(),
+            FiniteScoresHook(),
         ):
             self.register_hook(hook)
 

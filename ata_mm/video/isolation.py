@@ -13,6 +13,9 @@ import signal
 import time
 import warnings
 from multiprocessing import connection, get_context, parent_process
+from multiprocessing.pool import (  # type: ignore[attr-defined]
+    ExceptionWithTraceback,
+)
 from types import TracebackType
 from typing import (
     Any,
@@ -250,7 +253,8 @@ def _work(function: Callable, pipe: connection.Connection) -> None:
             try:
                 value = function(item)
             except Exception as raised:
-                error = raised
+                # Pickled with the text of its traceback.
+                error = ExceptionWithTraceback(raised, raised.__traceback__)
         notes = [str(w.message) for w in caught if w.category is UserWarning]
         try:
             _send(pipe, (value, error, notes))

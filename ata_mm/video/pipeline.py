@@ -21,6 +21,15 @@ from .reading import decoding
 CROPS = {1: 'CenterCrop', 3: 'ThreeCrop', 10: 'TenCrop'}
 
 
+# Transforms of MMAction2 that read something else than a video file.
+NOT_VIDEO = {
+    'ArrayDecode',
+    'LoadAudioFeature',
+    'PoseDecode',
+    'RawFrameDecode',
+}
+
+
 def parse_views(text: str) -> Tuple[int, int]:
     """Parse a number of views in the usual notation, spatial x temporal.
 
@@ -110,7 +119,11 @@ class FilePipeline:
         self.transforms = Compose(transforms).transforms
         self._on_short = on_short or _warn_short
         names = [type(step).__name__ for step in self.transforms]
-        decodes = [i for i, name in enumerate(names) if 'Decode' in name]
+        decodes = [
+            i
+            for i, name in enumerate(names)
+            if 'Decode' in name and name not in NOT_VIDEO
+        ]
         self._end = decodes[-1] + 1 if decodes else 0
 
     def __call__(self, data: dict) -> Optional[dict]:
@@ -127,8 +140,8 @@ class FilePipeline:
             FileNotFoundError, VideoError: If the file cannot be read.
         """
         name = data.get('filename', '://')  # not a local file
-        is_local = '://' not in name
-        with decoding(with_suffix(name)) if is_local else nullcontext():
+        is_read = self._end > 0 and '://' not in name
+        with decoding(with_suffix(name)) if is_read else nullcontext():
             results = self._run(self.transforms[: self._end], data)
         return self._run(self.transforms[self._end :], results)
 

@@ -93,7 +93,7 @@ def test_a_pipeline_of_frames_reads_videos(tiny_config):
     cfg = frames(tiny_config)
     read_video_files(cfg)
     steps = [s['type'] for s in cfg.test_dataloader.dataset.pipeline[:3]]
-    assert steps == ['DecordInit', 'SampleFrames', 'DecordDecode']
+    assert steps == ['VideoInit', 'SampleFrames', 'VideoDecode']
 
 
 def test_a_pipeline_of_videos_is_kept(tiny_config):

@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import json
 import logging
+import math
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader
 from ata_mm.cli import errors
 from ata_mm.cli.arguments import make_folder, parse_length
 from ata_mm.cli.errors import is_user_error, one_line, user_errors
+from ata_mm.video import Workers
 
 LOOP = dict(type='EpochBasedTrainLoop', runner=None, dataloader=[1])
 
@@ -24,20 +26,34 @@ def caught(call, *args, **options):
     return error.value
 
 
-class Refusing(torch.utils.data.Dataset):
-    def __init__(self, error):
-        self.error = error
+class Calling(torch.utils.data.Dataset):
+    def __init__(self, call):
+        self.call = call
 
     def __len__(self):
         return 1
 
     def __getitem__(self, index):
-        raise self.error
+        return self.call(index)
 
 
-def from_worker(error):
+def from_loader(call):
     """The error that a worker process of a data loader passes on."""
-    return caught(next, iter(DataLoader(Refusing(error), num_workers=1)))
+    return caught(next, iter(DataLoader(Calling(call), num_workers=1)))
+
+
+def from_workers(call):
+    """The error that a process of `Workers` passes on."""
+    with Workers(call) as workers:
+        return caught(workers, 'a')
+
+
+def refuse(item):
+    raise ValueError('Expected a video, got none.')
+
+
+def fail(item):
+    return math.sqrt(-1)
 
 
 def test_errors_become_one_line(monkeypatch):
@@ -83,14 +99,16 @@ def test_faults_of_the_program_keep_their_traceback(call):
         call()
 
 
-def test_an_error_of_a_worker_is_its_last_line():
-    error = from_worker(ValueError('Expected a video, got none.'))
+@pytest.mark.parametrize('pass_on', [from_loader, from_workers])
+def test_an_error_of_a_worker_is_its_last_line(pass_on):
+    error = pass_on(refuse)
     assert is_user_error(error)
     assert one_line(error) == 'Expected a video, got none.'
 
 
-def test_a_fault_of_the_program_in_a_worker_keeps_its_traceback():
-    assert not is_user_error(from_worker(ValueError('math domain error')))
+@pytest.mark.parametrize('pass_on', [from_loader, from_workers])
+def test_a_fault_of_the_program_in_a_worker_keeps_its_traceback(pass_on):
+    assert not is_user_error(pass_on(fail))
 
 
 def test_line_breaks_are_removed():

@@ -52,14 +52,20 @@ def test_weights_that_are_not_finite_have_no_accuracy(
     assert 'acc/top1' not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize('options', [(), ('runner_type=Runner',)])
 def test_scores_that_are_not_finite_have_no_accuracy(
-    run, tiny_config, checkpoint, tmp_path
+    run, tiny_config, checkpoint, tmp_path, options
 ):
     loaded = torch.load(checkpoint)
     loaded['state_dict']['cls_head.fc_cls.weight'].fill_(3e38)
     torch.save(loaded, tmp_path / 'inf.pth')
     done = run(
-        'test.py', tiny_config, tmp_path / 'inf.pth', '--work-dir', tmp_path
+        'test.py',
+        tiny_config,
+        tmp_path / 'inf.pth',
+        '--work-dir',
+        tmp_path,
+        *(('--cfg-options', *options) if options else ()),
     )
     assert done.returncode == 1
     assert 'error: Expected finite scores' in done.stderr.splitlines()[-1]
