@@ -32,7 +32,7 @@ from ata_mm.cli.console import hide_log, round_progress
 from ata_mm.cli.errors import user_errors
 from ata_mm.cli.timing import paired_times, ratio_table
 from ata_mm.engine.bad_videos import Journal, NotingPipeline
-from ata_mm.video import FilePipeline, VideoError, Workers
+from ata_mm.video import FilePipeline, VideoError, Workers, open_video
 
 Step = Union[dict, Callable]
 SIZES = ((320, 240), (1280, 720))
@@ -155,6 +155,7 @@ def main() -> None:
             make_video(path, (width, height), args.frames)
             videos.append(str(path))
         for video in videos:
+            open_video(video).close()  # says what is wrong with the file
             functions = {
                 name: partial(read_sample, read, video)
                 for name, read in pipelines(video, stack).items()

@@ -10,7 +10,7 @@ multiply-accumulate as two FLOPs.
 
 import argparse
 from pathlib import Path
-from typing import List
+from typing import List, Set
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
@@ -64,11 +64,15 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(cfg: Config, args: argparse.Namespace) -> List[str]:
-    """Return the cells of one config."""
+def measure(
+    cfg: Config, args: argparse.Namespace, unused: Set[str]
+) -> List[str]:
+    """Return the cells of one config, and take its types from the unused."""
     shape = view_shape(cfg, args.shape)
     init_default_scope(cfg.default_scope)
-    cost = count_complexity(MODELS.build(cfg.model), shape, args.without)
+    model = MODELS.build(cfg.model)
+    unused -= {type(module).__name__ for module in model.modules()}
+    cost = count_complexity(model, shape, args.without)
     view = 'x'.join(str(size) for size in shape[1:] if size > 1)
     return [
         Path(cfg.filename).stem,
@@ -90,12 +94,23 @@ def main() -> None:
     """Print the table, each row as soon as it is counted."""
     args = parse_args()
     hide_log()
-    print(markdown_table(HEADER, []), flush=True)
-    for path in args.configs:
-        with user_errors():
+    with user_errors():
+        if args.shape and min(args.shape) < 1:
+            raise ValueError(
+                f'Expected a --shape of at least 1 x 1 x 1, got {args.shape}.'
+            )
+        unused = set(args.without)
+        for number, path in enumerate(args.configs):
             cfg = load_config(path, args.cfg_options)
-            row = measure(cfg, args)
-        print(markdown_row(row), flush=True)
+            row = measure(cfg, args, unused)
+            if number == 0:
+                print(markdown_table(HEADER, []))
+            print(markdown_row(row), flush=True)
+        if unused:
+            raise ValueError(
+                'Expected --without types of modules, but no model has '
+                f'{", ".join(sorted(unused))}.'
+            )
 
 
 if __name__ == '__main__':

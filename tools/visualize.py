@@ -150,9 +150,10 @@ def parse_args() -> argparse.Namespace:
         '--reference',
         type=_reference,
         default=8,
-        metavar='previous|first|K',
+        metavar='previous|first|first-or-previous|K',
         help='the frame that each frame is matched to, without a config: the '
-        'previous one, the first one, or the last of 0, K, 2K, … before it '
+        'previous one, the first one, the first one and where that is '
+        'rejected the previous one, or the last of 0, K, 2K, … before it '
         '(default: 8)',
     )
     parser.add_argument(

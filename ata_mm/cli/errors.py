@@ -118,7 +118,7 @@ def _is_raised(error: Exception) -> bool:
 
 
 def _remote_traceback(error: Exception) -> str:
-    """Return the traceback in a worker process as text, '' if there is none."""
+    """Return the text of the traceback in a worker process, or ''."""
     if isinstance(error.__cause__, RemoteTraceback):
         return error.__cause__.tb
     return str(error) if _from_worker(str(error)) else ''

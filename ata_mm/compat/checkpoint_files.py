@@ -126,8 +126,9 @@ def naming(filename: str) -> Iterator[None]:
         if isinstance(error, ValueError) and filename in message:
             raise
         # What torch adds is advice on weights_only.
-        reason = message.splitlines()[0].split('(1)')[0] if message else ''
-        reason = f'{type(error).__name__}: {reason.strip()}'.strip(' :')
+        reason = re.split(r'\(1\)|In PyTorch|Re-running', message)[0]
+        reason = ' '.join(reason.split('\n')[0].split())
+        reason = f'{type(error).__name__}: {reason}'.strip(' :')
         raise ValueError(
             f'Expected a checkpoint of torch, got {filename}, which cannot be '
             f'read ({reason}). {_advice(filename)}'

@@ -36,7 +36,9 @@ def test_no_pickle_runs_code(tmp_path, monkeypatch, zipped):
     assert 'weights_only' not in str(error.value)
 
 
-@pytest.mark.parametrize('content', [b'', b'text', b'PK\x03\x04', b'\x80\x02'])
+@pytest.mark.parametrize(
+    'content', [b'', b'text', b'not a video', b'PK\x03\x04', b'\x80\x02']
+)
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / 'x.pth').write_bytes(content)
     with pytest.raises(ValueError, match='x.pth, which cannot be') as error:

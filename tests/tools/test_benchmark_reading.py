@@ -13,3 +13,11 @@ def test_own_videos_are_made(run):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('| decord |') == 2
     assert '1280x720.mp4' in done.stdout
+
+
+def test_a_file_that_is_no_video_is_named(run, tmp_path):
+    (tmp_path / 'text.mp4').write_text('text')
+    done = run('benchmark_reading.py', tmp_path / 'text.mp4')
+    assert done.returncode == 1
+    assert 'text.mp4 cannot be decoded' in done.stderr
+    assert 'Traceback' not in done.stderr
