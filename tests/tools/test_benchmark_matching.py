@@ -15,67 +15,38 @@ def gains(monkeypatch):
     return importlib.import_module('benchmark_matching').gains
 
 
-def test_matching_prints_a_table(run, write_video, tmp_path):
-    video = tmp_path / 'a.mp4'
-    write_video(video, num_frames=8)
-    done = run(
-        'benchmark_matching.py',
-        video,
-        '--batch',
-        1,
-        '--interval',
-        1,
-        '--rounds',
-        1,
-    )
-    assert done.returncode == 0, done.stderr
-    assert 'B, T, N, C = (1, 8, 196, 768)' in done.stdout
-    assert '| ExactMatcher, lapx |' in done.stdout
+@pytest.fixture
+def benchmark(run, write_video, tmp_path):
+    """Time one clip of a video of this length; return what is printed."""
+
+    def benchmark(num_frames, *options):
+        write_video(tmp_path / 'a.mp4', num_frames=num_frames)
+        fast = '--batch', 1, '--interval', 1, '--rounds', 1
+        done = run(
+            'benchmark_matching.py', tmp_path / 'a.mp4', *fast, *options
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return benchmark
 
 
-def test_matching_of_large_maps_leaves_out_what_is_slow(
-    run, write_video, tmp_path
-):
-    video = tmp_path / 'a.mp4'
-    write_video(video, num_frames=8)
-    done = run(
-        'benchmark_matching.py',
-        video,
-        '--batch',
-        1,
-        '--num-frames',
-        2,
-        '--interval',
-        1,
-        '--rounds',
-        1,
-        '--patch',
-        4,
-    )
-    assert done.returncode == 0, done.stderr
-    assert '| CoarseToFineMatcher |' in done.stdout
-    assert 'scipy' not in done.stdout
+def test_matching_prints_a_table(benchmark):
+    table = benchmark(8)
+    assert 'B, T, N, C = (1, 8, 196, 768)' in table
+    assert '| ExactMatcher, lapx |' in table
 
 
-def test_options_are_compared_with_the_default(run, write_video, tmp_path):
-    video = tmp_path / 'a.mp4'
-    write_video(video, num_frames=3)
-    done = run(
-        'benchmark_matching.py',
-        video,
-        '--batch',
-        1,
-        '--num-frames',
-        3,
-        '--interval',
-        1,
-        '--rounds',
-        1,
-        '--options',
-    )
-    assert done.returncode == 0, done.stderr
-    assert '| default |' in done.stdout
-    assert "| support_radius=1, reference='first-or-previous'" in done.stdout
+def test_matching_of_large_maps_leaves_out_what_is_slow(benchmark):
+    table = benchmark(8, '--num-frames', 2, '--patch', 4)
+    assert '| CoarseToFineMatcher |' in table
+    assert 'scipy' not in table
+
+
+def test_options_are_compared_with_the_default(benchmark):
+    table = benchmark(3, '--num-frames', 3, '--options')
+    assert '| default |' in table
+    assert "| support_radius=1, reference='first-or-previous'" in table
 
 
 def test_matching_refuses_a_short_video(run, write_video, tmp_path):
