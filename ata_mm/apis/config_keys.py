@@ -2,7 +2,7 @@
 """Find misspelt keys in configs.
 
 mmengine and MMAction2 ignore a key of a config that nobody reads, such as
-``lod_from``, or notice it hours later, such as an option of the
+``lod_from``, or notice it hours later, such as an option of mmengine's
 CheckpointHook, which fails at the first save. A class without ``**kwargs``
 refuses it when it is built.
 """

@@ -38,7 +38,9 @@ class ResumableCheckpointHook(CheckpointHook):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
-        if self.args:  # would fail when the first checkpoint is saved
+        # They would fail when the first checkpoint is saved. Our tools name
+        # them before, see apis.config_keys; MMAction2's do not.
+        if self.args:
             raise ValueError(
                 'Expected options of CheckpointHook, got '
                 f'{", ".join(self.args)}.'
