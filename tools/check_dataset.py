@@ -22,6 +22,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ata_mm.apis import load_config
+from ata_mm.apis.preprocessing import expected_statistics, preprocessing_fault
 from ata_mm.apis.recognizer import class_names
 from ata_mm.cli.arguments import add_cfg_options, add_time_limit
 from ata_mm.cli.console import escape_names, print_message, stderr_progress
@@ -190,6 +191,11 @@ def main() -> None:
     escape_names()
     with user_errors():
         cfg = load_config(args.config, args.cfg_options)
+    fault = preprocessing_fault(
+        cfg, expected_statistics(cfg, cfg.get('load_from'))
+    )
+    if fault:
+        print_message(f'warning: {fault}')
     classes = num_classes(cfg)
     samples, faults, unchecked = read_lines(cfg, classes)
     if classes is not None and samples:

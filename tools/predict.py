@@ -177,6 +177,7 @@ def main() -> None:
     args = parse_args()
     hide_log()
     escape_names()
+    shorten_warnings()
     with user_errors():
         if args.topk < 1:
             raise ValueError(
@@ -190,7 +191,6 @@ def main() -> None:
             cfg, args.checkpoint, args.device, args.views
         )
     total = len(videos) + len(failed)
-    shorten_warnings()
     reader = Workers(recognizer.read, time_limit=args.time_limit)
     writer = Workers(
         annotate, time_limit=args.time_limit, name=attrgetter('video')

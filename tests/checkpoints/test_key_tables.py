@@ -9,7 +9,6 @@ from ata_mm.checkpoints.conversion import split_head
 from ata_mm.checkpoints.key_tables import (
     CONVNEXT,
     CYCLEMLP,
-    EFFICIENTNET,
     FAMILIES,
     IMAGE,
     TIMESFORMER,
@@ -199,32 +198,6 @@ def test_model_in_its_own_keys():
     report = load_pretrained(model, {**source, **head})
     assert report.dropped == ['fc.weight', 'fc.bias']
     assert_equal(model.image, source)
-
-
-EFFICIENTNET_KEYS = {
-    '_conv_stem.weight': 'conv_stem.weight',
-    '_bn0.bias': 'bn1.bias',
-    '_blocks.0._depthwise_conv.weight': 'blocks.0.0.conv_dw.weight',
-    '_blocks.0._bn1.weight': 'blocks.0.0.bn1.weight',
-    '_blocks.0._se_reduce.bias': 'blocks.0.0.se.conv_reduce.bias',
-    '_blocks.0._project_conv.weight': 'blocks.0.0.conv_pw.weight',
-    '_blocks.0._bn2.running_mean': 'blocks.0.0.bn2.running_mean',
-    '_blocks.1._expand_conv.weight': 'blocks.1.0.conv_pw.weight',
-    '_blocks.1._bn0.weight': 'blocks.1.0.bn1.weight',
-    '_blocks.2._depthwise_conv.weight': 'blocks.1.1.conv_dw.weight',
-    '_blocks.2._bn1.weight': 'blocks.1.1.bn2.weight',
-    '_blocks.15._project_conv.weight': 'blocks.6.0.conv_pwl.weight',
-    '_blocks.15._bn2.weight': 'blocks.6.0.bn3.weight',
-    '_conv_head.weight': 'conv_head.weight',
-    '_bn1.weight': 'bn2.weight',
-}
-
-
-def test_efficientnet_has_the_names_of_timm():
-    layout = find_key_layout(EFFICIENTNET_KEYS, EFFICIENTNET.layouts)
-    assert layout.name == 'EfficientNet-B0 or Lite0 (efficientnet_pytorch)'
-    for source, target in EFFICIENTNET_KEYS.items():
-        assert substitute(layout.renames, source) == f'image.{target}'
 
 
 def test_classifier_of_efficientnet_is_not_part_of_the_backbone():

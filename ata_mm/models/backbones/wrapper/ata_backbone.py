@@ -126,7 +126,8 @@ class ATABackbone(VideoBackbone):
             Defaults to ``dict(type='TemporalAttention')``, as in Tables 5
             and 7.
         head_dims (int): Channels per head of temporal attention; a block of
-            C channels has C / head_dims heads. Defaults to 32.
+            C channels has C / head_dims heads. Defaults to 32; the error of a
+            number that does not fit lists those that do.
         drop_path_rate (float): Stochastic depth of the last temporal module,
             growing linearly from 0 at the first. Defaults to 0.
         output (str): 'map', the patches; or 'cls_token', the first of the
@@ -181,13 +182,15 @@ class ATABackbone(VideoBackbone):
         temporal = temporal or dict(type='ATA', route_encoding=True)
         other_temporal = other_temporal or dict(type='TemporalAttention')
         rates = np.linspace(0, drop_path_rate, num_blocks).tolist()
+        channels = [one.channels for one in self.layouts]
         self.temporal = ModuleList(
             build_temporal_layer(
                 temporal if i in chosen else other_temporal,
-                self.layouts[i].channels,
+                channels[i],
                 head_dims,
                 num_frames,
                 rates[i],
+                channels,
             )
             for i in range(num_blocks)
         )
