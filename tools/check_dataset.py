@@ -37,6 +37,7 @@ from ata_mm.datasets.checks import (
     multi_label_faults,
     num_classes,
     same_frames,
+    segment_faults,
 )
 from ata_mm.video import Workers
 
@@ -104,7 +105,7 @@ def read_lines(
         by loader, faults, and descriptions of the parts not checked.
     """
     samples: Samples = {}
-    faults: List[Exception] = [*multi_label_faults(cfg)]
+    faults: List[Exception] = [*multi_label_faults(cfg), *segment_faults(cfg)]
     unchecked = []
     if classes is None:
         unchecked.append('labels; cls_head in the config has no num_classes')

@@ -38,11 +38,12 @@ from .preprocessing import (
 class VideoRecognizer:
     """A trained recognizer that predicts the action in a video file.
 
-    Warns if the config normalises pixels in another way than the training of
-    the checkpoint. It reads a file with the test pipeline of the config and
-    averages the same views; scores equal those of ``tools/test.py``. All views of a video form
+    It reads a file with the test pipeline of the config and averages the same
+    views; scores equal those of ``tools/test.py``. All views of a video form
     one batch. If they exceed the memory, set
-    ``model.test_cfg.max_testing_views`` in the config.
+    ``model.test_cfg.max_testing_views`` in the config. A config that
+    normalises pixels in another way than the training of the checkpoint did is
+    named in a warning.
 
     Args:
         config (str | Path | Config): The config, or its file.

@@ -1,0 +1,16 @@
+# For pretrained models on few videos. What starts without weights, temporal
+# modules and the classifier, learns faster than what has them.
+_base_ = 'adamw_from_scratch.py'
+
+train_cfg = dict(max_epochs=10, val_interval=1)
+optim_wrapper = dict(
+    optimizer=dict(lr=1e-4),
+    paramwise_cfg=dict(
+        custom_keys={
+            'temporal': dict(lr_mult=10.0),
+            'cls_head': dict(lr_mult=10.0),
+            # As 'temporal', whose entry the longer key replaces.
+            'time_bias': dict(lr_mult=10.0, decay_mult=0.0),
+        }
+    ),
+)
