@@ -53,7 +53,13 @@ def finetune(args: argparse.Namespace) -> None:
     options = words_of(args.cfg_options)
     if not begun(folder):
         with steps.step('check of the data'):
-            run_tool('check_dataset.py', config, *options)
+            run_tool(
+                'check_dataset.py',
+                config,
+                *options,
+                advice='Remove or replace what is named above, and run the '
+                'same command again.',
+            )
         with steps.step('cost'):
             run_process(print_cost, str(config), args.cfg_options)
     with steps.step('training'):

@@ -29,7 +29,11 @@ def start_server() -> None:
 
 
 def run_tool(
-    name: str, *args: object, shown: str = '', log: Optional[Path] = None
+    name: str,
+    *args: object,
+    shown: str = '',
+    log: Optional[Path] = None,
+    advice: str = '',
 ) -> None:
     """Run a script of ``tools`` with the output of this process.
 
@@ -39,6 +43,8 @@ def run_tool(
         shown (str): Pattern of the lines of stdout to show. Defaults to '',
             all.
         log (Path, optional): File of all lines. Defaults to None, no file.
+        advice (str): What to do if it fails, beyond what it says. Defaults to
+            ''.
 
     Raises:
         SystemExit: With its status, if it fails; it has printed the reason.
@@ -50,18 +56,21 @@ def run_tool(
     lines = Thread(target=_show, args=(reader, shown, log))
     lines.start()
     try:
-        run_process(_run_script, str(script), words, writer)
+        run_process(_run_script, str(script), words, writer, advice=advice)
     finally:
         writer.close()
         lines.join()
 
 
-def run_process(function: Callable[..., object], *args: object) -> None:
+def run_process(
+    function: Callable[..., object], *args: object, advice: str = ''
+) -> None:
     """Run a function in a process, and end with this one if it fails.
 
     Args:
         function (Callable): A function of a module.
         *args (object): Its arguments, which are pickled.
+        advice (str): As in :func:`run_tool`. Defaults to ''.
 
     Raises:
         SystemExit: With the status of the process, if it fails.
@@ -76,7 +85,7 @@ def run_process(function: Callable[..., object], *args: object) -> None:
             'that is 9, memory was short: use a smaller --batch-size.'
         )
     if process.exitcode:
-        sys.exit(process.exitcode)
+        sys.exit(f'error: {advice}' if advice else process.exitcode)
 
 
 def _show(reader: Connection, shown: str, log: Optional[Path]) -> None:
@@ -94,6 +103,10 @@ def _show(reader: Connection, shown: str, log: Optional[Path]) -> None:
 def _run_script(script: str, args: Sequence[str], out: Connection) -> None:
     os.dup2(out.fileno(), 1)
     out.close()
+    # The stream of the server would seek, which a pipe cannot.
+    sys.stdout = os.fdopen(1, 'w', buffering=1, closefd=False)
+    # mmengine sets one for data loading, and warns of another before.
+    multiprocessing.set_start_method(None, force=True)
     sys.argv = [script, *args]
     sys.path.insert(0, os.path.dirname(script))
     runpy.run_path(script, run_name='__main__')

@@ -234,3 +234,46 @@ def test_another_model_is_an_error():
 def test_a_model_without_parameters_has_no_family():
     with pytest.raises(ValueError, match='got Identity'):
         find_family(nn.Identity())
+
+
+def renamed(model, prefix):
+    """Random weights of a model under names that no layout has."""
+    state = randomized(model.state_dict())
+    return {
+        f'{prefix}{i}.{key.rsplit(".", 1)[1]}': value
+        for i, (key, value) in enumerate(state.items())
+        if not key.endswith('num_batches_tracked')
+    }
+
+
+def test_weights_under_other_names_are_paired_by_order_and_shape():
+    model = Video(ResNet(18))
+    source = renamed(model.image, 'layer_')
+    report = load_pretrained(model, source)
+    own = [
+        value
+        for key, value in model.image.state_dict().items()
+        if not key.endswith('num_batches_tracked')
+    ]
+    for value, other in zip(own, source.values()):
+        assert torch.equal(value, other)
+    assert report.paired[0] == 'layer_0 = conv1.conv'
+    assert 'paired by order and shape' in str(report)
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda keys: keys.popitem(), 'got 99 tensors for 100'),
+        (
+            lambda keys: keys.update({next(iter(keys)): torch.zeros(2)}),
+            r'at the place of conv1.conv \(64, 3, 7, 7\)',
+        ),
+    ],
+)
+def test_other_shapes_are_not_paired(change, message):
+    model = Video(ResNet(18))
+    source = renamed(model.image, 'layer_')
+    change(source)
+    with pytest.raises(ValueError, match=message):
+        load_pretrained(model, source)

@@ -14,3 +14,12 @@ optim_wrapper = dict(
         }
     ),
 )
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, end=10, by_epoch=False),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=True,
+        convert_to_iter_based=True,
+        eta_min=0.0,
+    ),
+]
