@@ -174,7 +174,7 @@ def _wrap(image: ImageModel, wanted: Wanted) -> Choice:
         (size, size),
     )
     every = _blocks(model, run, image, wanted)
-    layouts = dict(zip(every, find_layouts(every, run, 'auto')))
+    layouts = _layouts(every, run)
     chosen = every
     if wanted.blocks is None:
         chosen = [n for n in every if _patches(layouts[n]) <= _max_exact()]
@@ -198,6 +198,9 @@ def _wrap(image: ImageModel, wanted: Wanted) -> Choice:
         head_dims=head_dims,
         pretrained=pretrained,
     )
+    kinds = {layouts[name].kind for name in chosen}
+    if len(kinds) == 1:
+        backbone['layout'] = kinds.pop()
     if wanted.temporal != 'ATA':
         backbone['temporal'] = dict(type=wanted.temporal)
     comments = {
@@ -239,6 +242,21 @@ def _blocks(
             '--cfg-options model.backbone.blocks=PATTERN, such as layer*.* .'
         )
     return found
+
+
+def _layouts(names: Sequence[str], run: DryRun) -> Dict[str, Layout]:
+    """Find layouts; maps as high as deep have that of the other blocks."""
+    found: Dict[str, Optional[Layout]] = {}
+    for name in names:
+        try:
+            found[name] = find_layouts([name], run, 'auto')[0]
+        except ValueError:
+            found[name] = None
+    kinds = {layout.kind for layout in found.values() if layout}
+    if len(kinds) == 1:
+        kind = kinds.pop()
+        return dict(zip(names, find_layouts(names, run, kind)))
+    return dict(zip(names, find_layouts(names, run, 'auto')))
 
 
 def _max_exact() -> int:

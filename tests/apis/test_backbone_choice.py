@@ -93,3 +93,10 @@ def test_the_nearest_names_are_told(name, near):
 
 def test_names_begin_with_ours():
     assert backbone_names()[0] == 'ATATimeSformer-micro'
+
+
+def test_maps_as_high_as_deep_have_the_layout_of_the_others():
+    pytest.importorskip('timm')
+    # The first stage has 64 channels of 64 x 64 patches.
+    choice = choose_backbone('timm.resnet18', Wanted(5, img_size=256))
+    assert choice.model['backbone']['layout'] == 'NCHW'
