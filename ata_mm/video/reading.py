@@ -24,6 +24,7 @@ from .reader import VideoError, VideoReader
 if TYPE_CHECKING:
     from av import VideoFrame
 
+USE_VIDEO_INIT = "Use VideoInit(decoder='auto') and VideoDecode."
 DECODERS = ('auto', 'decord', 'pyav', 'opencv', 'torchcodec')
 
 
@@ -120,7 +121,7 @@ def decoding(video: str) -> Iterator[None]:
             video,
             'cannot be read by the transforms of the config '
             f'({type(error).__name__}: {error}), though PyAV can',
-            "Use VideoInit(decoder='auto') and VideoDecode.",
+            USE_VIDEO_INIT,
         ) from error
 
 
