@@ -247,6 +247,11 @@ class PyAVReader(VideoReader):
         """Time of each frame in seconds, as the container has it, (T,)."""
         return self._pts * float(self._time_base)
 
+    @property
+    def has_times(self) -> bool:
+        """Whether frames are numbered by the times of packets."""
+        return not self._counts
+
     def close(self) -> None:
         """Release the file."""
         self._kept = None
