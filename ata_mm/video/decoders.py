@@ -195,7 +195,8 @@ class TorchCodecReader(VideoReader):
                 f'be imported: {str(error).splitlines()[0]}. Install '
                 "torchcodec and FFmpeg, or use decoder='auto'."
             ) from error
-        with PyAVReader(video) as reader:
+        reader = PyAVReader(video)
+        with reader:
             self._times = reader.timestamps
             if not reader.has_times:
                 raise _not_torchcodec(video, 'packets have no times')
