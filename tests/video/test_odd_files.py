@@ -59,8 +59,7 @@ def test_frames_between_damage_and_end_are_missed(read, tmp_path):
     """FFmpeg reads a Matroska file up to damaged headers, without a word."""
     path = make_video(tmp_path / 'a.mkv')
     blank(path, 64)
-    missed = pytest.raises(VideoError, match='damaged: .* from 0.64 s on')
-    with missed:
+    with pytest.raises(VideoError, match='damaged: .* from 0.64 s on'):
         read(path)
 
 
@@ -134,6 +133,7 @@ def test_whole_file_that_ffmpeg_cannot_decode(read, tmp_path):
 
 
 def test_damage_is_concealed_the_same_in_any_order(tmp_path):
-    path = make_video(tmp_path / 'a.ts', codec='mpeg2video')
+    whole = make_video(tmp_path / 'a.webm', codec='libvpx')
+    path = pipe_video(whole, tmp_path / 'b.webm', 'webm')
     blank(path, 64)
     assert np.array_equal(in_order(path), at_random(path))
