@@ -109,6 +109,7 @@ def test_mmcv_is_left_to_the_user(setup_cfg):
                 'torchvision',
                 'mmpretrain',
                 'routes',
+                'torchcodec',
             ),
         ),
     ],
