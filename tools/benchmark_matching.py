@@ -53,6 +53,7 @@ from ata_mm.ops.matching import as_matcher
 from ata_mm.ops.reference import align_literal
 from ata_mm.ops.types import Grid
 from ata_mm.video import open_video, patchify
+from ata_mm.visualization.canvas import save_figure
 
 try:
     from torch_linear_assignment import batch_linear_assignment
@@ -342,7 +343,7 @@ def draw(
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)
 
 
 def main() -> None:
@@ -364,7 +365,8 @@ def main() -> None:
         with user_errors():
             medians = times_by_size(clips, args.sides, args.rounds)
         print(f'{setting}\n\n{size_table(medians)}')
-        draw(medians, setting, args.plot)
+        with user_errors():
+            draw(medians, setting, args.plot)
         return
     functions = timed_options(x) if args.options else timed_functions(x)
     with round_progress(args.rounds) as advance:

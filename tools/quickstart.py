@@ -20,6 +20,7 @@ from typing import Dict, List, NamedTuple
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
 from mmaction.registry import DATASETS
+from mmengine.fileio import put_text
 from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Table
@@ -186,7 +187,7 @@ def train_and_test(run: Run) -> dict:
         test_seconds=time.perf_counter() - trained,
         **newest_metrics(folder / 'test'),
     )
-    done.write_text(json.dumps(result, indent=2))
+    put_text(json.dumps(result, indent=2), done)
     return result
 
 

@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Report errors of users in one line, and leave other errors as they are."""
 
+import errno
 import logging
 import opcode
 import os
@@ -24,6 +25,7 @@ _HOST = re.compile(r'(mmaction|mmcv|mmengine)(\.|$)')
 _INSTALLED = tuple(
     sysconfig.get_path(name) for name in ('stdlib', 'purelib', 'platlib')
 )
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CONFIG_ERRORS = (AssertionError, KeyError, NotImplementedError, TypeError)
 
 
@@ -42,7 +44,8 @@ def user_errors() -> Iterator[None]:
     except Exception as error:
         if not is_user_error(error):
             raise
-        _log_traceback(error)
+        if not is_full_disk(error.__cause__ or error):
+            _log_traceback(error)
         tool = os.path.basename(sys.argv[0])
         sys.exit(f'{tool}: error: {one_line(error)}')
 
@@ -75,6 +78,11 @@ def is_user_error(error: Exception) -> bool:
     return refused and _module(error).startswith('mmengine.runner')
 
 
+def is_full_disk(error: BaseException) -> bool:
+    """Return whether an error is due to a full disk, a quota or a limit."""
+    return isinstance(error, OSError) and error.errno in _DISK_IS_FULL
+
+
 def one_line(error: Exception) -> str:
     """Return the message of an error without line breaks.
 
@@ -89,6 +97,8 @@ def one_line(error: Exception) -> str:
     message = str(error.args[0] if isinstance(error, KeyError) else error)
     if _from_worker(message):
         message = message.strip().splitlines()[-1].split(': ', 1)[-1]
+    if is_full_disk(error):
+        message += '. Make room on its disk and start again.'
     return ' '.join(message.split()) or type(error).__name__
 
 

@@ -2,7 +2,6 @@
 """Prepare and run the runner of tools/train.py and tools/test.py."""
 
 import argparse
-import errno
 import gc
 import os
 import os.path as osp
@@ -18,7 +17,8 @@ from mmengine.runner import Runner
 from ata_mm.compat import cpu_distributed
 from ata_mm.datasets.checks import check_config
 
-_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from .errors import is_full_disk
+
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -126,11 +126,13 @@ def run(cfg: Config, task: Callable[[Runner], object]) -> None:
     try:
         task(RUNNERS.build(cfg))
     except OSError as error:
-        if error.errno not in _DISK_IS_FULL:
+        if not is_full_disk(error):
             raise
+        # Logs of mmengine are written without the name of the file.
+        file = '' if error.filename else f': a file in {cfg.work_dir}'
         raise OSError(
-            f'{error}. Files saved before are whole. Make room and start '
-            'again; a training goes on with --resume.'
+            f'{error}{file}. Files saved before are whole. Make room and '
+            'start again; a training goes on with --resume.'
         ) from error
     destroy_process_group()
 
