@@ -248,20 +248,3 @@ def test_a_copy_on_a_full_disk_is_removed_and_not_reported(
     assert done.returncode == 1 and not done.stdout
     assert f"whole: '{tmp_path / '0.mp4'}'. Make room" in done.stderr
     assert not list(tmp_path.iterdir())
-
-
-def test_a_full_disk_under_stdout_is_one_line(
-    run, tiny_config, checkpoint, video_root
-):
-    done = run(
-        'predict.py',
-        video_root / '0.mp4',
-        '--config',
-        tiny_config,
-        '--checkpoint',
-        checkpoint,
-        max_file=10,
-    )
-    assert done.returncode == 1
-    # Neither this message has more room, nor a traceback.
-    assert len(done.stderr) <= 10
