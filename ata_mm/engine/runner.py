@@ -21,15 +21,24 @@ from ata_mm.ops.validation import NotFiniteError
 from .checkpoint_hook import ResumableCheckpointHook
 from .data_loading import make_resumable
 from .divergence_hook import DivergenceHook
+from .early_stopping_hook import ResumableEarlyStoppingHook
 from .errors import DivergenceError
 from .finite_scores_hook import FiniteScoresHook
 from .loops import ResumableEpochLoop, ResumableIterLoop
 from .resuming import ResumePoint, find_resume_point
-from .run_state_hook import InterruptedValidationHook, RunStateHook
+from .run_state_hook import (
+    AccumulatedGradientsHook,
+    InterruptedValidationHook,
+    RunStateHook,
+)
 
 _LOOPS = {
     'EpochBasedTrainLoop': ResumableEpochLoop,
     'IterBasedTrainLoop': ResumableIterLoop,
+}
+_HOOKS = {
+    'CheckpointHook': ResumableCheckpointHook,
+    'EarlyStoppingHook': ResumableEarlyStoppingHook,
 }
 
 
@@ -48,8 +57,9 @@ class ResumableRunner(Runner):
       state before this iteration has been saved.
     - Its processes end with their launcher, and on a full shared memory.
 
-    mmengine's epoch- and iteration-based loops and its ``CheckpointHook`` are
-    replaced by subclasses, under any name in the config. Set
+    mmengine's epoch- and iteration-based loops, its ``CheckpointHook`` and its
+    ``EarlyStoppingHook`` are replaced by subclasses, under any name in the
+    config. Set
     ``runner_type='ResumableRunner'`` in a config for MMAction2's own
     ``tools/train.py``; ours uses it for every config without a runner type.
 
@@ -137,6 +147,7 @@ class ResumableRunner(Runner):
         super().register_hooks(default_hooks, custom_hooks)
         for hook in (
             RunStateHook(),
+            AccumulatedGradientsHook(),
             InterruptedValidationHook(),
             DivergenceHook(),
             FiniteScoresHook(),
@@ -148,10 +159,9 @@ class ResumableRunner(Runner):
         hook: Union[Hook, Dict],
         priority: Optional[Union[str, int]] = None,
     ) -> None:
-        """Register a hook, the resumable one for mmengine's CheckpointHook."""
+        """Register a hook, the resumable one for some of mmengine's."""
         if isinstance(hook, dict) and 'type' in hook:
-            replacements = {'CheckpointHook': ResumableCheckpointHook}
-            hook = dict(hook, type=_replace(hook['type'], replacements))
+            hook = dict(hook, type=_replace(hook['type'], _HOOKS))
         super().register_hook(hook, priority)
 
     def load_or_resume(self) -> None:
