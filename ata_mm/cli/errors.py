@@ -11,10 +11,12 @@ import sysconfig
 from contextlib import contextmanager
 from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 from types import TracebackType
-from typing import Iterator, List
+from typing import Any, Iterator, List
 
 from mmengine.logging import MMLogger
 from mmengine.registry import build_from_cfg
+
+from ata_mm.apis.config_keys import suggest
 
 # Installed packages whose own raise statements report configs, options and
 # files, as those of code outside of the installed packages do.
@@ -97,6 +99,9 @@ def one_line(error: Exception) -> str:
     message = str(error.args[0] if isinstance(error, KeyError) else error)
     if _from_worker(message):
         message = message.strip().splitlines()[-1].split(': ', 1)[-1]
+    refused = re.search(r"unexpected keyword argument '(\w+)'", message)
+    if refused:
+        message += f'.{suggest(refused[1], _built_class(error))}'
     if is_full_disk(error):
         message += '. Make room on its disk and start again.'
     return ' '.join(message.split()) or type(error).__name__
@@ -158,6 +163,13 @@ def _module(error: Exception) -> str:
 def _in_registry(error: Exception) -> bool:
     codes = [step.tb_frame.f_code for step in _traceback(error)]
     return build_from_cfg.__code__ in codes
+
+
+def _built_class(error: Exception) -> Any:
+    """Return the class that a registry was building, None if it was not."""
+    frames = [step.tb_frame for step in _traceback(error)]
+    built = [f for f in frames if f.f_code is build_from_cfg.__code__]
+    return built[-1].f_locals.get('obj_cls') if built else None
 
 
 def _refuses_arguments(error: Exception) -> bool:
