@@ -6,12 +6,13 @@ import ctypes
 import os.path as osp
 import signal
 import sys
-from typing import Dict, List, Mapping, Optional, Union
+from typing import Callable, Dict, List, Mapping, Optional, Union
 
 from mmaction.registry import RUNNERS
 from mmaction.utils import get_str_type
 from mmengine.dist import get_rank, is_main_process
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -22,7 +23,7 @@ from .checkpoint_hook import ResumableCheckpointHook
 from .data_loading import make_resumable
 from .divergence_hook import DivergenceHook
 from .early_stopping_hook import ResumableEarlyStoppingHook
-from .errors import DivergenceError
+from .errors import DivergenceError, ResumeError
 from .finite_scores_hook import FiniteScoresHook
 from .loops import ResumableEpochLoop, ResumableIterLoop
 from .resuming import ResumePoint, find_resume_point
@@ -183,6 +184,41 @@ class ResumableRunner(Runner):
                 )
         super().load_or_resume()
 
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Union[str, Callable] = 'cpu',
+        strict: bool = False,
+        **kwargs: list,
+    ) -> dict:
+        """Load a checkpoint, every weight of it to resume from it."""
+        strict = strict or self._resume
+        return super().load_checkpoint(
+            filename, map_location, strict, **kwargs
+        )
+
+    def resume(self, filename: str, *args: bool, **kwargs: bool) -> None:
+        """Resume a checkpoint.
+
+        Args:
+            filename (str): The checkpoint.
+            *args: See :meth:`mmengine.runner.Runner.resume`.
+            **kwargs: The same.
+
+        Raises:
+            ResumeError: If it is of another model or optimizer.
+        """
+        try:
+            super().resume(filename, *args, **kwargs)
+            _check_settings(self.optim_wrapper)
+        except (RuntimeError, ValueError) as error:
+            raise ResumeError(
+                'Expected a checkpoint of the model and the optimizer of the '
+                f'config to resume from, got {filename}: {error} To start a '
+                'new training from its weights, use --cfg-options '
+                f'load_from={filename} without --resume.'
+            ) from error
+
     def train(self) -> nn.Module:
         """Train the model.
 
@@ -225,6 +261,22 @@ class ResumableRunner(Runner):
             meta=dict(epoch=self.epoch, iter=self.iter),
         )
         return osp.join(self.work_dir, name)
+
+
+def _check_settings(wrapper: object) -> None:
+    """Raise if an optimizer has the settings of another one.
+
+    torch takes those of the checkpoint as they are.
+    """
+    if not isinstance(wrapper, OptimWrapper):
+        return
+    for group in wrapper.param_groups:
+        missing = wrapper.optimizer.defaults.keys() - group.keys()
+        if missing:
+            raise ValueError(
+                f'it has no {", ".join(sorted(missing))} of '
+                f'{type(wrapper.optimizer).__name__}.'
+            )
 
 
 def _replace(

@@ -131,9 +131,8 @@ def test_the_log_file_of_the_run_has_the_traceback(tmp_path, monkeypatch):
 
 
 def test_a_misspelt_argument_has_the_similar_one():
-    head = dict(type='TimeSformerHead', num_class=2, in_channels=8)
+    head = dict(type='ATATimeSformer', num_frames=2, patch_siz=2)
     message = one_line(caught(MODELS.build, head))
-    # An argument of the class, and not of its base, which refuses it.
-    assert message.endswith("'num_class'. Did you mean num_classes?")
+    assert message.endswith("'patch_siz'. Did you mean patch_size?")
     head = dict(type='TimeSformerHead', num_classes=2, in_channels=8, qqq=2)
     assert one_line(caught(MODELS.build, head)).endswith("'qqq'.")

@@ -276,6 +276,28 @@ def test_weights_alone_are_not_resumed(train, tmp_path, whole_run):
 
 
 @in_main_process
+@pytest.mark.parametrize(
+    'option, reason',
+    [
+        (
+            'optim_wrapper.optimizer.type=AdamW',
+            'it has no betas, eps of AdamW',
+        ),
+        (
+            'model.cls_head.num_classes=3',
+            'size mismatch for cls_head.fc_cls.weight',
+        ),
+    ],
+)
+def test_a_run_of_another_config_is_not_resumed(
+    option, reason, train, tmp_path, whole_run
+):
+    state = whole_run / 'epoch_3.pth'
+    message = error(train(tmp_path, option, resume=[state]))
+    assert reason in message and f'load_from={state}' in message
+
+
+@in_main_process
 def test_a_misspelt_option_of_the_hook_is_refused(train, tmp_path):
     done = train(tmp_path, 'default_hooks.checkpoint.max_keep_ckpt=1')
     assert done.returncode == 1 and 'got max_keep_ckpt' in (
