@@ -59,6 +59,7 @@ from ata_mm.ops.matching.similarity import neighbour_similarity
 from ata_mm.ops.reference import align_literal
 from ata_mm.ops.types import Grid
 from ata_mm.video import open_video, patchify
+from ata_mm.visualization.canvas import save_figure
 
 try:
     from torch_linear_assignment import batch_linear_assignment
@@ -380,7 +381,7 @@ def draw(
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)
 
 
 def main() -> None:
@@ -402,7 +403,8 @@ def main() -> None:
         with user_errors():
             medians = times_by_size(clips, args.sides, args.rounds)
         print(f'{setting}\n\n{size_table(medians)}')
-        draw(medians, setting, args.plot)
+        with user_errors():
+            draw(medians, setting, args.plot)
         return
     print(f'B, T, N, C = {tuple(x.shape)}, {setting}\n')
     if args.steps:

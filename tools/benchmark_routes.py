@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import ConfigDict
+from mmengine.fileio import put_text
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
@@ -61,6 +62,7 @@ from ata_mm.ops import align_frames
 from ata_mm.ops.types import Grid
 from ata_mm.registry import MATCHERS
 from ata_mm.video import patchify
+from ata_mm.visualization.canvas import save_figure
 
 LITE0 = 'timm.tf_efficientnet_lite0'
 SIZE = 224  # of frames, unless --config has another
@@ -433,10 +435,12 @@ def main() -> None:
         print(f'## {stage}\n')
         for title, columns, rows in route_tables(by_motion, args.steps):
             print(f'{title}:\n\n{markdown_table(columns, rows)}\n')
-    if args.plot:
-        plot_followed(counts, args.steps).savefig(args.plot, dpi=100)
-    if args.out:
-        Path(args.out).write_text(json.dumps(counts, default=asdict) + '\n')
+    with user_errors():
+        if args.plot:
+            figure = plot_followed(counts, args.steps)
+            save_figure(figure, args.plot, dpi=100)
+        if args.out:
+            put_text(json.dumps(counts, default=asdict) + '\n', args.out)
 
 
 if __name__ == '__main__':

@@ -21,7 +21,6 @@ compare only values of the same temperature with each other.
 import argparse
 import json
 import math
-from pathlib import Path
 from typing import Dict, Iterable, List, Optional
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
@@ -30,6 +29,7 @@ import numpy as np
 import torch
 from mmaction.registry import DATASETS
 from mmengine.config import Config
+from mmengine.fileio import put_text
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -199,10 +199,9 @@ def main() -> None:
             num_patches=probe.num_patches,
             means=means,
         )
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(
-            json.dumps(result, indent=2, allow_nan=False) + '\n'
-        )
+        text = json.dumps(result, indent=2, allow_nan=False)
+        with user_errors():
+            put_text(f'{text}\n', args.out)
 
 
 if __name__ == '__main__':

@@ -27,6 +27,7 @@ from ata_mm.cli.console import (
     escape_names,
     hide_log,
     print_error,
+    print_result,
     print_summary,
     shorten_warnings,
     stderr_progress,
@@ -144,6 +145,15 @@ def annotate(copy: Copy) -> None:
             out.write(frame, copy.predictions)
 
 
+def write_whole(copy: Copy, write: Callable[[Copy], None]) -> None:
+    """Write a copy, and remove it if writing fails."""
+    try:
+        write(copy)
+    except (ValueError, OSError):
+        copy.file.unlink(missing_ok=True)
+        raise
+
+
 def predict(
     recognizer: VideoRecognizer,
     sample: Outcome,
@@ -161,14 +171,14 @@ def predict(
             scores=[score for _, score in predictions],
         )
         if file:
-            write(Copy(sample.item, file, predictions))
+            write_whole(Copy(sample.item, file, predictions), write)
             entry['annotated'] = str(file)
     except (ValueError, OSError) as error:
         if not is_user_error(error):
             raise
         print_error(one_line(error))
         return False
-    print(json_line(entry), flush=True)
+    print_result(json_line(entry))
     return True
 
 
@@ -195,7 +205,7 @@ def main() -> None:
     writer = Workers(
         annotate, time_limit=args.time_limit, name=attrgetter('video')
     )
-    with reader, writer, stderr_progress() as progress:
+    with user_errors(), reader, writer, stderr_progress() as progress:
         samples = reader.imap(videos)
         for sample in progress.track(
             samples, total=len(videos), description='Videos'

@@ -33,6 +33,7 @@ from ata_mm.cli.console import (
     escape_names,
     hide_log,
     print_message,
+    print_result,
     shorten_warnings,
     stderr_progress,
 )
@@ -214,7 +215,7 @@ class Outputs:
         entry = window_entry(prediction, self.clock.span(prediction))
         self._labels = prediction.labels
         self._title = f'{entry["start"]:.1f}–{entry["end"]:.1f} s'
-        print(json_line(entry), flush=True)
+        print_result(json_line(entry))
         if self._files:
             self._files.write(entry)
 
@@ -248,18 +249,16 @@ def main() -> None:
     hide_log()
     escape_names()
     shorten_warnings()
-    with ExitStack() as stack:
-        with user_errors():
-            check_options(args)
-            source = stack.enter_context(FrameSource(args.source))
-            fps = frame_rate(source, args)
-            stream = build(args, fps)
-            outputs = Outputs(stack, args.out_dir, fps)
+    with user_errors(), ExitStack() as stack:
+        check_options(args)
+        source = stack.enter_context(FrameSource(args.source))
+        fps = frame_rate(source, args)
+        stream = build(args, fps)
+        outputs = Outputs(stack, args.out_dir, fps)
         print_message(stream.describe())
         interrupt = Interrupt()
         start = time.perf_counter()
-        with user_errors():
-            run(source, stream, outputs, interrupt, args.fps is None)
+        run(source, stream, outputs, interrupt, args.fps is None)
         seconds = time.perf_counter() - start
     print_message(
         f'{outputs.windows} windows, {outputs.frames} frames in '

@@ -2,6 +2,7 @@
 """Test a recognizer: ``python tools/test.py CONFIG CHECKPOINT``."""
 
 import argparse
+import os.path as osp
 from functools import partial
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
@@ -11,7 +12,7 @@ from mmengine.runner import Runner
 
 from ata_mm.apis.config import check_checkpoint, load_config
 from ata_mm.checkpoints import check_finite_weights
-from ata_mm.cli.arguments import add_run_options
+from ata_mm.cli.arguments import add_run_options, make_folder
 from ata_mm.cli.errors import user_errors
 from ata_mm.cli.launch import prepare, run
 from ata_mm.engine import FiniteScoresHook
@@ -37,6 +38,7 @@ def set_dump(cfg: Config, path: str) -> None:
         raise ValueError(
             f'Expected a .pkl or .pickle file for --dump, got {path}.'
         )
+    make_folder(osp.dirname(osp.abspath(path)), '--dump')
     evaluator = cfg.test_evaluator
     metrics = evaluator if isinstance(evaluator, list) else [evaluator]
     cfg.test_evaluator = metrics + [

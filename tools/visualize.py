@@ -36,6 +36,7 @@ from ata_mm.cli.console import (
     hide_log,
     print_error,
     print_message,
+    print_result,
     print_summary,
     stderr_progress,
 )
@@ -469,7 +470,7 @@ def main() -> None:
         ):
             try:
                 files = visualize(sample, folders[sample.item], models, args)
-                print('\n'.join(map(str, files)), flush=True)
+                print_result('\n'.join(map(str, files)))
             except (ValueError, OSError) as error:
                 if not is_user_error(error):
                     raise
