@@ -20,6 +20,7 @@ from ata_mm.cli.errors import user_errors
 from ata_mm.cli.study import load_study, read_results, run_study
 from ata_mm.cli.tables import markdown_table
 from ata_mm.evaluation.study_report import plot_curves, result_table
+from ata_mm.visualization.canvas import save_figure
 
 
 def parse_args() -> argparse.Namespace:
@@ -88,7 +89,8 @@ def main() -> None:
             print(f'{study.title}\n')
             print(markdown_table(*result_table(results, list(study.metrics))))
             if args.plot:
-                plot_curves(results, list(study.metrics)).savefig(args.plot)
+                figure = plot_curves(results, list(study.metrics))
+                save_figure(figure, args.plot, dpi=100)
 
 
 if __name__ == '__main__':

@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from ata_mm import __version__
@@ -23,6 +24,7 @@ from ata_mm import __version__
 import torch
 from mmaction.registry import DATASETS
 from mmengine.config import Config
+from mmengine.fileio import put_text
 from mmengine.registry import init_default_scope
 
 from ata_mm.apis import load_config
@@ -38,6 +40,7 @@ _STUDY_KEYS = (
     'smoke',
     'title',
 )
+_WRITING = Lock()  # parallel runs share the file of results
 _ARM_KEYS = ('config', 'options', 'seeds')
 
 
@@ -278,8 +281,9 @@ def _run(run: Run, study: Study, results: Path) -> None:
         **read_metrics(run.folder, study.metrics),
         software=dict(ata_mm=__version__, torch=torch.__version__),
     )
-    with results.open('a') as file:
-        file.write(json.dumps(result) + '\n')
+    with _WRITING:
+        before = results.read_text() if results.is_file() else ''
+        put_text(f'{before}{json.dumps(result)}\n', results)
 
 
 def _call(run: Run, log: str, *command: object) -> None:
