@@ -11,17 +11,7 @@ the weights are written.
 import argparse
 import os.path as osp
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-from mmaction.registry import MODELS
-from mmengine.registry import init_default_scope
-from mmengine.runner import save_checkpoint
-from torch import nn
-
-from ata_mm.apis.config import check_checkpoint, load_config
-from ata_mm.checkpoints import convert_checkpoint
 from ata_mm.cli.arguments import add_cfg_options
-from ata_mm.cli.errors import user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,6 +28,19 @@ def parse_args() -> argparse.Namespace:
     )
     add_cfg_options(parser)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+from mmaction.registry import MODELS
+from mmengine.registry import init_default_scope
+from mmengine.runner import save_checkpoint
+from torch import nn
+
+from ata_mm.apis.config import check_checkpoint, load_config
+from ata_mm.checkpoints import convert_checkpoint
+from ata_mm.cli.errors import user_errors
 
 
 def check_options(args: argparse.Namespace) -> None:

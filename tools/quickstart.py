@@ -17,7 +17,32 @@ from pathlib import Path
 from statistics import mean
 from typing import Dict, List, NamedTuple
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog='quickstart.sh',
+        description='Train, test, predict and visualize on camera motion',
+    )
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', default=[0], help='default: 0'
+    )
+    parser.add_argument(
+        '--fast',
+        action='store_true',
+        help='run every step, too short to learn',
+    )
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help='number of parallel runs (default: one per core)',
+    )
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
 
 from mmaction.registry import DATASETS
 from mmengine.registry import init_default_scope
@@ -71,29 +96,6 @@ class Run(NamedTuple):
     def name(self) -> str:
         """Title in messages and the table."""
         return f'{self.model}, seed {self.seed}'
-
-
-def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        prog='quickstart.sh',
-        description='Train, test, predict and visualize on camera motion',
-    )
-    parser.add_argument(
-        '--seeds', type=int, nargs='+', default=[0], help='default: 0'
-    )
-    parser.add_argument(
-        '--fast',
-        action='store_true',
-        help='run every step, too short to learn',
-    )
-    parser.add_argument(
-        '--jobs',
-        type=int,
-        default=len(os.sched_getaffinity(0)),
-        help='number of parallel runs (default: one per core)',
-    )
-    return parser.parse_args()
 
 
 def make_data(options: Dict[str, object]) -> Path:
