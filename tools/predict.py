@@ -20,6 +20,7 @@ from ata_mm.cli.arguments import (
     add_time_limit,
     make_folder,
 )
+from ata_mm.cli.demo import parse_with_demo, print_demo
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,7 +53,7 @@ def parse_args() -> argparse.Namespace:
     )
     add_time_limit(parser)
     add_model_options(parser)
-    return parser.parse_args()
+    return parse_with_demo(parser)
 
 
 if __name__ == '__main__':
@@ -178,6 +179,7 @@ def predict(
 def main() -> None:
     """Print the labels of each video."""
     args = parse_args()
+    print_demo(args)
     hide_log()
     escape_names()
     with user_errors():

@@ -20,6 +20,7 @@ from ata_mm.cli.arguments import (
     add_time_limit,
     make_folder,
 )
+from ata_mm.cli.demo import parse_with_demo, print_demo
 
 
 def parse_args() -> argparse.Namespace:
@@ -139,7 +140,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', help='default: the GPU if any')
     add_time_limit(parser)
     add_cfg_options(parser)
-    return parser.parse_args()
+    return parse_with_demo(parser)
 
 
 def _patch(text: str) -> Tuple[int, int]:
@@ -452,6 +453,7 @@ def write_activations(
 def main() -> None:
     """Visualize each video and print the files."""
     args = parse_args()
+    print_demo(args)
     hide_log()
     escape_names()
     with user_errors():

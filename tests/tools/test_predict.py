@@ -229,3 +229,9 @@ def test_crashes_and_odd_names_cost_one_file(
     assert 'b.mp4 is a pipe or a device' in done.stderr
     videos = [json.loads(line)['video'] for line in done.stdout.splitlines()]
     assert videos == [os.fsdecode(latin), str(tmp_path / 'z.mp4')]
+
+
+def test_demo(run):
+    done = run('predict.py', '--demo')
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)['labels'][0] == 'roll clockwise'

@@ -234,3 +234,9 @@ def test_model_without_ata(visualize, tiny_config, video_root):
 def test_malformed_options(option, value, message, visualize, capfd):
     assert visualize('a.mp4', option, value) == 2
     assert message in capfd.readouterr().err
+
+
+def test_demo(run, tmp_path):
+    done = run('visualize.py', '--demo', '--out-dir', tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / 'roll_clockwise' / 'routes.html') in done.stdout
