@@ -5,8 +5,8 @@ Each module corrects one fault of a released package, in memory and only if the
 fault is present. A shim has two idempotent functions: ``needed()`` detects the
 fault, and ``apply()`` corrects it. :func:`apply` has every shim applied right
 after the import of the module that it corrects, so that ``import ata_mm``
-imports neither torch nor MMAction2; the two without which ``mmaction.models``
-cannot be imported, or warns, are applied at once. Two shims are applied by
+imports neither torch nor MMAction2; those that an import itself needs are
+applied at once. Two shims are applied by
 their users instead: :mod:`ata_mm.compat.cpu_distributed`, which takes the
 config of a run, by the command line tools, and
 :mod:`ata_mm.compat.mmpretrain_multimodal` by the builder of mmpretrain's
@@ -24,14 +24,14 @@ from typing import List, Tuple
 
 from wrapt import register_post_import_hook
 
-from . import localizers_drn, mmcv_lite_warning
+from . import localizers_drn, mmcv_lite_warning, pkg_resources_warning
 from .require_mmcv import require_mmcv
 
-_FIRST = (mmcv_lite_warning, localizers_drn)
+_FIRST = (mmcv_lite_warning, pkg_resources_warning, localizers_drn)
 # The other shims, by the module that they correct.
 _SHIMS = {
     'mmaction.utils.dependency': ('multimodal',),
-    'mmengine.fileio': ('atomic_local_backend',),
+    'mmengine.fileio': ('atomic_local_backend', 'file_client_warnings'),
     'mmengine.runner.checkpoint': (
         'checkpoint_globals',
         'checkpoint_files',
