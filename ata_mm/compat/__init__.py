@@ -6,11 +6,10 @@ fault is present. A shim has two idempotent functions: ``needed()`` detects the
 fault, and ``apply()`` corrects it. :func:`apply` has every shim applied right
 after the import of the module that it corrects, so that ``import ata_mm``
 imports neither torch nor MMAction2; those that an import itself needs are
-applied at once. Two shims are applied by
-their users instead: :mod:`ata_mm.compat.cpu_distributed`, which takes the
-config of a run, by the command line tools, and
-:mod:`ata_mm.compat.mmpretrain_multimodal` by the builder of mmpretrain's
-models.
+applied at once. Two shims are applied by their users instead:
+:mod:`ata_mm.compat.cpu_distributed`, which takes the config of a run, by the
+command line tools, and :mod:`ata_mm.compat.mmpretrain_multimodal` by the
+builder of mmpretrain's models.
 
 Two faults need no shim: mmaction imports ``importlib_metadata`` without
 declaring it, and mmengine imports ``pkg_resources``, which setuptools has
