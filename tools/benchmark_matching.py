@@ -12,6 +12,11 @@ patches, without the literal loop and other matchers that would take minutes.
 ``--options`` times the options of the alignment instead, each with the
 automatic matcher, against the paper's form.
 
+``--steps`` counts the steps of the GPU kernel instead, its serial work: rows
+scanned by row reduction, and steps of the searches. Without a GPU, Triton's
+interpreter counts them, in minutes: ``TRITON_INTERPRET=1 python
+tools/benchmark_matching.py --steps``.
+
 ``--plot PATH`` cuts the frames into patches of several sizes instead, plots
 the time of a frame pair against N, and prints it with the fitted exponent of
 N. ``--device cuda`` aligns on a GPU. torch-linear-assignment is timed too if
@@ -58,6 +63,11 @@ def parse_args() -> argparse.Namespace:
         help='time the options of the alignment instead of the matchers',
     )
     parser.add_argument(
+        '--steps',
+        action='store_true',
+        help="count the GPU kernel's steps instead of timing",
+    )
+    parser.add_argument(
         '--plot', metavar='PATH', help='plot the time against N to this file'
     )
     parser.add_argument(
@@ -97,6 +107,7 @@ from ata_mm.ops import (
     align_frames,
 )
 from ata_mm.ops.matching import as_matcher
+from ata_mm.ops.matching.similarity import neighbour_similarity
 from ata_mm.ops.reference import align_literal
 from ata_mm.ops.types import Grid
 from ata_mm.video import open_video, patchify
@@ -268,6 +279,33 @@ def gains(x: Tensor) -> Dict[str, str]:
     return {LITERAL: '1', **shares}
 
 
+def step_table(x: Tensor) -> str:
+    """Count the steps of the assignment kernel, in Markdown.
+
+    Args:
+        x (Tensor): Patches (B, T, N, C).
+
+    Returns:
+        str: Mean and largest number over all neighbouring frames.
+
+    Raises:
+        ValueError: If Triton is not installed, or x is on the CPU and Triton
+            does not interpret.
+    """
+    try:
+        from ata_mm.ops.lap.triton import solve_triton
+    except ImportError as error:
+        raise ValueError(f'Expected Triton for --steps: {error}.') from error
+    problems = neighbour_similarity(x).flatten(0, -3)
+    steps = problems.new_zeros((len(problems), 2), dtype=torch.int32)
+    solve_triton(problems, steps)
+    rows = [
+        [name, f'{own.float().mean():.0f}', int(own.max())]
+        for name, own in zip(('row reduction', 'searches'), steps.T)
+    ]
+    return markdown_table(['steps a problem', 'mean', 'slowest'], rows)
+
+
 def times_by_size(
     clips: Tensor, sides: List[int], rounds: int
 ) -> Dict[str, Dict[int, float]]:
@@ -369,11 +407,15 @@ def main() -> None:
         print(f'{setting}\n\n{size_table(medians)}')
         draw(medians, setting, args.plot)
         return
+    print(f'B, T, N, C = {tuple(x.shape)}, {setting}\n')
+    if args.steps:
+        with user_errors():
+            print(step_table(x))
+        return
     functions = timed_options(x) if args.options else timed_functions(x)
     with round_progress(args.rounds) as advance:
         times = paired_times(functions, args.rounds, advance)
     columns = {} if args.options else {'gain': gains(x)}
-    print(f'B, T, N, C = {tuple(x.shape)}, {setting}\n')
     print(ratio_table(times, columns))
 
 
