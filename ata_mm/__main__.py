@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from ata_mm.cli.doctor import doctor
+from ata_mm.requirements import required_modules
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,6 +26,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     parse_args()
+    # Here, so that --help does not wait for torch and MMAction2.
+    with required_modules():
+        from ata_mm.cli.doctor import doctor
     sys.exit(doctor())
 
 

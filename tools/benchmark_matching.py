@@ -29,57 +29,9 @@ from functools import partial
 from statistics import median
 from typing import Any, Callable, Dict, List, Mapping, Optional, Union
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-import cv2
-import numpy as np
-import torch
-import torch.nn.functional as F
-from matplotlib.figure import Figure
-from torch import Tensor
-
-from ata_mm.apis.config import use_device
 from ata_mm.cli.arguments import add_timing_options
-from ata_mm.cli.console import round_progress
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.tables import markdown_table
-from ata_mm.cli.timing import fit_exponent, paired_times, ratio_table
-from ata_mm.datasets import render_clip
-from ata_mm.ops import (
-    CoarseToFineMatcher,
-    DisplacementMatcher,
-    ExactMatcher,
-    LocalMatcher,
-    Matcher,
-    SinkhornMatcher,
-    align_frames,
-)
-from ata_mm.ops.matching import as_matcher
-from ata_mm.ops.matching.similarity import neighbour_similarity
-from ata_mm.ops.reference import align_literal
-from ata_mm.ops.types import Grid
-from ata_mm.video import open_video, patchify
-from ata_mm.visualization.canvas import save_figure
-
-try:
-    from torch_linear_assignment import batch_linear_assignment
-except ImportError:
-    batch_linear_assignment = None
 
 SIDES = (56, 32, 28, 16, 14, 8, 7)  # of patches in pixels: N = 16 to 1024
-LARGE = 1025  # least N for which only the fast matchers are timed
-LITERAL = 'Algorithm 1, literally (scipy)'
-FALL_BACK = dict(reference='first-or-previous', min_similarity=0.4)
-OPTIONS: List[Dict[str, Any]] = [
-    {},
-    dict(reference='first'),
-    dict(refine=1),
-    dict(min_similarity=0.4),
-    dict(support_radius=1),
-    dict(support_radius=2),
-    dict(reference='first', support_radius=1, min_similarity=0.4),
-    dict(support_radius=1, **FALL_BACK),
-]
 
 
 def parse_args() -> argparse.Namespace:
@@ -127,6 +79,57 @@ def parse_args() -> argparse.Namespace:
         f'({" ".join(map(str, SIDES))})',
     )
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ata_mm.apis.config import use_device
+from ata_mm.cli.console import round_progress
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.tables import markdown_table
+from ata_mm.cli.timing import fit_exponent, paired_times, ratio_table
+from ata_mm.datasets import render_clip
+from ata_mm.ops import (
+    CoarseToFineMatcher,
+    DisplacementMatcher,
+    ExactMatcher,
+    LocalMatcher,
+    Matcher,
+    SinkhornMatcher,
+    align_frames,
+)
+from ata_mm.ops.matching import as_matcher
+from ata_mm.ops.matching.similarity import neighbour_similarity
+from ata_mm.ops.reference import align_literal
+from ata_mm.ops.types import Grid
+from ata_mm.video import open_video, patchify
+from ata_mm.visualization.canvas import save_figure
+
+try:
+    from torch_linear_assignment import batch_linear_assignment
+except ImportError:
+    batch_linear_assignment = None
+LARGE = 1025  # least N for which only the fast matchers are timed
+LITERAL = 'Algorithm 1, literally (scipy)'
+FALL_BACK = dict(reference='first-or-previous', min_similarity=0.4)
+OPTIONS: List[Dict[str, Any]] = [
+    {},
+    dict(reference='first'),
+    dict(refine=1),
+    dict(min_similarity=0.4),
+    dict(support_radius=1),
+    dict(support_radius=2),
+    dict(reference='first', support_radius=1, min_similarity=0.4),
+    dict(support_radius=1, **FALL_BACK),
+]
 
 
 def read_clips(

@@ -18,29 +18,11 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import Iterator, List, Optional, Tuple
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-import numpy as np
-
-from ata_mm.apis import StreamRecognizer, VideoRecognizer, load_config
-from ata_mm.apis.stream import WindowPrediction
 from ata_mm.cli.arguments import (
     add_model_options,
     make_folder,
     parse_length,
 )
-from ata_mm.cli.console import (
-    escape_names,
-    hide_log,
-    print_message,
-    print_result,
-    shorten_warnings,
-    stderr_progress,
-)
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.outputs import Clock, WindowFiles, json_line, window_entry
-from ata_mm.video import FrameSource
-from ata_mm.visualization.captions import OverlayWriter
 
 
 def parse_args() -> argparse.Namespace:
@@ -100,6 +82,27 @@ def parse_args() -> argparse.Namespace:
     )
     add_model_options(parser)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+import numpy as np
+
+from ata_mm.apis import StreamRecognizer, VideoRecognizer, load_config
+from ata_mm.apis.stream import WindowPrediction
+from ata_mm.cli.console import (
+    escape_names,
+    hide_log,
+    print_message,
+    print_result,
+    shorten_warnings,
+    stderr_progress,
+)
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.outputs import Clock, WindowFiles, json_line, window_entry
+from ata_mm.video import FrameSource
+from ata_mm.visualization.captions import OverlayWriter
 
 
 def check_options(args: argparse.Namespace) -> None:

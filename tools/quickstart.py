@@ -11,15 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
 from ata_mm.cli.arguments import positive
-from ata_mm.cli.study import load_study, run_study
-from ata_mm.cli.tables import markdown_table
-from ata_mm.evaluation.study_report import result_table
-
-STUDY = 'configs/studies/quickstart.py'
-SHOWN = 'refined ATA'  # predicts, and has its routes drawn
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,6 +33,17 @@ def parse_args() -> argparse.Namespace:
         help='number of parallel runs (default: one per core)',
     )
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+from ata_mm.cli.study import load_study, run_study
+from ata_mm.cli.tables import markdown_table
+from ata_mm.evaluation.study_report import result_table
+
+STUDY = 'configs/studies/quickstart.py'
+SHOWN = 'refined ATA'  # predicts, and has its routes drawn
 
 
 def run_on_video(tool: str, result: dict, video: Path, out: Path) -> None:

@@ -11,16 +11,7 @@ import argparse
 import os
 from pathlib import Path
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-import torch
-
 from ata_mm.cli.arguments import positive
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.study import load_study, read_results, run_study
-from ata_mm.cli.tables import markdown_table
-from ata_mm.evaluation.study_report import plot_curves, result_table
-from ata_mm.visualization.canvas import save_figure
 
 
 def parse_args() -> argparse.Namespace:
@@ -61,9 +52,6 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--plot', help='write curves over the epochs here')
     args = parser.parse_args()
-    if args.jobs is None:
-        cores = len(os.sched_getaffinity(0))
-        args.jobs = 1 if torch.cuda.is_available() else cores
     if args.work_dir is None:
         suffix = '_smoke' if args.smoke else ''
         name = Path(args.study).stem + suffix
@@ -71,6 +59,23 @@ def parse_args() -> argparse.Namespace:
     if args.results is None:
         args.results = args.work_dir / 'results.jsonl'
     return args
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+import torch
+
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.study import load_study, read_results, run_study
+from ata_mm.cli.tables import markdown_table
+from ata_mm.evaluation.study_report import plot_curves, result_table
+from ata_mm.visualization.canvas import save_figure
+
+
+def default_jobs() -> int:
+    """Return the number of parallel runs that suits this machine."""
+    return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
 
 
 def main() -> None:
@@ -81,7 +86,8 @@ def main() -> None:
         if args.report:
             results = read_results(args.results, study.runs)
         else:
-            results = run_study(study, args.results, args.jobs)
+            jobs = args.jobs or default_jobs()
+            results = run_study(study, args.results, jobs)
         missing = len(study.runs) - len(results)
         if missing:
             print(f'{missing} of {len(study.runs)} runs have no result yet.')

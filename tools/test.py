@@ -5,17 +5,7 @@ import argparse
 import os.path as osp
 from functools import partial
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-from mmengine.config import Config
-from mmengine.runner import Runner
-
-from ata_mm.apis.config import check_checkpoint, load_config
-from ata_mm.checkpoints import check_finite_weights
 from ata_mm.cli.arguments import add_run_options, make_folder
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.launch import prepare, run
-from ata_mm.engine import FiniteScoresHook
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,6 +20,19 @@ def parse_args() -> argparse.Namespace:
     )
     add_run_options(parser)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from ata_mm.apis.config import check_checkpoint, load_config
+from ata_mm.checkpoints import check_finite_weights
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.launch import prepare, run
+from ata_mm.engine import FiniteScoresHook
 
 
 def set_dump(cfg: Config, path: str) -> None:

@@ -48,6 +48,22 @@ def test_config_fits_it_to_its_model(run, source, tiny_config, tmp_path):
     assert 'cls_head.fc_cls.weight' not in state
 
 
+def test_a_training_becomes_weights_and_names_of_classes(
+    run, checkpoint, tiny_config, tmp_path
+):
+    options = '--config', tiny_config
+    done = run(
+        'convert_checkpoint.py', checkpoint, tmp_path / 'ours.pth', *options
+    )
+    assert done.returncode == 0, done.stderr
+    found = torch.load(tmp_path / 'ours.pth', weights_only=True)
+    assert found['meta'] == dict(
+        dataset_meta=dict(classes=['pan left', 'pan right'])
+    )
+    trained = torch.load(checkpoint, weights_only=True)['state_dict']
+    assert found['state_dict'].keys() == trained.keys()
+
+
 def test_a_full_disk_leaves_no_half_of_a_file(run, source, tmp_path):
     target = tmp_path / 'ours.pth'
     done = run('convert_checkpoint.py', source, target, max_file=8000)

@@ -248,3 +248,9 @@ def test_a_copy_on_a_full_disk_is_removed_and_not_reported(
     assert done.returncode == 1 and not done.stdout
     assert f"whole: '{tmp_path / '0.mp4'}'. Make room" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_demo(run):
+    done = run('predict.py', '--demo')
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)['labels'][0] == 'roll clockwise'

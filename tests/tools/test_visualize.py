@@ -247,3 +247,9 @@ def test_a_full_disk_leaves_no_half_of_a_file(run, video_root, tmp_path):
     assert done.returncode == 1 and not done.stdout
     assert f"'{tmp_path / '0' / 'routes.png'}'. Make room" in done.stderr
     assert not list(tmp_path.glob('*/*'))
+
+
+def test_demo(run, tmp_path):
+    done = run('visualize.py', '--demo', '--out-dir', tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / 'roll_clockwise' / 'routes.html') in done.stdout
