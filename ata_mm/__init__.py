@@ -1,28 +1,33 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Alignment-guided Temporal Attention for MMAction2.
 
-Importing the package registers its components in MMAction2's registries. A
-config imports it by ``custom_imports=dict(imports='ata_mm')``.
+Importing the package adds its components to MMAction2's registries, which
+import them when they are first asked for a component. A config imports it by
+``custom_imports=dict(imports='ata_mm')``.
 """
 
-try:
+from importlib import import_module
+from types import ModuleType
+
+from .requirements import required_modules
+
+with required_modules():
     from . import compat
-
-    # Before any import of mmaction.models, which fails without the shims.
-    compat.apply()
-    from . import datasets, engine, evaluation, models
     from .log_forwarding import forward_logs
+    from .registration import register
 
-    forward_logs()
-except ModuleNotFoundError as error:
-    if (error.name or __name__).startswith(__name__):
-        raise
-    raise ImportError(
-        f'ata_mm requires the module {error.name!r}, which is not installed. '
-        "Run `pip install '.[lite]'` in the folder of ata_mm, or "
-        '`pip install .` if the full mmcv is installed.'
-    ) from error
+# MMAction2 is imported later, with its parts corrected and ours registered.
+compat.apply()
+register()
+forward_logs()
 
 __version__ = '0.1.0'
 
 __all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models']
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a subpackage when it is used as an attribute."""
+    if name in __all__:
+        return import_module(f'{__name__}.{name}')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -5,6 +5,7 @@ import argparse
 import sys
 
 from ata_mm.cli.arguments import add_finetune_options
+from ata_mm.requirements import required_modules
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,14 +34,14 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    # Imported late, so that --help is quick.
+    # Here, so that --help does not wait for torch and MMAction2.
     if args.command == 'finetune':
-        from ata_mm.cli.finetune import finetune
-
+        with required_modules():
+            from ata_mm.cli.finetune import finetune
         finetune(args)
     else:
-        from ata_mm.cli.doctor import doctor
-
+        with required_modules():
+            from ata_mm.cli.doctor import doctor
         sys.exit(doctor())
 
 

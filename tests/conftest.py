@@ -3,10 +3,12 @@
 
 import os
 import random
+import resource
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from ata_mm.video import VideoWriter
 ROOT = Path(__file__).resolve().parents[1]
 # By this name in forked processes too: packages of others install a `tests`.
 sys.path.append(str(ROOT / 'tests'))
-from tool_process import run_forked  # noqa: E402
+from tool_process import limit_files, run_forked  # noqa: E402
 
 CLASSES = ('pan left', 'pan right')
 
@@ -101,6 +103,22 @@ def mmaction_scope():
         init_default_scope(before.scope_name)
 
 
+@pytest.fixture
+def full_disk() -> Callable:
+    """Context manager in which longer files fail, as on a full disk."""
+
+    @contextmanager
+    def _full_disk(max_file: int) -> Iterator[None]:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        limit_files(max_file)
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return _full_disk
+
+
 @pytest.fixture(scope='session')
 def write_video() -> Callable:
     """Write an mp4 file of 64×48 pixels: a texture that moves sideways by
@@ -134,7 +152,8 @@ def run() -> Callable[..., subprocess.CompletedProcess]:
     """Run a script of tools/ in a process of its own with one thread.
 
     Python scripts are forked from a process that has imported MMAction2,
-    unless the test sets environment variables.
+    unless the test sets environment variables. With max_file, longer files
+    fail as on a full disk.
     """
     env = dict(
         os.environ,
@@ -143,10 +162,12 @@ def run() -> Callable[..., subprocess.CompletedProcess]:
         OMP_NUM_THREADS='1',
     )
 
-    def _run(script: str, *args, **more) -> subprocess.CompletedProcess:
+    def _run(
+        script: str, *args, max_file=resource.RLIM_INFINITY, **more
+    ) -> subprocess.CompletedProcess:
         path, words = ROOT / 'tools' / script, [str(arg) for arg in args]
         if path.suffix == '.py' and not more:
-            return run_forked(path, words, timeout=300)
+            return run_forked(path, words, 300, max_file)
         start = 'bash' if path.suffix == '.sh' else sys.executable
         return subprocess.run(
             [start, str(path), *words],

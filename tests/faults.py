@@ -2,7 +2,6 @@
 """Hook that causes a fault in a run at a given moment."""
 
 import os
-import resource
 import signal
 from pathlib import Path
 from typing import Optional
@@ -10,6 +9,7 @@ from typing import Optional
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from tool_process import limit_files
 
 
 def kill(runner: Runner) -> None:
@@ -19,8 +19,7 @@ def kill(runner: Runner) -> None:
 
 def fill_disk(runner: Runner) -> None:
     """Let files of more than 100 KB fail, as on a full disk."""
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    limit_files(100_000)
 
 
 def diverge(runner: Runner) -> None:

@@ -2,14 +2,23 @@
 """model-index.yml, the metafiles that it imports, and the pages of the
 families."""
 
+import hashlib
 from pathlib import Path
 
+import ata_mm  # noqa: F401  must precede imports of mmaction
+
 import pytest
+import torch
 from mmengine.fileio import load
+
+from ata_mm.apis import VideoRecognizer, load_config
+from ata_mm.datasets import CLASSES, make_camera_motion
 
 ROOT = Path(__file__).resolve().parents[1]
 METAFILES = [ROOT / path for path in load(ROOT / 'model-index.yml')['Import']]
-MODELS = [model for path in METAFILES for model in load(path)['Models']]
+ALL = [model for path in METAFILES for model in load(path)['Models']]
+TRAINED = [model for model in ALL if 'Weights' in model]
+MODELS = [model for model in ALL if model not in TRAINED]  # of the paper
 PAPER = (
     'Results reported in the paper; no weights released',
     'Not in the paper; no weights released',
@@ -18,6 +27,19 @@ PAPER = (
 of_all_models = pytest.mark.parametrize(
     'model', MODELS, ids=lambda model: model['Name']
 )
+of_trained_models = pytest.mark.parametrize(
+    'model', TRAINED, ids=lambda model: model['Name']
+)
+
+
+@pytest.fixture(scope='module')
+def clips(tmp_path_factory):
+    """Paths and labels of 24 videos of camera motion."""
+    root = tmp_path_factory.mktemp('camera_motion')
+    make_camera_motion(str(root), dict(new=24), speed=(2.0, 18.0), seed=1)
+    lines = (root / 'new.txt').read_text().splitlines()
+    pairs = [line.split() for line in lines]
+    return [(str(root / name), CLASSES[int(label)]) for name, label in pairs]
 
 
 def test_every_recipe_of_the_paper_is_listed_once():
@@ -74,3 +96,58 @@ def test_page_of_the_family_has_the_same_figures(model):
         for score in scores
     ] or ['– / –']
     assert {row.split(' | ')[2] for row in rows} == set(scores)
+
+
+def test_every_checkpoint_is_listed():
+    files = [ROOT / model['Weights'] for model in TRAINED]
+    assert files and sorted(files) == sorted(ROOT.glob('configs/**/*.pth'))
+
+
+@of_trained_models
+def test_checkpoint_is_small_and_has_its_hash(model):
+    content = (ROOT / model['Weights']).read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    assert len(content) <= 10**6 and digest == model['SHA256']
+    assert model['Weights'].endswith(f'/{model["Name"]}-{digest[:8]}.pth')
+
+
+@of_trained_models
+def test_page_of_the_checkpoints_has_the_same_figures(model):
+    page = ROOT / 'configs' / 'camera_motion' / 'README.md'
+    (row,) = [
+        line
+        for line in page.read_text().splitlines()
+        if f'`{Path(model["Weights"]).name}`' in line
+    ]
+    (result,) = model['Results']
+    overall, *by_speed = result['Metrics'].values()
+    cells = row.strip('| ').split(' | ')
+    assert f'](../{model["Name"]}.py)' in cells[0]
+    assert cells[1:-1] == [str(value) for value in (*by_speed, overall)]
+
+
+@of_trained_models
+def test_checkpoint_recognises_camera_motion(model, clips):
+    path = str(ROOT / model['Weights'])
+    recognizer = VideoRecognizer(
+        load_config(ROOT / model['Config']), path, 'cpu'
+    )
+    hits = 0
+    for video, label in clips:
+        ((found, _),) = recognizer.rank(
+            recognizer.score(recognizer.read(video)), 1
+        )
+        hits += found == label
+    assert hits >= 18  # chance is 3; 22 are expected at 93 %
+
+
+@of_trained_models
+def test_checkpoint_has_every_key_of_its_model(model):
+    recognizer = VideoRecognizer(
+        load_config(ROOT / model['Config']),
+        str(ROOT / model['Weights']),
+        'cpu',
+    )
+    saved = torch.load(ROOT / model['Weights'], weights_only=True)
+    own = recognizer.inferencer.model.state_dict()
+    assert saved['state_dict'].keys() == own.keys()

@@ -15,7 +15,7 @@ from importlib_metadata import packages_distributions
 ROOT = Path(__file__).resolve().parents[1]
 COMPAT = str(ROOT / 'ata_mm' / 'compat')
 MMACTION = 'import mmaction.datasets, mmaction.models, mmaction.engine'
-OURS = {'ata_mm', 'lap', 'lazy_importer'}  # lapx and its dependency
+OURS = {'ata_mm', 'lap', 'lazy_importer', 'wrapt'}  # lapx and what it needs
 
 
 @pytest.fixture(scope='module')
@@ -60,6 +60,33 @@ def test_import_is_quiet():
     assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
 
 
+def test_import_and_help_wait_for_no_large_package():
+    scripts = [ROOT / 'ata_mm' / '__main__.py', *ROOT.glob('tools/*.py')]
+    done = python(f"""
+import io, runpy, sys
+from contextlib import redirect_stdout, suppress
+
+import ata_mm
+
+for script in {list(map(str, scripts))}:
+    sys.argv, stdout = [script, '--help'], io.StringIO()
+    with suppress(SystemExit), redirect_stdout(stdout):
+        runpy.run_path(script, run_name='__main__')
+    assert stdout.getvalue().startswith('usage: '), script
+    assert not {{'torch', 'mmaction', 'cv2'}} & set(sys.modules), script""")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_subpackage_is_an_attribute():
+    done = python('import ata_mm; print(ata_mm.models.ATA.__name__)')
+    assert done.stdout == 'ATA\n'
+
+
+def test_an_unknown_attribute_is_named():
+    with pytest.raises(AttributeError, match="'ata_mm' has no .*'modles'"):
+        _ = ata_mm.modles
+
+
 def test_import_loads_no_more_packages_than_mmaction():
     show = "print(' '.join({name.split('.')[0] for name in sys.modules}))"
     # mmaction cannot be imported without the shim in this module.
@@ -68,7 +95,10 @@ def test_import_loads_no_more_packages_than_mmaction():
         'import localizers_drn; localizers_drn.apply()\n'
         f'{MMACTION}\n{show}'
     )
-    ours = python(f'import sys, ata_mm\n{show}')
+    ours = python(
+        'import sys\nfrom ata_mm import datasets, engine, evaluation, models\n'
+        + show
+    )
     assert mmaction.returncode == ours.returncode == 0
     extra = set(ours.stdout.split()) - set(mmaction.stdout.split())
     extra = {name for name in extra if not name.startswith('_cython_')}
@@ -109,6 +139,7 @@ def test_mmcv_is_left_to_the_user(setup_cfg):
                 'torchvision',
                 'mmpretrain',
                 'routes',
+                'torchcodec',
             ),
         ),
     ],

@@ -7,6 +7,7 @@ imports it once for all tools of a test process.
 
 import multiprocessing
 import os
+import resource
 import runpy
 import subprocess
 import sys
@@ -25,15 +26,19 @@ PRELOAD = [
 
 
 def run_forked(
-    script: Path, args: list, timeout: float
+    script: Path, args: list, timeout: float, max_file: int
 ) -> subprocess.CompletedProcess:
-    """Run a Python script as its own process, like `subprocess.run`."""
+    """Run a Python script as its own process, like `subprocess.run`.
+
+    Its files have at most max_file bytes, as on a full disk.
+    """
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(PRELOAD)
     with TemporaryDirectory() as folder:
         out, err = Path(folder, 'out'), Path(folder, 'err')
         process = context.Process(
-            target=_main, args=(str(script), args, str(out), str(err))
+            target=_main,
+            args=(str(script), args, str(out), str(err), max_file),
         )
         process.start()
         process.join(timeout)
@@ -48,7 +53,14 @@ def run_forked(
         )
 
 
-def _main(script: str, args: list, out: str, err: str) -> None:
+def limit_files(size: int) -> None:
+    """Let files of this process fail beyond a size, as on a full disk."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+
+def _main(script: str, args: list, out: str, err: str, max_file: int) -> None:
+    limit_files(max_file)
     for number, path in ((1, out), (2, err)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT)
         os.dup2(file, number)

@@ -13,21 +13,7 @@ import argparse
 from functools import partial
 from typing import Callable, Dict, List
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from ata_mm.cli.arguments import add_timing_options
-from ata_mm.cli.console import round_progress
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.timing import paired_times, ratio_table
-from ata_mm.models.backbones.cyclemlp import CycleFC
-
-STAGES = ((56, 64), (28, 128), (14, 320), (7, 512))  # (side, channels)
-
-Layer = Callable[[CycleFC, Tensor], Tensor]
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,6 +29,22 @@ def parse_args() -> argparse.Namespace:
     )
     add_timing_options(parser, rounds=15)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ata_mm.cli.console import round_progress
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.timing import paired_times, ratio_table
+from ata_mm.models.backbones.cyclemlp import CycleFC
+
+STAGES = ((56, 64), (28, 128), (14, 320), (7, 512))  # (side, channels)
+Layer = Callable[[CycleFC, Tensor], Tensor]
 
 
 def deformable(layer: CycleFC, x: Tensor) -> Tensor:

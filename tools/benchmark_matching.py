@@ -12,6 +12,11 @@ patches, without the literal loop and other matchers that would take minutes.
 ``--options`` times the options of the alignment instead, each with the
 automatic matcher, against the paper's form.
 
+``--steps`` counts the steps of the GPU kernel instead, its serial work: rows
+scanned by row reduction, and steps of the searches. Without a GPU, Triton's
+interpreter counts them, in minutes: ``TRITON_INTERPRET=1 python
+tools/benchmark_matching.py --steps``.
+
 ``--plot PATH`` cuts the frames into patches of several sizes instead, plots
 the time of a frame pair against N, and prints it with the fitted exponent of
 N. ``--device cuda`` aligns on a GPU. torch-linear-assignment is timed too if
@@ -24,55 +29,9 @@ from functools import partial
 from statistics import median
 from typing import Any, Callable, Dict, List, Mapping, Optional, Union
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-import cv2
-import numpy as np
-import torch
-import torch.nn.functional as F
-from matplotlib.figure import Figure
-from torch import Tensor
-
-from ata_mm.apis.config import use_device
 from ata_mm.cli.arguments import add_timing_options
-from ata_mm.cli.console import round_progress
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.tables import markdown_table
-from ata_mm.cli.timing import fit_exponent, paired_times, ratio_table
-from ata_mm.datasets import render_clip
-from ata_mm.ops import (
-    CoarseToFineMatcher,
-    DisplacementMatcher,
-    ExactMatcher,
-    LocalMatcher,
-    Matcher,
-    SinkhornMatcher,
-    align_frames,
-)
-from ata_mm.ops.matching import as_matcher
-from ata_mm.ops.reference import align_literal
-from ata_mm.ops.types import Grid
-from ata_mm.video import open_video, patchify
-
-try:
-    from torch_linear_assignment import batch_linear_assignment
-except ImportError:
-    batch_linear_assignment = None
 
 SIDES = (56, 32, 28, 16, 14, 8, 7)  # of patches in pixels: N = 16 to 1024
-LARGE = 1025  # least N for which only the fast matchers are timed
-LITERAL = 'Algorithm 1, literally (scipy)'
-FALL_BACK = dict(reference='first-or-previous', min_similarity=0.4)
-OPTIONS: List[Dict[str, Any]] = [
-    {},
-    dict(reference='first'),
-    dict(refine=1),
-    dict(min_similarity=0.4),
-    dict(support_radius=1),
-    dict(support_radius=2),
-    dict(reference='first', support_radius=1, min_similarity=0.4),
-    dict(support_radius=1, **FALL_BACK),
-]
 
 
 def parse_args() -> argparse.Namespace:
@@ -104,6 +63,11 @@ def parse_args() -> argparse.Namespace:
         help='time the options of the alignment instead of the matchers',
     )
     parser.add_argument(
+        '--steps',
+        action='store_true',
+        help="count the GPU kernel's steps instead of timing",
+    )
+    parser.add_argument(
         '--plot', metavar='PATH', help='plot the time against N to this file'
     )
     parser.add_argument(
@@ -115,6 +79,57 @@ def parse_args() -> argparse.Namespace:
         f'({" ".join(map(str, SIDES))})',
     )
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ata_mm.apis.config import use_device
+from ata_mm.cli.console import round_progress
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.tables import markdown_table
+from ata_mm.cli.timing import fit_exponent, paired_times, ratio_table
+from ata_mm.datasets import render_clip
+from ata_mm.ops import (
+    CoarseToFineMatcher,
+    DisplacementMatcher,
+    ExactMatcher,
+    LocalMatcher,
+    Matcher,
+    SinkhornMatcher,
+    align_frames,
+)
+from ata_mm.ops.matching import as_matcher
+from ata_mm.ops.matching.similarity import neighbour_similarity
+from ata_mm.ops.reference import align_literal
+from ata_mm.ops.types import Grid
+from ata_mm.video import open_video, patchify
+from ata_mm.visualization.canvas import save_figure
+
+try:
+    from torch_linear_assignment import batch_linear_assignment
+except ImportError:
+    batch_linear_assignment = None
+LARGE = 1025  # least N for which only the fast matchers are timed
+LITERAL = 'Algorithm 1, literally (scipy)'
+FALL_BACK = dict(reference='first-or-previous', min_similarity=0.4)
+OPTIONS: List[Dict[str, Any]] = [
+    {},
+    dict(reference='first'),
+    dict(refine=1),
+    dict(min_similarity=0.4),
+    dict(support_radius=1),
+    dict(support_radius=2),
+    dict(reference='first', support_radius=1, min_similarity=0.4),
+    dict(support_radius=1, **FALL_BACK),
+]
 
 
 def read_clips(
@@ -265,6 +280,33 @@ def gains(x: Tensor) -> Dict[str, str]:
     return {LITERAL: '1', **shares}
 
 
+def step_table(x: Tensor) -> str:
+    """Count the steps of the assignment kernel, in Markdown.
+
+    Args:
+        x (Tensor): Patches (B, T, N, C).
+
+    Returns:
+        str: Mean and largest number over all neighbouring frames.
+
+    Raises:
+        ValueError: If Triton is not installed, or x is on the CPU and Triton
+            does not interpret.
+    """
+    try:
+        from ata_mm.ops.lap.triton import solve_triton
+    except ImportError as error:
+        raise ValueError(f'Expected Triton for --steps: {error}.') from error
+    problems = neighbour_similarity(x).flatten(0, -3)
+    steps = problems.new_zeros((len(problems), 2), dtype=torch.int32)
+    solve_triton(problems, steps)
+    rows = [
+        [name, f'{own.float().mean():.0f}', int(own.max())]
+        for name, own in zip(('row reduction', 'searches'), steps.T)
+    ]
+    return markdown_table(['steps a problem', 'mean', 'slowest'], rows)
+
+
 def times_by_size(
     clips: Tensor, sides: List[int], rounds: int
 ) -> Dict[str, Dict[int, float]]:
@@ -342,7 +384,7 @@ def draw(
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)
 
 
 def main() -> None:
@@ -364,13 +406,18 @@ def main() -> None:
         with user_errors():
             medians = times_by_size(clips, args.sides, args.rounds)
         print(f'{setting}\n\n{size_table(medians)}')
-        draw(medians, setting, args.plot)
+        with user_errors():
+            draw(medians, setting, args.plot)
+        return
+    print(f'B, T, N, C = {tuple(x.shape)}, {setting}\n')
+    if args.steps:
+        with user_errors():
+            print(step_table(x))
         return
     functions = timed_options(x) if args.options else timed_functions(x)
     with round_progress(args.rounds) as advance:
         times = paired_times(functions, args.rounds, advance)
     columns = {} if args.options else {'gain': gains(x)}
-    print(f'B, T, N, C = {tuple(x.shape)}, {setting}\n')
     print(ratio_table(times, columns))
 
 

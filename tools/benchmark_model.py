@@ -33,23 +33,7 @@ from functools import partial
 from statistics import median
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-import torch
-from benchmark_matching import read_clips
-from mmaction.models import TimeSformer
-from mmaction.registry import MODELS
-from mmengine.registry import init_default_scope
-from torch import Tensor, nn
-
-from ata_mm.apis.config import use_device
-from ata_mm.checkpoints import load_pretrained
 from ata_mm.cli.arguments import add_timing_options
-from ata_mm.cli.console import hide_log, round_progress
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.timing import ModuleTimer, paired_times, ratio_table
-from ata_mm.introspection.complexity import count_complexity
-from ata_mm.models import ATA, ATATimeSformer
 
 # Options of ATATimeSformer by the name of the row.
 VIT: Dict[str, Dict[str, Any]] = {
@@ -125,10 +109,29 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--device',
         choices=['cpu', 'cuda'],
-        default='cuda' if torch.cuda.is_available() else 'cpu',
         help='(cuda if available)',
     )
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+import torch
+from benchmark_matching import read_clips
+from mmaction.models import TimeSformer
+from mmaction.registry import MODELS
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+
+from ata_mm.apis.config import use_device
+from ata_mm.checkpoints import load_pretrained
+from ata_mm.cli.console import hide_log, round_progress
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.timing import ModuleTimer, paired_times, ratio_table
+from ata_mm.introspection.complexity import count_complexity
+from ata_mm.models import ATA, ATATimeSformer
 
 
 def vit_models(names: Sequence[str], num_frames: int) -> Dict[str, nn.Module]:
@@ -303,7 +306,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     with user_errors():
-        device = use_device(args.device)
+        device = use_device(args.device or get_device())
         models = build_models(
             args.model, args.arch, args.temporal, args.num_frames
         )

@@ -18,24 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Callable, Dict, List, Tuple, Union
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-import av
-import cv2
-import numpy as np
-from mmaction.datasets.transforms import DecordDecode, DecordInit
-from mmengine.dataset import Compose
-from mmengine.registry import init_default_scope
-
 from ata_mm.cli.arguments import add_timing_options
-from ata_mm.cli.console import hide_log, round_progress
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.timing import paired_times, ratio_table
-from ata_mm.engine.bad_videos import Journal, NotingPipeline
-from ata_mm.video import FilePipeline, VideoError, Workers, open_video
-
-Step = Union[dict, Callable]
-SIZES = ((320, 240), (1280, 720))
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,6 +36,26 @@ def parse_args() -> argparse.Namespace:
     )
     add_timing_options(parser, rounds=20)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+import av
+import cv2
+import numpy as np
+from mmaction.datasets.transforms import DecordDecode, DecordInit
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+
+from ata_mm.cli.console import hide_log, round_progress
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.timing import paired_times, ratio_table
+from ata_mm.engine.bad_videos import Journal, NotingPipeline
+from ata_mm.video import FilePipeline, VideoError, Workers, open_video
+
+Step = Union[dict, Callable]
+SIZES = ((320, 240), (1280, 720))
 
 
 def make_video(path: Path, size: Tuple[int, int], frames: int) -> None:

@@ -27,44 +27,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Dict, Sequence, Tuple
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-import numpy as np
-import torch
-from mmaction.registry import MODELS
-from mmengine.config import ConfigDict
-from mmengine.registry import init_default_scope
-from torch import Tensor
-
-from ata_mm.apis import load_config
-from ata_mm.checkpoints import load_pretrained, read_checkpoint
 from ata_mm.cli.arguments import add_cfg_options
-from ata_mm.cli.console import hide_log, stderr_progress
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.tables import markdown_table
-from ata_mm.evaluation import (
-    MotionSuite,
-    RouteCount,
-    count_followed,
-    nearest_neighbour,
-    patch_features,
-)
-from ata_mm.evaluation.motion_suite import parse_motion
-from ata_mm.evaluation.photos import (
-    PHOTOS,
-    import_routes_package,
-    load_photo,
-    load_stereo_pair,
-)
-from ata_mm.evaluation.route_report import Counts, plot_followed, route_tables
-from ata_mm.ops import align_frames
-from ata_mm.ops.types import Grid
-from ata_mm.registry import MATCHERS
-from ata_mm.video import patchify
 
 LITE0 = 'timm.tf_efficientnet_lite0'
-SIZE = 224  # of frames, unless --config has another
-
 FIRST = dict(matcher='ExactMatcher', reference='first')
 SUPPORTED = dict(FIRST, support_radius=1, min_similarity=0.4)
 METHODS: Dict[str, Dict[str, Any]] = {
@@ -93,10 +58,6 @@ MOTIONS = [
     *('stereo:0.45', 'stereo:1'),
 ]
 STEPS = (1, 3, 5, 7)
-
-# Features (1, T, N, C) and grid by stage, of frames (T, S, S, 3).
-Features = Dict[str, Tuple[Tensor, Grid]]
-Extract = Callable[[np.ndarray], Features]
 
 
 def parse_args() -> argparse.Namespace:
@@ -195,19 +156,17 @@ def add_motion_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--photos',
         nargs='+',
-        default=PHOTOS,
         metavar='NAME',
         help='photos that scikit-image or scikit-learn install '
-        f'({" ".join(PHOTOS)})',
+        '(astronaut chelsea coffee rocket china flower)',
     )
     parser.add_argument(
         '--angles',
         nargs='+',
         type=float,
-        default=MotionSuite.angles,
         metavar='DEGREES',
         help='directions of pans; each photo takes the next two '
-        f'({" ".join(map(str, MotionSuite.angles))})',
+        '(0 45 180 225 90 135 270 315)',
     )
     parser.add_argument(
         '--num-frames', type=int, default=8, help='frames of a clip (8)'
@@ -224,6 +183,49 @@ def add_motion_options(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='let a square of half the side of the frame cross moved photos',
     )
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+import numpy as np
+import torch
+from mmaction.registry import MODELS
+from mmengine.config import ConfigDict
+from mmengine.fileio import put_text
+from mmengine.registry import init_default_scope
+from torch import Tensor
+
+from ata_mm.apis import load_config
+from ata_mm.checkpoints import load_pretrained, read_checkpoint
+from ata_mm.cli.console import hide_log, stderr_progress
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.tables import markdown_table
+from ata_mm.evaluation import (
+    MotionSuite,
+    RouteCount,
+    count_followed,
+    nearest_neighbour,
+    patch_features,
+)
+from ata_mm.evaluation.motion_suite import parse_motion
+from ata_mm.evaluation.photos import (
+    PHOTOS,
+    import_routes_package,
+    load_photo,
+    load_stereo_pair,
+)
+from ata_mm.evaluation.route_report import Counts, plot_followed, route_tables
+from ata_mm.ops import align_frames
+from ata_mm.ops.types import Grid
+from ata_mm.registry import MATCHERS
+from ata_mm.video import patchify
+from ata_mm.visualization.canvas import save_figure
+
+SIZE = 224  # of frames, unless --config has another
+# Features (1, T, N, C) and grid by stage, of frames (T, S, S, 3).
+Features = Dict[str, Tuple[Tensor, Grid]]
+Extract = Callable[[np.ndarray], Features]
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -263,7 +265,7 @@ def build_suite(args: argparse.Namespace, size: int) -> MotionSuite:
     kinds = {parse_motion(motion)[0] for motion in args.motions}
     photos, stereo = [], None
     if kinds & {'pan', 'zoom', 'rotation'}:
-        photos = [load_photo(name) for name in args.photos]
+        photos = [load_photo(name) for name in args.photos or PHOTOS]
     if 'stereo' in kinds:
         stereo = load_stereo_pair()
     return MotionSuite(
@@ -271,7 +273,7 @@ def build_suite(args: argparse.Namespace, size: int) -> MotionSuite:
         stereo,
         size,
         args.num_frames,
-        args.angles,
+        args.angles or MotionSuite.angles,
         args.noise,
         args.occluder,
     )
@@ -433,10 +435,12 @@ def main() -> None:
         print(f'## {stage}\n')
         for title, columns, rows in route_tables(by_motion, args.steps):
             print(f'{title}:\n\n{markdown_table(columns, rows)}\n')
-    if args.plot:
-        plot_followed(counts, args.steps).savefig(args.plot, dpi=100)
-    if args.out:
-        Path(args.out).write_text(json.dumps(counts, default=asdict) + '\n')
+    with user_errors():
+        if args.plot:
+            figure = plot_followed(counts, args.steps)
+            save_figure(figure, args.plot, dpi=100)
+        if args.out:
+            put_text(json.dumps(counts, default=asdict) + '\n', args.out)
 
 
 if __name__ == '__main__':

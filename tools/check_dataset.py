@@ -16,45 +16,7 @@ import sys
 from itertools import chain
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-
-from ata_mm.apis import load_config
-from ata_mm.apis.preprocessing import expected_statistics, preprocessing_fault
-from ata_mm.apis.recognizer import class_names
 from ata_mm.cli.arguments import add_cfg_options, add_time_limit
-from ata_mm.cli.console import escape_names, print_message, stderr_progress
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.tables import markdown_table
-from ata_mm.datasets.annotations import Sample
-from ata_mm.datasets.checks import (
-    annotation_files,
-    check_lines,
-    count_classes,
-    decode_fault,
-    multi_label_faults,
-    num_classes,
-    same_frames,
-    segment_faults,
-)
-from ata_mm.video import Workers
-
-Samples = Dict[str, List[Sample]]
-Decoder = Tuple[dict, ...]
-
-
-class Task(NamedTuple):
-    """A sample to decode, and how.
-
-    Args:
-        sample (Sample): A line of an annotation file.
-        decoder (tuple[dict, ...]): Transforms that open and decode a video.
-    """
-
-    sample: Sample
-    decoder: Decoder
 
 
 def parse_args() -> argparse.Namespace:
@@ -89,6 +51,47 @@ def parse_args() -> argparse.Namespace:
             f'{args.workers} and {args.limit}'
         )
     return args
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from ata_mm.apis import load_config
+from ata_mm.apis.preprocessing import expected_statistics, preprocessing_fault
+from ata_mm.apis.recognizer import class_names
+from ata_mm.cli.console import escape_names, print_message, stderr_progress
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.tables import markdown_table
+from ata_mm.datasets.annotations import Sample
+from ata_mm.datasets.checks import (
+    annotation_files,
+    check_lines,
+    count_classes,
+    decode_fault,
+    multi_label_faults,
+    num_classes,
+    same_frames,
+    segment_faults,
+)
+from ata_mm.video import Workers
+
+Samples = Dict[str, List[Sample]]
+Decoder = Tuple[dict, ...]
+
+
+class Task(NamedTuple):
+    """A sample to decode, and how.
+
+    Args:
+        sample (Sample): A line of an annotation file.
+        decoder (tuple[dict, ...]): Transforms that open and decode a video.
+    """
+
+    sample: Sample
+    decoder: Decoder
 
 
 def read_lines(

@@ -5,23 +5,13 @@
 ``backbone.…`` and ``cls_head.fc_cls.…``, without resizing. With ``--config
 CONFIG`` the embeddings are resized for the model of the config, its temporal
 attention is initialised from an image model, and every key is checked. Only
-the weights are written.
+the weights and the names of the classes are written.
 """
 
 import argparse
 import os.path as osp
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-from mmaction.registry import MODELS
-from mmengine.registry import init_default_scope
-from mmengine.runner import save_checkpoint
-from torch import nn
-
-from ata_mm.apis.config import check_checkpoint, load_config
-from ata_mm.checkpoints import convert_checkpoint
 from ata_mm.cli.arguments import add_cfg_options
-from ata_mm.cli.errors import user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,6 +28,19 @@ def parse_args() -> argparse.Namespace:
     )
     add_cfg_options(parser)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+from mmaction.registry import MODELS
+from mmengine.registry import init_default_scope
+from mmengine.runner import save_checkpoint
+from torch import nn
+
+from ata_mm.apis.config import check_checkpoint, load_config
+from ata_mm.checkpoints import convert_checkpoint, read_checkpoint
+from ata_mm.cli.errors import user_errors
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -71,6 +74,15 @@ def build_model(args: argparse.Namespace) -> nn.Module:
     return MODELS.build(cfg.model)
 
 
+def saved_classes(source: str) -> dict:
+    """Return the part of a checkpoint's meta that names the classes."""
+    meta = read_checkpoint(source, 'silent').get('meta')
+    dataset = meta.get('dataset_meta') if isinstance(meta, dict) else None
+    if not isinstance(dataset, dict) or 'classes' not in dataset:
+        return {}
+    return dict(dataset_meta=dict(classes=dataset['classes']))
+
+
 def main() -> None:
     """Convert the checkpoint and print a report."""
     args = parse_args()
@@ -78,8 +90,9 @@ def main() -> None:
         check_options(args)
         model = build_model(args) if args.config else None
         state_dict, report = convert_checkpoint(args.source, model)
+        meta = saved_classes(args.source)
         # By mmengine's storage, which writes the file whole or not at all.
-        save_checkpoint(dict(state_dict=state_dict, meta={}), args.target)
+        save_checkpoint(dict(state_dict=state_dict, meta=meta), args.target)
     print(f'{report}\nWritten to {args.target}')
 
 

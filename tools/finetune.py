@@ -10,7 +10,6 @@ routes. The same command again uses the config as it is, and resumes.
 import argparse
 
 from ata_mm.cli.arguments import add_finetune_options
-from ata_mm.cli.finetune import finetune
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,6 +19,12 @@ def parse_args() -> argparse.Namespace:
     )
     add_finetune_options(parser)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+from ata_mm.cli.finetune import finetune
 
 
 def main() -> None:

@@ -12,31 +12,7 @@ import argparse
 from pathlib import Path
 from typing import List, Set
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-from mmaction.registry import MODELS
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-
-from ata_mm.apis import load_config
 from ata_mm.cli.arguments import add_cfg_options
-from ata_mm.cli.console import hide_log
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.tables import markdown_row, markdown_table
-from ata_mm.introspection.complexity import (
-    Complexity,
-    count_complexity,
-    view_shape,
-)
-
-HEADER = (
-    'config',
-    'view',
-    'parameters, M',
-    'MACs, G',
-    'matching: pairs x patches',
-    'its similarities, MACs, G',
-)
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,6 +38,33 @@ def parse_args() -> argparse.Namespace:
     )
     add_cfg_options(parser)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+from mmaction.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from ata_mm.apis import load_config
+from ata_mm.cli.console import hide_log
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.tables import markdown_row, markdown_table
+from ata_mm.introspection.complexity import (
+    Complexity,
+    count_complexity,
+    view_shape,
+)
+
+HEADER = (
+    'config',
+    'view',
+    'parameters, M',
+    'MACs, G',
+    'matching: pairs x patches',
+    'its similarities, MACs, G',
+)
 
 
 def measure(

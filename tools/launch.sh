@@ -1,13 +1,17 @@
 # Shared by dist_*.sh and slurm_*.sh, which source it.
 #
 # PYTHON is the interpreter. Unless the caller sets it, it is `python` of the
-# active environment, or that of the checkout's .venv if none is active.
+# active environment. If none is active, it is that of the checkout's .venv or,
+# where only that one has been made, of .venv-integrations (setup_env.sh).
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [ -z "${PYTHON:-}" ]; then
     PYTHON=python
-    if [ -z "${VIRTUAL_ENV:-}" ] && [ "${CONDA_DEFAULT_ENV:-base}" = base ] &&
-        [ -x "$ROOT/.venv/bin/python" ]; then
-        PYTHON=$ROOT/.venv/bin/python
+    if [ -z "${VIRTUAL_ENV:-}" ] && [ "${CONDA_DEFAULT_ENV:-base}" = base ]; then
+        for venv in .venv-integrations .venv; do
+            if [ -x "$ROOT/$venv/bin/python" ]; then
+                PYTHON=$ROOT/$venv/bin/python
+            fi
+        done
     fi
 fi
 export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"

@@ -21,38 +21,9 @@ compare only values of the same temperature with each other.
 import argparse
 import json
 import math
-from pathlib import Path
 from typing import Dict, Iterable, List, Optional
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-import numpy as np
-import torch
-from mmaction.registry import DATASETS
-from mmengine.config import Config
-from mmengine.model import BaseModel
-from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
-from torch.utils.data import DataLoader, Subset
-
-from ata_mm.apis import VideoRecognizer, load_config
 from ata_mm.cli.arguments import add_cfg_options
-from ata_mm.cli.console import hide_log, print_message, stderr_progress
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.launch import fit_workers
-from ata_mm.cli.tables import markdown_table
-from ata_mm.datasets.checks import check_config
-from ata_mm.evaluation import MutualInformation
-from ata_mm.introspection import InformationProbe
-
-QUANTITIES = {
-    'all_pairs': 'all pairs',
-    'in_place': 'in place',
-    'aligned': 'aligned',
-    'all_pairs_unrelated': 'unrelated: all pairs',
-    'in_place_unrelated': 'unrelated: in place',
-    'aligned_unrelated': 'unrelated: aligned',
-}
 
 
 def parse_args() -> argparse.Namespace:
@@ -99,6 +70,38 @@ def parse_args() -> argparse.Namespace:
             f'Expected --temperature above 0, got {args.temperature}.'
         )
     return args
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+import numpy as np
+import torch
+from mmaction.registry import DATASETS
+from mmengine.config import Config
+from mmengine.fileio import put_text
+from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader, Subset
+
+from ata_mm.apis import VideoRecognizer, load_config
+from ata_mm.cli.console import hide_log, print_message, stderr_progress
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.launch import fit_workers
+from ata_mm.cli.tables import markdown_table
+from ata_mm.datasets.checks import check_config
+from ata_mm.evaluation import MutualInformation
+from ata_mm.introspection import InformationProbe
+
+QUANTITIES = {
+    'all_pairs': 'all pairs',
+    'in_place': 'in place',
+    'aligned': 'aligned',
+    'all_pairs_unrelated': 'unrelated: all pairs',
+    'in_place_unrelated': 'unrelated: in place',
+    'aligned_unrelated': 'unrelated: aligned',
+}
 
 
 def test_loader(cfg: Config, max_videos: Optional[int]) -> DataLoader:
@@ -199,10 +202,9 @@ def main() -> None:
             num_patches=probe.num_patches,
             means=means,
         )
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(
-            json.dumps(result, indent=2, allow_nan=False) + '\n'
-        )
+        text = json.dumps(result, indent=2, allow_nan=False)
+        with user_errors():
+            put_text(f'{text}\n', args.out)
 
 
 if __name__ == '__main__':

@@ -13,19 +13,7 @@ gain over 'in place' that the followed routes keep.
 import argparse
 from typing import Sequence
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-import torch
-import torch.nn.functional as F
-
-from ata_mm.apis import VideoRecognizer, load_config
 from ata_mm.cli.arguments import add_model_options
-from ata_mm.cli.console import hide_log, stderr_progress
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.tables import markdown_table
-from ata_mm.introspection import observe
-from ata_mm.models import ATA
-from ata_mm.video import find_videos, read_view
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,6 +29,21 @@ def parse_args() -> argparse.Namespace:
     )
     add_model_options(parser)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+import torch
+import torch.nn.functional as F
+
+from ata_mm.apis import VideoRecognizer, load_config
+from ata_mm.cli.console import hide_log, stderr_progress
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.tables import markdown_table
+from ata_mm.introspection import observe
+from ata_mm.models import ATA
+from ata_mm.video import find_videos, read_view
 
 
 def measure(recognizer: VideoRecognizer, video: str) -> torch.Tensor:

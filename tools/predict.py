@@ -15,27 +15,12 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-from ata_mm.apis import VideoRecognizer, load_config
 from ata_mm.cli.arguments import (
     add_model_options,
     add_time_limit,
     make_folder,
 )
-from ata_mm.cli.console import (
-    escape_names,
-    hide_log,
-    print_error,
-    print_summary,
-    shorten_warnings,
-    stderr_progress,
-)
-from ata_mm.cli.errors import is_user_error, one_line, user_errors
-from ata_mm.cli.outputs import json_line, unique_stems
-from ata_mm.video import FrameSource, Workers, find_videos
-from ata_mm.video.isolation import Outcome
-from ata_mm.visualization.captions import OverlayWriter
+from ata_mm.cli.demo import parse_with_demo, print_demo
 
 
 def parse_args() -> argparse.Namespace:
@@ -68,7 +53,27 @@ def parse_args() -> argparse.Namespace:
     )
     add_time_limit(parser)
     add_model_options(parser)
-    return parser.parse_args()
+    return parse_with_demo(parser)
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+from ata_mm.apis import VideoRecognizer, load_config
+from ata_mm.cli.console import (
+    escape_names,
+    hide_log,
+    print_error,
+    print_result,
+    print_summary,
+    shorten_warnings,
+    stderr_progress,
+)
+from ata_mm.cli.errors import is_user_error, one_line, user_errors
+from ata_mm.cli.outputs import json_line, unique_stems
+from ata_mm.video import FrameSource, Workers, find_videos
+from ata_mm.video.isolation import Outcome
+from ata_mm.visualization.captions import OverlayWriter
 
 
 def collect(names: List[str]) -> Tuple[List[str], List[str]]:
@@ -144,6 +149,15 @@ def annotate(copy: Copy) -> None:
             out.write(frame, copy.predictions)
 
 
+def write_whole(copy: Copy, write: Callable[[Copy], None]) -> None:
+    """Write a copy, and remove it if writing fails."""
+    try:
+        write(copy)
+    except (ValueError, OSError):
+        copy.file.unlink(missing_ok=True)
+        raise
+
+
 def predict(
     recognizer: VideoRecognizer,
     sample: Outcome,
@@ -161,20 +175,21 @@ def predict(
             scores=[score for _, score in predictions],
         )
         if file:
-            write(Copy(sample.item, file, predictions))
+            write_whole(Copy(sample.item, file, predictions), write)
             entry['annotated'] = str(file)
     except (ValueError, OSError) as error:
         if not is_user_error(error):
             raise
         print_error(one_line(error))
         return False
-    print(json_line(entry), flush=True)
+    print_result(json_line(entry))
     return True
 
 
 def main() -> None:
     """Print the labels of each video."""
     args = parse_args()
+    print_demo(args)
     hide_log()
     escape_names()
     shorten_warnings()
@@ -195,7 +210,7 @@ def main() -> None:
     writer = Workers(
         annotate, time_limit=args.time_limit, name=attrgetter('video')
     )
-    with reader, writer, stderr_progress() as progress:
+    with user_errors(), reader, writer, stderr_progress() as progress:
         samples = reader.imap(videos)
         for sample in progress.track(
             samples, total=len(videos), description='Videos'

@@ -18,28 +18,11 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import Iterator, List, Optional, Tuple
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-import numpy as np
-
-from ata_mm.apis import StreamRecognizer, VideoRecognizer, load_config
-from ata_mm.apis.stream import WindowPrediction
 from ata_mm.cli.arguments import (
     add_model_options,
     make_folder,
     parse_length,
 )
-from ata_mm.cli.console import (
-    escape_names,
-    hide_log,
-    print_message,
-    shorten_warnings,
-    stderr_progress,
-)
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.outputs import Clock, WindowFiles, json_line, window_entry
-from ata_mm.video import FrameSource
-from ata_mm.visualization.captions import OverlayWriter
 
 
 def parse_args() -> argparse.Namespace:
@@ -99,6 +82,27 @@ def parse_args() -> argparse.Namespace:
     )
     add_model_options(parser)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+import numpy as np
+
+from ata_mm.apis import StreamRecognizer, VideoRecognizer, load_config
+from ata_mm.apis.stream import WindowPrediction
+from ata_mm.cli.console import (
+    escape_names,
+    hide_log,
+    print_message,
+    print_result,
+    shorten_warnings,
+    stderr_progress,
+)
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.outputs import Clock, WindowFiles, json_line, window_entry
+from ata_mm.video import FrameSource
+from ata_mm.visualization.captions import OverlayWriter
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -214,7 +218,7 @@ class Outputs:
         entry = window_entry(prediction, self.clock.span(prediction))
         self._labels = prediction.labels
         self._title = f'{entry["start"]:.1f}–{entry["end"]:.1f} s'
-        print(json_line(entry), flush=True)
+        print_result(json_line(entry))
         if self._files:
             self._files.write(entry)
 
@@ -248,18 +252,16 @@ def main() -> None:
     hide_log()
     escape_names()
     shorten_warnings()
-    with ExitStack() as stack:
-        with user_errors():
-            check_options(args)
-            source = stack.enter_context(FrameSource(args.source))
-            fps = frame_rate(source, args)
-            stream = build(args, fps)
-            outputs = Outputs(stack, args.out_dir, fps)
+    with user_errors(), ExitStack() as stack:
+        check_options(args)
+        source = stack.enter_context(FrameSource(args.source))
+        fps = frame_rate(source, args)
+        stream = build(args, fps)
+        outputs = Outputs(stack, args.out_dir, fps)
         print_message(stream.describe())
         interrupt = Interrupt()
         start = time.perf_counter()
-        with user_errors():
-            run(source, stream, outputs, interrupt, args.fps is None)
+        run(source, stream, outputs, interrupt, args.fps is None)
         seconds = time.perf_counter() - start
     print_message(
         f'{outputs.windows} windows, {outputs.frames} frames in '

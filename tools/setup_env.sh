@@ -6,13 +6,14 @@
 #   source tools/setup_env.sh                  the same, and activate it
 #   bash tools/setup_env.sh --integrations     .venv-integrations instead: with
 #                                              timm, mmpretrain, torchvision,
-#                                              scikit-image and scikit-learn,
-#                                              and a torch that they support
+#                                              torchcodec, scikit-image and
+#                                              scikit-learn, and a torch that
+#                                              they support
 
 if [ "${1:-}" = --integrations ]; then
     _ata_venv=.venv-integrations
     _ata_constraints=constraints-integrations.txt
-    _ata_more=,timm,torchvision,mmpretrain,routes
+    _ata_more=,timm,torchvision,mmpretrain,routes,torchcodec
 else
     _ata_venv=.venv
     _ata_constraints=constraints.txt

@@ -2,19 +2,10 @@
 """Test a recognizer: ``python tools/test.py CONFIG CHECKPOINT``."""
 
 import argparse
+import os.path as osp
 from functools import partial
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-from mmengine.config import Config
-from mmengine.runner import Runner
-
-from ata_mm.apis.config import check_checkpoint, load_config
-from ata_mm.checkpoints import check_finite_weights
-from ata_mm.cli.arguments import add_run_options
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.launch import prepare, run
-from ata_mm.engine import FiniteScoresHook
+from ata_mm.cli.arguments import add_run_options, make_folder
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,12 +22,26 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from ata_mm.apis.config import check_checkpoint, load_config
+from ata_mm.checkpoints import check_finite_weights
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.launch import prepare, run
+from ata_mm.engine import FiniteScoresHook
+
+
 def set_dump(cfg: Config, path: str) -> None:
     """Add the metric that writes all predictions to a pickle file."""
     if not path.endswith(('.pkl', '.pickle')):
         raise ValueError(
             f'Expected a .pkl or .pickle file for --dump, got {path}.'
         )
+    make_folder(osp.dirname(osp.abspath(path)), '--dump')
     evaluator = cfg.test_evaluator
     metrics = evaluator if isinstance(evaluator, list) else [evaluator]
     cfg.test_evaluator = metrics + [

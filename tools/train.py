@@ -3,15 +3,7 @@
 
 import argparse
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-from mmaction.utils import get_str_type
-from mmengine.config import Config
-
-from ata_mm.apis.config import check_checkpoint, load_config
 from ata_mm.cli.arguments import add_run_options
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.launch import check_precision, prepare, run
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,6 +49,17 @@ def parse_args() -> argparse.Namespace:
     )
     add_run_options(parser)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+from mmaction.utils import get_str_type
+from mmengine.config import Config
+
+from ata_mm.apis.config import check_checkpoint, load_config
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.launch import check_precision, prepare, run
 
 
 def set_resume(cfg: Config, resume: str) -> None:

@@ -15,64 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
-import ata_mm  # noqa: F401  must precede imports of mmaction
-
-import numpy as np
-from mmaction.apis import init_recognizer
-from mmengine.config import Config
-from mmengine.device import get_device
-from torch import nn
-
-from ata_mm.apis import VideoRecognizer, load_config
-from ata_mm.apis.config import read_video_files, use_device
-from ata_mm.apis.recognizer import class_names
 from ata_mm.cli.arguments import (
     add_cfg_options,
     add_time_limit,
     make_folder,
 )
-from ata_mm.cli.console import (
-    escape_names,
-    hide_log,
-    print_error,
-    print_message,
-    print_summary,
-    stderr_progress,
-)
-from ata_mm.cli.errors import is_user_error, one_line, user_errors
-from ata_mm.cli.outputs import unique_stems
-from ata_mm.introspection import Block, Observation, match_pixels, observe
-from ata_mm.models import ATA
-from ata_mm.ops.align import REFERENCES
-from ata_mm.ops.align import check_options as check_alignment_options
-from ata_mm.ops.types import Grid
-from ata_mm.video import (
-    Clip,
-    View,
-    Workers,
-    find_videos,
-    read_clip,
-    read_view,
-)
-from ata_mm.video.isolation import Outcome
-from ata_mm.visualization import class_activation
-from ata_mm.visualization.files import write_heat_maps, write_routes
-
-
-class Model(NamedTuple):
-    """A recognizer and its name in the figures.
-
-    Args:
-        name (str): Unique name.
-        cfg (Config): The config.
-        recognizer (nn.Module): The recognizer of MMAction2.
-        classes (list[str]): Names of the classes.
-    """
-
-    name: str
-    cfg: Config
-    recognizer: nn.Module
-    classes: List[str]
+from ata_mm.cli.demo import parse_with_demo, print_demo
 
 
 def parse_args() -> argparse.Namespace:
@@ -192,7 +140,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', help='default: the GPU if any')
     add_time_limit(parser)
     add_cfg_options(parser)
-    return parser.parse_args()
+    return parse_with_demo(parser)
 
 
 def _patch(text: str) -> Tuple[int, int]:
@@ -208,14 +156,71 @@ def _patch(text: str) -> Tuple[int, int]:
 
 def _reference(text: str) -> Union[str, int]:
     """Parse the reference of an alignment."""
-    if text in REFERENCES:
+    names = ('previous', 'first', 'first-or-previous')
+    if text in names:
         return text
     try:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f'expected {", ".join(REFERENCES)} or a number, got {text!r}'
+            f'expected {", ".join(names)} or a number, got {text!r}'
         ) from None
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+import numpy as np
+from mmaction.apis import init_recognizer
+from mmengine.config import Config
+from mmengine.device import get_device
+from torch import nn
+
+from ata_mm.apis import VideoRecognizer, load_config
+from ata_mm.apis.config import read_video_files, use_device
+from ata_mm.apis.recognizer import class_names
+from ata_mm.cli.console import (
+    escape_names,
+    hide_log,
+    print_error,
+    print_message,
+    print_result,
+    print_summary,
+    stderr_progress,
+)
+from ata_mm.cli.errors import is_user_error, one_line, user_errors
+from ata_mm.cli.outputs import unique_stems
+from ata_mm.introspection import Block, Observation, match_pixels, observe
+from ata_mm.models import ATA
+from ata_mm.ops.align import check_options as check_alignment_options
+from ata_mm.ops.types import Grid
+from ata_mm.video import (
+    Clip,
+    View,
+    Workers,
+    find_videos,
+    read_clip,
+    read_view,
+)
+from ata_mm.video.isolation import Outcome
+from ata_mm.visualization import class_activation
+from ata_mm.visualization.files import write_heat_maps, write_routes
+
+
+class Model(NamedTuple):
+    """A recognizer and its name in the figures.
+
+    Args:
+        name (str): Unique name.
+        cfg (Config): The config.
+        recognizer (nn.Module): The recognizer of MMAction2.
+        classes (list[str]): Names of the classes.
+    """
+
+    name: str
+    cfg: Config
+    recognizer: nn.Module
+    classes: List[str]
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -449,6 +454,7 @@ def write_activations(
 def main() -> None:
     """Visualize each video and print the files."""
     args = parse_args()
+    print_demo(args)
     hide_log()
     escape_names()
     with user_errors():
@@ -469,7 +475,7 @@ def main() -> None:
         ):
             try:
                 files = visualize(sample, folders[sample.item], models, args)
-                print('\n'.join(map(str, files)), flush=True)
+                print_result('\n'.join(map(str, files)))
             except (ValueError, OSError) as error:
                 if not is_user_error(error):
                     raise

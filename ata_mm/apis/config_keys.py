@@ -4,7 +4,7 @@
 mmengine and MMAction2 ignore a key of a config that nobody reads, such as
 ``lod_from``, or notice it hours later, such as an option of mmengine's
 CheckpointHook, which fails at the first save. A class without ``**kwargs``
-refuses it when it is built.
+refuses it when it is built; many data transforms have them and ignore it.
 """
 
 import difflib
@@ -81,6 +81,18 @@ _DEFAULT_PARAMWISE = (
 )
 
 
+_DEFAULT_HOOKS = (
+    'checkpoint',
+    'logger',
+    'param_scheduler',
+    'runtime_info',
+    'sampler_seed',
+    'timer',
+)
+# Similarity of names, as of difflib, of which one is hardly meant to be new.
+_NEARLY_EQUAL = 0.8
+
+
 def check_option_keys(cfg: Config, options: Collection[str]) -> None:
     """Raise if ``--cfg-options`` sets what neither config nor runner knows.
 
@@ -93,9 +105,24 @@ def check_option_keys(cfg: Config, options: Collection[str]) -> None:
     """
     known = sorted({*cfg, *_arguments(Runner.__init__), *_TOP} - {'self'})
     for key in options:
-        first = key.split('.')[0]
+        first, *others = key.split('.')
         if first not in known:
             raise _unknown(first, known, f'--cfg-options {key}')
+        _check_parts(cfg.get(first), others[:-1], key)
+
+
+def _check_parts(part: Any, names: Sequence[str], option: str) -> None:
+    """Raise if an option would add a part beside one of a similar name."""
+    for name in names:
+        if isinstance(part, dict) and name not in part:
+            parts = [k for k, v in part.items() if isinstance(v, (dict, list))]
+            if difflib.get_close_matches(name, parts, 1, _NEARLY_EQUAL):
+                raise _unknown(name, parts, f'--cfg-options {option}')
+            return
+        if isinstance(part, dict):
+            part = part[name]
+        elif isinstance(part, list) and name.isdigit():
+            part = part[int(name)] if int(name) < len(part) else None
 
 
 def check_keys(cfg: Config) -> None:
@@ -111,6 +138,10 @@ def check_keys(cfg: Config) -> None:
         ValueError: If a key is unknown, with a similar one.
     """
     for place, part in _dictionaries('', cfg):
+        if re.fullmatch(r'default_hooks\.[^.]+', place) and 'type' not in part:
+            raise _unknown(
+                place.split('.')[1], _DEFAULT_HOOKS, 'default_hooks'
+            )
         known = _known_keys(place, part, cfg)
         if known is None:
             continue
@@ -132,7 +163,7 @@ def _known_keys(
         return _DEFAULT_PARAMWISE if default else None
     if re.fullmatch(r'optim_wrapper\.paramwise_cfg\.custom_keys\..+', place):
         return ('decay_mult', 'lr_mult')
-    return _class_arguments(part.get('type'))
+    return _class_arguments(part)
 
 
 def _is_ours_to_check(place: str, cfg: Config) -> bool:
@@ -141,13 +172,43 @@ def _is_ours_to_check(place: str, cfg: Config) -> bool:
     return not place.startswith('model.') or 'Recognizer' in kind
 
 
-def _class_arguments(name: Any) -> Optional[Sequence[str]]:
-    """Return the arguments of a class of ata_mm or a checkpoint hook."""
+def suggest(key: str, kind: Any) -> str:
+    """Return a sentence with the argument of a class that a key resembles.
+
+    Args:
+        key (str): The key.
+        kind (type | Callable, optional): The class, or a function.
+
+    Returns:
+        str: Such as ``' Did you mean num_classes?'``; '' if none is similar.
+    """
+    if inspect.isclass(kind):
+        functions = [vars(base).get('__init__') for base in kind.__mro__]
+    else:
+        functions = [kind]
+    found = [_arguments(f) for f in functions if inspect.isfunction(f)]
+    return _suggest(key, [argument for some in found for argument in some])
+
+
+def _class_arguments(part: dict) -> Optional[Sequence[str]]:
+    """Return the arguments of a class that would not refuse others at once.
+
+    These are classes of ata_mm, checkpoint hooks, and data transforms of
+    MMAction2 with ``**kwargs``, which only storage other than disks reads.
+    """
+    name = part.get('type')
     kind = _find_class(name) if isinstance(name, str) else name
     if not inspect.isclass(kind):
         return None
     ours = kind.__module__.split('.')[0] == 'ata_mm'
-    if not ours and not kind.__name__.endswith('CheckpointHook'):
+    transform = (
+        kind.__module__.startswith('mmaction.datasets.transforms')
+        and not kind.__module__.endswith('.wrappers')  # they pass them on
+        and _takes_any(kind.__init__)
+        and part.get('io_backend', 'disk') == 'disk'
+    )
+    hook = kind.__name__.endswith('CheckpointHook')
+    if not (ours or transform or hook):
         return None
     names: List[str] = []
     for base in kind.__mro__:
@@ -155,11 +216,16 @@ def _class_arguments(name: Any) -> Optional[Sequence[str]]:
             continue
         init = vars(base)['__init__']
         names += _arguments(init)
-        kinds = inspect.signature(init).parameters.values()
         # Of a checkpoint hook, they go to a function that refuses them.
-        if not ours or not any(p.kind == p.VAR_KEYWORD for p in kinds):
+        if hook or not _takes_any(init):
             break
     return sorted({*names} - {'self'})
+
+
+def _takes_any(function: Any) -> bool:
+    """Return whether a function has ``**kwargs``."""
+    found = inspect.signature(function).parameters.values()
+    return any(p.kind == p.VAR_KEYWORD for p in found)
 
 
 def _find_class(name: str) -> Optional[type]:
@@ -199,9 +265,12 @@ def _dictionaries(place: str, value: Any) -> Iterator[Tuple[str, dict]]:
 
 
 def _unknown(key: str, known: Sequence[str], place: str) -> ValueError:
-    similar = difflib.get_close_matches(str(key), known, 1)
-    hint = f' Did you mean {similar[0]}?' if similar else ''
     return ValueError(
-        f'Expected a known key in {place}, got {key!r}.{hint} Known are: '
-        f'{", ".join(known)}.'
+        f'Expected a known key in {place}, got {key!r}.{_suggest(key, known)} '
+        f'Known are: {", ".join(known)}.'
     )
+
+
+def _suggest(key: str, known: Sequence[str]) -> str:
+    similar = difflib.get_close_matches(str(key), known, 1)
+    return f' Did you mean {similar[0]}?' if similar else ''

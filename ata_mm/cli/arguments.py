@@ -232,23 +232,29 @@ def parse_length(text: str, fps: float) -> int:
         ) from None
 
 
-def make_folder(path: Optional[str]) -> None:
-    """Create the folder of ``--out-dir``, before any work.
+def make_folder(path: Optional[str], option: str = '--out-dir') -> None:
+    """Create the folder of an option, before any work.
 
     Args:
         path (str, optional): The folder; None to create nothing.
+        option (str): The option, for messages. Defaults to '--out-dir'.
 
     Raises:
-        ValueError: If the folder cannot be created.
+        ValueError: If the folder cannot be created or written to.
     """
     try:
         if path:
             os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise ValueError(
-            f'Expected a folder for --out-dir, but {path} cannot be created: '
+            f'Expected a folder for {option}, but {path} cannot be created: '
             f'{error.strerror}.'
         ) from error
+    if path and not os.access(path, os.W_OK):
+        raise ValueError(
+            f'Expected a folder for {option} that can be written to, got '
+            f'{path}. Choose another one or change its permissions.'
+        )
 
 
 def _seconds(text: str) -> float:

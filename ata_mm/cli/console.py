@@ -2,6 +2,8 @@
 """Progress bars and messages on stderr; stdout is left to the results."""
 
 import io
+import os
+import signal
 import sys
 import warnings
 from contextlib import contextmanager
@@ -69,6 +71,27 @@ def print_message(message: object) -> None:
         message (object): Converted with ``str``.
     """
     print(message, file=sys.stderr)
+
+
+def print_result(text: str) -> None:
+    """Print a result to stdout at once.
+
+    Ends the program if nobody reads stdout any more, as ``head`` does.
+
+    Args:
+        text (str): One or more lines.
+
+    Raises:
+        OSError: If stdout cannot be written, for example to a full disk.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # Python would fail again at its exit, with the text not yet written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(128 + signal.SIGPIPE)
+        raise OSError(error.errno, error.strerror, '<stdout>') from error
 
 
 def print_error(error: object) -> None:

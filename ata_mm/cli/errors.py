@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Report errors of users in one line, and leave other errors as they are."""
 
+import errno
 import logging
 import opcode
 import os
@@ -10,10 +11,12 @@ import sysconfig
 from contextlib import contextmanager
 from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 from types import TracebackType
-from typing import Iterator, List
+from typing import Any, Iterator, List
 
 from mmengine.logging import MMLogger
 from mmengine.registry import build_from_cfg
+
+from ata_mm.apis.config_keys import suggest
 
 # Installed packages whose own raise statements report configs, options and
 # files, as those of code outside of the installed packages do.
@@ -24,6 +27,7 @@ _HOST = re.compile(r'(mmaction|mmcv|mmengine)(\.|$)')
 _INSTALLED = tuple(
     sysconfig.get_path(name) for name in ('stdlib', 'purelib', 'platlib')
 )
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CONFIG_ERRORS = (AssertionError, KeyError, NotImplementedError, TypeError)
 
 
@@ -42,7 +46,8 @@ def user_errors() -> Iterator[None]:
     except Exception as error:
         if not is_user_error(error):
             raise
-        _log_traceback(error)
+        if not is_full_disk(error.__cause__ or error):
+            _log_traceback(error)
         # Of `python -m ata_mm`, the path ends with the name of the package.
         tool = os.path.basename(sys.argv[0].removesuffix('/__main__.py'))
         sys.exit(f'{tool}: error: {one_line(error)}')
@@ -76,6 +81,11 @@ def is_user_error(error: Exception) -> bool:
     return refused and _module(error).startswith('mmengine.runner')
 
 
+def is_full_disk(error: BaseException) -> bool:
+    """Return whether an error is due to a full disk, a quota or a limit."""
+    return isinstance(error, OSError) and error.errno in _DISK_IS_FULL
+
+
 def one_line(error: Exception) -> str:
     """Return the message of an error without line breaks.
 
@@ -90,6 +100,11 @@ def one_line(error: Exception) -> str:
     message = str(error.args[0] if isinstance(error, KeyError) else error)
     if _from_worker(message):
         message = message.strip().splitlines()[-1].split(': ', 1)[-1]
+    refused = re.search(r"unexpected keyword argument '(\w+)'", message)
+    if refused:
+        message += f'.{suggest(refused[1], _built_class(error))}'
+    if is_full_disk(error):
+        message += '. Make room on its disk and start again.'
     return ' '.join(message.split()) or type(error).__name__
 
 
@@ -149,6 +164,13 @@ def _module(error: Exception) -> str:
 def _in_registry(error: Exception) -> bool:
     codes = [step.tb_frame.f_code for step in _traceback(error)]
     return build_from_cfg.__code__ in codes
+
+
+def _built_class(error: Exception) -> Any:
+    """Return the class that a registry was building, None if it was not."""
+    frames = [step.tb_frame for step in _traceback(error)]
+    built = [f for f in frames if f.f_code is build_from_cfg.__code__]
+    return built[-1].f_locals.get('obj_cls') if built else None
 
 
 def _refuses_arguments(error: Exception) -> bool:

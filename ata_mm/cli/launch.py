@@ -2,7 +2,6 @@
 """Prepare and run the runner of tools/train.py and tools/test.py."""
 
 import argparse
-import errno
 import gc
 import logging
 import os
@@ -21,8 +20,15 @@ from ata_mm.apis.preprocessing import expected_statistics, preprocessing_fault
 from ata_mm.compat import cpu_distributed
 from ata_mm.datasets.checks import check_config
 
-_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from .arguments import make_folder
+from .errors import is_full_disk
+
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+# Least values of integers that parts of a config may have.
+_LEAST = {
+    **dict.fromkeys(DATALOADERS, dict(num_workers=0, batch_size=1)),
+    'train_cfg': dict(max_epochs=1, max_iters=1, val_interval=1),
+}
 
 
 def prepare(
@@ -40,13 +46,16 @@ def prepare(
 
     Raises:
         FileNotFoundError, ValueError: If annotation files are missing or
-            invalid, or this machine does not support the launcher.
+            invalid, a number is too small, the work directory cannot be
+            written to, or this machine does not support the launcher.
     """
     set_work_dir(cfg, args.work_dir)
+    check_numbers(cfg)
     fit_workers(cfg)
     guard_videos(cfg)
     check_config(cfg, loaders)
     name_preprocessing(cfg, cfg.get('load_from') if 'train' in loaders else '')
+    make_folder(cfg.work_dir, 'the work directory')
     cfg.launcher = args.launcher
     # torchrun sets LOCAL_RANK; torch.distributed.launch passed an option.
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -78,6 +87,27 @@ def set_work_dir(cfg: Config, work_dir: Optional[str] = None) -> None:
     cfg.work_dir = (
         work_dir or cfg.get('work_dir') or osp.join('work_dirs', name)
     )
+
+
+def check_numbers(cfg: Config) -> None:
+    """Raise if a number of the loaders or the loop is no count.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        ValueError: If it is not an integer, or too small to do anything.
+    """
+    for part, numbers in _LEAST.items():
+        for key, least in numbers.items():
+            value = (cfg.get(part) or {}).get(key)
+            if value is not None and not (
+                isinstance(value, int) and value >= least
+            ):
+                raise ValueError(
+                    f'Expected an integer of at least {least} for '
+                    f'{part}.{key}, got {value!r}.'
+                )
 
 
 def check_precision(cfg: Config) -> None:
@@ -143,11 +173,13 @@ def run(cfg: Config, task: Callable[[Runner], object]) -> None:
     try:
         task(RUNNERS.build(cfg))
     except OSError as error:
-        if error.errno not in _DISK_IS_FULL:
+        if not is_full_disk(error):
             raise
+        # Logs of mmengine are written without the name of the file.
+        file = '' if error.filename else f': a file in {cfg.work_dir}'
         raise OSError(
-            f'{error}. Files saved before are whole. Make room and start '
-            'again; a training goes on with --resume.'
+            f'{error}{file}. Files saved before are whole. Make room and '
+            'start again; a training goes on with --resume.'
         ) from error
     destroy_process_group()
 

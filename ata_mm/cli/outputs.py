@@ -2,10 +2,12 @@
 """Write predictions as lines of JSON and as CSV."""
 
 import csv
+import io
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Dict, Optional, Sequence, TextIO, Tuple
+from typing import BinaryIO, Dict, Optional, Sequence, Tuple
 
 from ata_mm.apis.stream import WindowPrediction
 
@@ -125,8 +127,8 @@ def unique_stems(videos: Sequence[str]) -> Dict[str, str]:
 class WindowFiles:
     """The files ``predictions.jsonl`` and ``predictions.csv`` of a stream.
 
-    Each line is written as a whole and flushed; both files can be read at any
-    time. A context manager.
+    Each line is written at once, whole or not at all: both files can be read
+    at any time. A context manager.
 
     Args:
         folder (str): The folder of the files. It is created.
@@ -150,9 +152,12 @@ class WindowFiles:
 
         Args:
             entry (dict): As :func:`window_entry` returns it.
+
+        Raises:
+            OSError: If a file cannot be written, as on a full disk.
         """
-        print(json_line(entry), file=self._json)
-        table = csv.writer(self._csv)
+        text = io.StringIO(newline='')
+        table = csv.writer(text)
         if self._csv.tell() == 0:
             ranks = range(1, len(entry['labels']) + 1)
             titles = (
@@ -165,9 +170,20 @@ class WindowFiles:
         pairs = zip(labels, entry['scores'])
         cells = (cell for pair in pairs for cell in pair)
         table.writerow([entry['start'], entry['end'], *cells])
-        self._json.flush()
-        self._csv.flush()
+        _append(self._json, f'{json_line(entry)}\n')
+        _append(self._csv, text.getvalue())
 
-    def _open(self, name: str) -> TextIO:
-        path = os.path.join(self.folder, name)
-        return open(path, 'w', encoding='utf-8', newline='')
+    def _open(self, name: str) -> BinaryIO:
+        return open(os.path.join(self.folder, name), 'wb', buffering=0)
+
+
+def _append(file: BinaryIO, text: str) -> None:
+    """Append text to an unbuffered file, all or nothing."""
+    size, rest = file.tell(), memoryview(text.encode())
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError as error:
+        with suppress(OSError):
+            file.truncate(size)
+        raise OSError(error.errno, error.strerror, file.name) from error

@@ -3,12 +3,13 @@
 
 Each module corrects one fault of a released package, in memory and only if the
 fault is present. A shim has two idempotent functions: ``needed()`` detects the
-fault, and ``apply()`` corrects it. :func:`apply` runs the shims, first those
-without which ``mmaction.models`` cannot be imported. Two shims are applied by
-their users instead: :mod:`ata_mm.compat.cpu_distributed`, which takes the
-config of a run, by the command line tools, and
-:mod:`ata_mm.compat.mmpretrain_multimodal` by the builder of mmpretrain's
-models.
+fault, and ``apply()`` corrects it. :func:`apply` has every shim applied right
+after the import of the module that it corrects, so that ``import ata_mm``
+imports neither torch nor MMAction2; those that an import itself needs are
+applied at once. Two shims are applied by their users instead:
+:mod:`ata_mm.compat.cpu_distributed`, which takes the config of a run, by the
+command line tools, and :mod:`ata_mm.compat.mmpretrain_multimodal` by the
+builder of mmpretrain's models.
 
 Two faults need no shim: mmaction imports ``importlib_metadata`` without
 declaring it, and mmengine imports ``pkg_resources``, which setuptools has
@@ -16,69 +17,80 @@ removed (open-mmlab/mmengine#1676 replaces it after 0.10.7). Both packages are
 dependencies of ata_mm, setuptools in a version that still has the module.
 """
 
+from importlib import import_module
 from types import ModuleType
 from typing import List, Tuple
 
-from . import (
-    atomic_local_backend,
-    checkpoint_files,
-    checkpoint_globals,
-    checkpoint_urls,
-    class_balanced,
-    config_scope,
-    decord_frames,
-    layer_decay,
-    localizers_drn,
-    mmcv_lite_warning,
-    multilabel_scores,
-    multimodal,
-    recognizer2d_neck,
-    testing_views,
-    tsm_optimizer,
-    uniform_sample_views,
-)
+from wrapt import register_post_import_hook
+
+from . import localizers_drn, mmcv_lite_warning, pkg_resources_warning
 from .require_mmcv import require_mmcv
 
-# Those from recognizer2d_neck on import parts of mmaction that fail before the
-# others.
-_SHIMS = (
-    mmcv_lite_warning,
-    localizers_drn,
-    multimodal,
-    atomic_local_backend,
-    checkpoint_globals,
-    checkpoint_files,
-    checkpoint_urls,
-    config_scope,
-    recognizer2d_neck,
-    testing_views,
-    multilabel_scores,
-    class_balanced,
-    tsm_optimizer,
-    layer_decay,
-    uniform_sample_views,
-    decord_frames,
-)
+_FIRST = (mmcv_lite_warning, pkg_resources_warning, localizers_drn)
+# The other shims, by the module that they correct.
+_SHIMS = {
+    'mmaction.utils.dependency': ('multimodal',),
+    'mmengine.fileio': ('atomic_local_backend', 'file_client_warnings'),
+    'mmengine.runner.checkpoint': (
+        'checkpoint_globals',
+        'checkpoint_files',
+        'checkpoint_urls',
+    ),
+    'mmengine.config': ('config_scope',),
+    'mmaction.models': (
+        'recognizer2d_neck',
+        'testing_views',
+        'multilabel_scores',
+    ),
+    'mmaction.datasets': (
+        'class_balanced',
+        'uniform_sample_views',
+        'decord_frames',
+    ),
+    'mmaction.engine.optimizers': ('tsm_optimizer', 'layer_decay'),
+}
 _applied: List[ModuleType] = []
 
 
 def apply() -> None:
-    """Apply every import-time shim that the environment needs.
+    """Apply the shims, each as soon as what it corrects is imported.
 
     Raises:
         ImportError: If neither mmcv nor mmcv-lite is installed.
     """
     require_mmcv()
-    for shim in _SHIMS:
-        if shim.needed():
-            shim.apply()
-            if shim not in _applied:
-                _applied.append(shim)
+    for shim in _FIRST:
+        _apply(shim)
+    for module in _SHIMS:
+        register_post_import_hook(_correct, module)
 
 
 def report() -> List[Tuple[ModuleType, bool]]:
-    """Return every import-time shim, and whether it has been applied."""
-    return [(shim, shim in _applied) for shim in _SHIMS]
+    """Return the shims, and whether each has been applied.
+
+    The modules that they correct are imported.
+    """
+    shims = list(_FIRST)
+    for module, names in _SHIMS.items():
+        import_module(module)
+        shims += map(_import_shim, names)
+    return [(shim, shim in _applied) for shim in shims]
+
+
+def _correct(module: ModuleType) -> None:
+    for name in _SHIMS[module.__name__]:
+        _apply(_import_shim(name))
+
+
+def _import_shim(name: str) -> ModuleType:
+    return import_module(f'{__name__}.{name}')
+
+
+def _apply(shim: ModuleType) -> None:
+    if shim.needed():
+        shim.apply()
+        if shim not in _applied:
+            _applied.append(shim)
 
 
 __all__ = ['apply', 'report', 'require_mmcv']

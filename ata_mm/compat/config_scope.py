@@ -19,7 +19,7 @@ from mmengine.config import Config
 from mmengine.utils import check_file_exist
 
 _PREFIX = 'ata_mm::'
-_CONFIGS = Path(__file__).resolve().parents[1] / '.mim' / 'configs'
+CONFIGS = Path(__file__).resolve().parents[1] / '.mim' / 'configs'
 _mmengine_get_cfg_path = Config._get_cfg_path
 
 
@@ -31,10 +31,10 @@ def _get_cfg_path(cfg_path: str, filename: str) -> Tuple[str, Optional[str]]:
     """
     if not cfg_path.startswith(_PREFIX):
         return _mmengine_get_cfg_path(cfg_path, filename)
-    path = _CONFIGS / cfg_path[len(_PREFIX) :]
+    path = CONFIGS / cfg_path[len(_PREFIX) :]
     check_file_exist(
         path,
-        f"Expected the name of a file in {_CONFIGS} after 'ata_mm::', "
+        f"Expected the name of a file in {CONFIGS} after 'ata_mm::', "
         f"but '{filename}' inherits '{cfg_path}', and {{}} does not exist.",
     )
     return str(path), 'mmaction'

@@ -18,6 +18,7 @@ import numpy as np
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
 from mmengine.dist import barrier, is_main_process
+from mmengine.fileio import put_text
 from mmengine.logging import print_log
 from mmengine.utils import track_progress_rich
 
@@ -293,7 +294,4 @@ def _write_text(path: str, text: str) -> None:
         with open(path) as f:
             if f.read() == text:
                 return
-    temporary = f'{path}.{uuid.uuid4().hex}'
-    with open(temporary, 'w') as f:
-        f.write(text)
-    os.replace(temporary, path)
+    put_text(text, path)

@@ -32,6 +32,7 @@ from mmengine.logging import print_log
 
 from ata_mm.video import FrameSource, VideoError, decoding
 from ata_mm.video.pipeline import step_names
+from ata_mm.video.reading import USE_VIDEO_INIT
 
 from .annotations import (
     AnnotationFile,
@@ -44,7 +45,6 @@ from .annotations import (
 LOADERS = ('train', 'val', 'test')
 
 _OWN_DECODER = (dict(type='VideoInit'), dict(type='VideoDecode'))
-_USE_VIDEO_INIT = "Use VideoInit(decoder='auto') and VideoDecode."
 
 # Mean difference of brightness, in 0..255, of the same frame by two decoders.
 _LARGEST_ERROR = 3.0
@@ -443,7 +443,7 @@ def _compare_orders(video: str, decoder: Sequence[dict]) -> None:
                 video,
                 f'has {number} frames for {type(init).__name__} and '
                 f'{len(expected)} in order',
-                _USE_VIDEO_INIT,
+                USE_VIDEO_INIT,
             )
         # From the end to the start, so that each frame has to be sought.
         asked = np.unique(np.linspace(number - 1, 0, 8).astype(int))[::-1]
@@ -455,7 +455,7 @@ def _compare_orders(video: str, decoder: Sequence[dict]) -> None:
                 video,
                 f'is not read correctly by {type(init).__name__}: frame '
                 f'{index} looks like frame {errors.argmin()} in order',
-                _USE_VIDEO_INIT,
+                USE_VIDEO_INIT,
             )
 
 

@@ -46,6 +46,10 @@ class VideoInit(BaseTransform):
         num_threads: int = 1,
         backend_args: Optional[dict] = None,
     ) -> None:
+        if not isinstance(num_threads, int):
+            raise ValueError(
+                f'Expected an integer for num_threads, got {num_threads!r}.'
+            )
         self.decoder = decoder
         self.num_threads = num_threads
         self.backend_args = backend_args

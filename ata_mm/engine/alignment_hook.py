@@ -7,7 +7,7 @@ from typing import List, Optional
 import numpy as np
 from mmaction.registry import HOOKS
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import Tensor
@@ -16,13 +16,16 @@ from ata_mm.introspection import AlignedClip, AlignmentRecord
 from ata_mm.introspection.listener import now
 from ata_mm.models import ATA
 
+_PREFIX = 'train/alignment/'
+
 
 @HOOKS.register_module()
 class AlignmentHook(Hook):
     """Hook that logs alignment statistics and the cost of the matching.
 
-    It logs in the iterations that mmengine's ``LoggerHook`` of the same
-    interval logs, for the clips of the main process. Means over all
+    It measures in the iterations that mmengine's ``LoggerHook`` of the same
+    interval logs, for the clips of the main process. A ``LoggerHook`` of
+    another interval logs the newest values, each once. Means over all
     :class:`~ata_mm.models.ATA` of the model:
 
     - ``alignment/displacement``: length of a step of a route, in patches;
@@ -47,9 +50,9 @@ class AlignmentHook(Hook):
     (or 'WandbVisBackend'; ``pip install '.[tracking]'`` has both packages).
 
     Args:
-        interval (int): Iterations of an epoch from one logged to the next; the
-            last one is logged, too. Defaults to 20, as ``LoggerHook`` in our
-            recipes.
+        interval (int): Iterations of an epoch from one measured to the next;
+            the last one is measured, too. Defaults to 20, as ``LoggerHook`` in
+            our recipes.
         picture_interval (int): Epochs from one picture to the next; 0 for no
             pictures. Defaults to 1.
 
@@ -71,7 +74,7 @@ class AlignmentHook(Hook):
         self.picture_interval = picture_interval
         self._record = AlignmentRecord()
         self._record.stop()
-        # Of a logged step; None between them.
+        # Of a measured step; None between them.
         self._start_time: Optional[float] = None
 
     def before_train(self, runner: Runner) -> None:
@@ -91,11 +94,13 @@ class AlignmentHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None
     ) -> None:
-        """Start the record if this step is logged."""
-        if is_main_process() and (
-            self.every_n_inner_iters(batch_idx, self.interval)
-            or self.end_of_epoch(runner.train_dataloader, batch_idx)
-        ):
+        """Start the record if this step is measured."""
+        if not is_main_process():
+            return
+        self._forget_logged(runner, batch_idx)
+        if self.every_n_inner_iters(
+            batch_idx, self.interval
+        ) or self.end_of_epoch(runner.train_dataloader, batch_idx):
             self._record.restart()
             self._start_time = now()
 
@@ -106,7 +111,7 @@ class AlignmentHook(Hook):
         data_batch: Optional[dict] = None,
         outputs: Optional[dict] = None,
     ) -> None:
-        """Log the statistics of this step."""
+        """Pass the statistics of this step to the logger."""
         if self._start_time is None:
             return
         seconds, self._start_time = now() - self._start_time, None
@@ -117,7 +122,7 @@ class AlignmentHook(Hook):
         values = self._record.means()
         values['time_share'] = self._record.seconds / seconds
         for name, value in values.items():
-            runner.message_hub.update_scalar(f'train/alignment/{name}', value)
+            runner.message_hub.update_scalar(f'{_PREFIX}{name}', value)
         if (
             data_batch is not None
             and self.every_n_epochs(runner, self.picture_interval)
@@ -128,6 +133,17 @@ class AlignmentHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Detach the record."""
         self._record.detach()
+
+    def _forget_logged(self, runner: Runner, batch_idx: int) -> None:
+        """Drop the values that were logged in the step before this one.
+
+        ``LoggerHook`` logs all values in the message hub, old ones again.
+        """
+        loggers = [h for h in runner.hooks if isinstance(h, LoggerHook)]
+        if any(batch_idx % logger.interval == 0 for logger in loggers):
+            logged = runner.message_hub.log_scalars
+            for key in [key for key in logged if key.startswith(_PREFIX)]:
+                del logged[key]
 
     def _draw(
         self, runner: Runner, first: AlignedClip, inputs: Tensor

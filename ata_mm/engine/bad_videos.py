@@ -21,6 +21,7 @@ from typing import (
 )
 
 from ata_mm.video import FilePipeline, VideoError
+from ata_mm.video.reader import too_slow
 
 SKIPPED, SHORT = 'skipped', 'short'
 
@@ -219,7 +220,7 @@ def _alarm(video: str, seconds: float) -> Iterator[None]:
     """Context manager that raises in the block after a time."""
 
     def ring(number: int, frame: Optional[FrameType]) -> None:
-        raise VideoError(video, f'was not read within {seconds:g} s')
+        raise too_slow(video, seconds)
 
     if threading.current_thread() is not threading.main_thread():
         yield  # signals reach the main thread only

@@ -10,7 +10,7 @@ from typing import Any, Deque, Iterator, List, NoReturn, Optional, Tuple
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
-from ata_mm.video import VideoError
+from ata_mm.video.reader import stopped_decoder
 
 from .bad_videos import (
     SKIPPED,
@@ -83,14 +83,10 @@ class GuardedLoader:
 
     def _note_death(self, batches: Any, error: Exception) -> None:
         """Note the video that killed a worker, or raise the error again."""
-        video, cause = self._culprit(batches)
+        video, code = self._culprit(batches)
         if not video:
             self._raise_noted(error)
-        fault = VideoError(
-            video,
-            f'stops the decoder ({cause})',
-            'It is damaged: restore it, or leave it out.',
-        )
+        fault = stopped_decoder(video, code)
         if not self.skip:
             raise fault from error
         self.journal.add(SKIPPED, video, str(fault))
@@ -112,18 +108,16 @@ class GuardedLoader:
             raise BadVideoError(skipped[0].reason) from error
         raise error
 
-    def _culprit(self, batches: Any) -> Tuple[str, str]:
-        """Return the video that a dead worker was reading, and its end."""
+    def _culprit(self, batches: Any) -> Tuple[str, int]:
+        """Return the video that a dead worker was reading, and its code."""
         for worker in getattr(batches, '_workers', ()):
             code = worker.exitcode
             if code in (None, 0, CANNOT_SEND):  # not by a video
                 continue
             video = self.journal.last_read(worker.pid)
             if video:
-                killed = code < 0
-                cause = signal.Signals(-code).name if killed else code
-                return video, str(cause)
-        return '', ''
+                return video, code
+        return '', 0
 
 
 class _Batches:

@@ -4,8 +4,10 @@
 from typing import Optional
 
 from mmaction.registry import HOOKS
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from .loops import ResumableEpochLoop, ResumableIterLoop
@@ -13,6 +15,8 @@ from .random_state import SeededBatchSampler, seed_generators
 
 # Key of MessageHub, whose content is part of every checkpoint.
 STATE = 'run_state'
+# Key of the checkpoint.
+GRADIENTS = 'accumulated_gradients'
 
 _EPOCH, _ITERATION, _VALIDATION = range(3)
 
@@ -84,6 +88,47 @@ class RunStateHook(Hook):
         recorded = runner.message_hub.get_info(STATE)
         if recorded is not None:  # None in a validation without a training
             recorded.update(state)
+
+
+@HOOKS.register_module()
+class AccumulatedGradientsHook(Hook):
+    """Hook that saves and restores the gradients between two updates.
+
+    With ``accumulative_counts``, a checkpoint may be saved before the
+    gradients of its last iterations are used. Processes of a distributed
+    training have different ones, of which a checkpoint could hold one only:
+    there they are lost.
+    """
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Save the gradients in a checkpoint with an optimizer."""
+        gradients = {
+            name: parameter.grad
+            for name, parameter in runner.model.named_parameters()
+            if parameter.grad is not None
+        }
+        if (
+            'optimizer' in checkpoint
+            and gradients
+            and get_world_size() == 1
+            and not _has_updated(runner.optim_wrapper)
+        ):
+            checkpoint[GRADIENTS] = gradients
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Restore the gradients of a checkpoint that is resumed."""
+        gradients = checkpoint.get(GRADIENTS)
+        if gradients and runner._resume:
+            for name, parameter in runner.model.named_parameters():
+                if name in gradients:
+                    parameter.grad = gradients[name].to(parameter)
+            # mmengine's warning, which follows, does not know it.
+            print_log('The accumulated gradients are restored.', 'current')
+
+
+def _has_updated(wrapper: object) -> bool:
+    """Return whether the last iteration has used its gradients."""
+    return not isinstance(wrapper, OptimWrapper) or wrapper.should_update()
 
 
 @HOOKS.register_module()

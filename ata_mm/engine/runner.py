@@ -6,12 +6,13 @@ import ctypes
 import os.path as osp
 import signal
 import sys
-from typing import Dict, List, Mapping, Optional, Union
+from typing import Callable, Dict, List, Mapping, Optional, Union
 
 from mmaction.registry import RUNNERS
 from mmaction.utils import get_str_type
 from mmengine.dist import get_rank, is_main_process
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -21,15 +22,24 @@ from ata_mm.ops.validation import NotFiniteError
 from .checkpoint_hook import ResumableCheckpointHook
 from .data_loading import make_resumable
 from .divergence_hook import DivergenceHook
-from .errors import DivergenceError
+from .early_stopping_hook import ResumableEarlyStoppingHook
+from .errors import DivergenceError, ResumeError
 from .finite_scores_hook import FiniteScoresHook
 from .loops import ResumableEpochLoop, ResumableIterLoop
 from .resuming import ResumePoint, find_resume_point
-from .run_state_hook import InterruptedValidationHook, RunStateHook
+from .run_state_hook import (
+    AccumulatedGradientsHook,
+    InterruptedValidationHook,
+    RunStateHook,
+)
 
 _LOOPS = {
     'EpochBasedTrainLoop': ResumableEpochLoop,
     'IterBasedTrainLoop': ResumableIterLoop,
+}
+_HOOKS = {
+    'CheckpointHook': ResumableCheckpointHook,
+    'EarlyStoppingHook': ResumableEarlyStoppingHook,
 }
 
 
@@ -48,8 +58,9 @@ class ResumableRunner(Runner):
       state before this iteration has been saved.
     - Its processes end with their launcher, and on a full shared memory.
 
-    mmengine's epoch- and iteration-based loops and its ``CheckpointHook`` are
-    replaced by subclasses, under any name in the config. Set
+    mmengine's epoch- and iteration-based loops, its ``CheckpointHook`` and its
+    ``EarlyStoppingHook`` are replaced by subclasses, under any name in the
+    config. Set
     ``runner_type='ResumableRunner'`` in a config for MMAction2's own
     ``tools/train.py``; ours uses it for every config without a runner type.
 
@@ -137,6 +148,7 @@ class ResumableRunner(Runner):
         super().register_hooks(default_hooks, custom_hooks)
         for hook in (
             RunStateHook(),
+            AccumulatedGradientsHook(),
             InterruptedValidationHook(),
             DivergenceHook(),
             FiniteScoresHook(),
@@ -148,10 +160,9 @@ class ResumableRunner(Runner):
         hook: Union[Hook, Dict],
         priority: Optional[Union[str, int]] = None,
     ) -> None:
-        """Register a hook, the resumable one for mmengine's CheckpointHook."""
+        """Register a hook, the resumable one for some of mmengine's."""
         if isinstance(hook, dict) and 'type' in hook:
-            replacements = {'CheckpointHook': ResumableCheckpointHook}
-            hook = dict(hook, type=_replace(hook['type'], replacements))
+            hook = dict(hook, type=_replace(hook['type'], _HOOKS))
         super().register_hook(hook, priority)
 
     def load_or_resume(self) -> None:
@@ -172,6 +183,41 @@ class ResumableRunner(Runner):
                     f'{self.work_dir}. Training starts from {start}.'
                 )
         super().load_or_resume()
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Union[str, Callable] = 'cpu',
+        strict: bool = False,
+        **kwargs: list,
+    ) -> dict:
+        """Load a checkpoint, every weight of it to resume from it."""
+        strict = strict or self._resume
+        return super().load_checkpoint(
+            filename, map_location, strict, **kwargs
+        )
+
+    def resume(self, filename: str, *args: bool, **kwargs: bool) -> None:
+        """Resume a checkpoint.
+
+        Args:
+            filename (str): The checkpoint.
+            *args: See :meth:`mmengine.runner.Runner.resume`.
+            **kwargs: The same.
+
+        Raises:
+            ResumeError: If it is of another model or optimizer.
+        """
+        try:
+            super().resume(filename, *args, **kwargs)
+            _check_settings(self.optim_wrapper)
+        except (RuntimeError, ValueError) as error:
+            raise ResumeError(
+                'Expected a checkpoint of the model and the optimizer of the '
+                f'config to resume from, got {filename}: {error} To start a '
+                'new training from its weights, use --cfg-options '
+                f'load_from={filename} without --resume.'
+            ) from error
 
     def train(self) -> nn.Module:
         """Train the model.
@@ -215,6 +261,22 @@ class ResumableRunner(Runner):
             meta=dict(epoch=self.epoch, iter=self.iter),
         )
         return osp.join(self.work_dir, name)
+
+
+def _check_settings(wrapper: object) -> None:
+    """Raise if an optimizer has the settings of another one.
+
+    torch takes those of the checkpoint as they are.
+    """
+    if not isinstance(wrapper, OptimWrapper):
+        return
+    for group in wrapper.param_groups:
+        missing = wrapper.optimizer.defaults.keys() - group.keys()
+        if missing:
+            raise ValueError(
+                f'it has no {", ".join(sorted(missing))} of '
+                f'{type(wrapper.optimizer).__name__}.'
+            )
 
 
 def _replace(

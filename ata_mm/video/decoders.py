@@ -17,6 +17,7 @@ from .reader import VideoError, VideoReader
 if TYPE_CHECKING:
     import decord
 
+_SAME_TIME = 1e-4  # seconds, less than between frames of any camera
 _TRY_AUTO = "Use decoder='auto', which reads it if any decoder does."
 
 
@@ -167,6 +168,11 @@ class OpenCVReader(VideoReader):
 class TorchCodecReader(VideoReader):
     """Reader with torchcodec, if it is installed.
 
+    torchcodec 0.13 returns other frames than asked for from MPEG-TS, from AVI
+    with B-frames and from mp4 cut between key frames. Containers without the
+    times of frames are refused; in others, the time of each frame is compared
+    with that of PyAV.
+
     Args:
         video (str): The file.
         num_threads (int): Decoding threads; 0 for FFmpeg's choice.
@@ -189,6 +195,11 @@ class TorchCodecReader(VideoReader):
                 f'be imported: {str(error).splitlines()[0]}. Install '
                 "torchcodec and FFmpeg, or use decoder='auto'."
             ) from error
+        reader = PyAVReader(video)
+        with reader:
+            self._times = reader.timestamps
+            if not reader.has_times:
+                raise _not_torchcodec(video, 'packets have no times')
         with _torchcodec_errors(video):
             self._reader = VideoDecoder(
                 video,
@@ -197,20 +208,34 @@ class TorchCodecReader(VideoReader):
                 seek_mode='exact',
             )
         self.fps = float(self._reader.metadata.average_fps or 0)
+        number = len(self._reader)
+        if number != len(self):
+            reason = f'it finds {number} of {len(self)} frames'
+            raise _not_torchcodec(video, reason)
 
     def __len__(self) -> int:
-        return len(self._reader)
+        return len(self._times)
 
     @property
     def timestamps(self) -> np.ndarray:
         """Time of each frame in seconds, as the container has it, (T,)."""
-        with PyAVReader(self.video) as reader:
-            return reader.timestamps
+        return self._times
 
     def _decode(self, indices: List[int]) -> Dict[int, np.ndarray]:
         with _torchcodec_errors(self.video):
-            batch = self._reader.get_frames_at(indices).data.numpy()
-        return dict(zip(indices, batch))
+            batch = self._reader.get_frames_at(indices)
+        shifts = batch.pts_seconds.numpy() - self._times[indices]
+        if np.abs(shifts).max() > _SAME_TIME:
+            reason = 'its frames have other times'
+            raise _not_torchcodec(self.video, reason)
+        return dict(zip(indices, batch.data.numpy()))
+
+
+def _not_torchcodec(video: str, reason: str) -> VideoError:
+    """Return the error for a file of which torchcodec gives other frames."""
+    return VideoError(
+        video, f'is not read correctly by torchcodec: {reason}', _TRY_AUTO
+    )
 
 
 @contextmanager

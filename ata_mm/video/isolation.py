@@ -7,7 +7,7 @@ over many files.
 
 import copyreg
 import io
-import os
+import mmap
 import pickle
 import signal
 import time
@@ -35,12 +35,16 @@ import cv2
 import numpy as np
 import torch
 
-from .reader import VideoError
+from .reader import stopped_decoder, too_slow
 
 Item = TypeVar('Item')
 Value = TypeVar('Value')
 
 _FORK = get_context('fork')  # inherits the function, and needs no imports
+
+# Bytes that a process and its parent share. Takes memory where it was used,
+# and none of /dev/shm, which may be small.
+_SHARED = 2**26
 
 
 class Outcome(NamedTuple):
@@ -169,14 +173,14 @@ class Workers(Generic[Item, Value]):
         first = min(worker.deadline for worker in busy.values())
         timeout = max(0.0, first - time.monotonic())
         ready = connection.wait(
-            [worker.pipe for worker in busy.values()],
+            [worker.link.pipe for worker in busy.values()],
             None if timeout == float('inf') else timeout,
         )
         now = time.monotonic()
         return [
             index
             for index, worker in busy.items()
-            if worker.pipe in ready or worker.deadline <= now
+            if worker.link.pipe in ready or worker.deadline <= now
         ]
 
 
@@ -184,9 +188,11 @@ class _Worker:
     """A process and the item that it works on."""
 
     def __init__(self, function: Callable) -> None:
-        self.pipe, inner = _FORK.Pipe()
+        memory = np.frombuffer(mmap.mmap(-1, _SHARED), np.uint8)
+        outer, inner = _FORK.Pipe()
+        self.link = _Link(outer, memory)
         self.process = _FORK.Process(
-            target=_work, args=(function, inner), daemon=True
+            target=_work, args=(function, _Link(inner, memory)), daemon=True
         )
         self.process.start()
         inner.close()
@@ -199,52 +205,44 @@ class _Worker:
         self.item, self.limit = item, limit
         if limit is not None:
             self.deadline = time.monotonic() + limit
-        _send(self.pipe, item)
+        self.link.send(item)
 
     def finish(self, name: Callable) -> Outcome:
         """Return the answer to the item, or the reason why there is none."""
         error: Exception
         try:
-            if self.pipe.poll():
-                value, error, notes = _receive(self.pipe)
+            if self.link.pipe.poll():
+                value, error, notes = self.link.receive()
                 for note in notes:
                     warnings.warn(note, stacklevel=2)
                 return Outcome(self.item, value, error)
-            error = VideoError(
-                name(self.item), f'was not read within {self.limit:g} s'
-            )
+            assert self.limit is not None
+            error = too_slow(name(self.item), self.limit)
             self.kill()
         except (EOFError, OSError):
             self.process.join(5)  # has closed its pipe, and is ending
             self.kill()
-            error = VideoError(
-                name(self.item),
-                f'stops the decoder ({self._cause()})',
-                'It is damaged: restore it, or leave it out.',
-            )
+            code = self.process.exitcode or 0
+            error = stopped_decoder(name(self.item), code)
         return Outcome(self.item, None, error)
 
     def kill(self) -> None:
         self.is_alive = False
         self.process.kill()
         self.process.join()
-        self.pipe.close()
-
-    def _cause(self) -> str:
-        code = self.process.exitcode or 0
-        return signal.Signals(-code).name if code < 0 else f'status {code}'
+        self.link.pipe.close()
 
 
-def _work(function: Callable, pipe: connection.Connection) -> None:
+def _work(function: Callable, link: '_Link') -> None:
     """Answer items until the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     torch.set_num_threads(1)  # threads of the parent are not inherited
     cv2.setNumThreads(0)
     parent = parent_process()
     assert parent is not None
-    while pipe in connection.wait([pipe, parent.sentinel]):
+    while link.pipe in connection.wait([link.pipe, parent.sentinel]):
         try:
-            item = _receive(pipe)
+            item = link.receive()
         except (EOFError, OSError):
             return
         value, error = None, None
@@ -257,39 +255,64 @@ def _work(function: Callable, pipe: connection.Connection) -> None:
                 error = ExceptionWithTraceback(raised, raised.__traceback__)
         notes = [str(w.message) for w in caught if w.category is UserWarning]
         try:
-            _send(pipe, (value, error, notes))
+            link.send((value, error, notes))
         except BrokenPipeError:  # the parent has ended
             return
 
 
 class _Pickler(pickle.Pickler):
-    """Pickler of tensors as arrays, whose memory is sent without a copy."""
+    """Pickler of tensors as arrays, whose memory passes apart from it."""
 
     dispatch_table = copyreg.dispatch_table.copy()
     dispatch_table[torch.Tensor] = lambda x: (torch.from_numpy, (x.numpy(),))
 
 
-def _send(pipe: connection.Connection, value: object) -> None:
-    """Send a value, the memory of its arrays apart."""
-    arrays: List[pickle.PickleBuffer] = []
-    text = io.BytesIO()
-    _Pickler(text, 5, buffer_callback=arrays.append).dump(value)
-    views = [array.raw() for array in arrays]
-    pipe.send((text.getvalue(), [view.nbytes for view in views]))
-    for view in views:
-        while view.nbytes:
-            view = view[os.write(pipe.fileno(), view) :]
+class _Link:
+    """End of a connection that passes arrays in shared memory.
 
+    Each end waits for an answer before it sends again.
 
-def _receive(pipe: connection.Connection) -> Any:
-    """Receive what :func:`_send` sends."""
-    text, sizes = pipe.recv()
-    arrays = [np.empty(size, np.uint8) for size in sizes]
-    for array in arrays:
-        view = array.data
-        while view.nbytes:
-            number = os.readv(pipe.fileno(), [view])
-            if number == 0:
-                raise EOFError
-            view = view[number:]
-    return pickle.loads(text, buffers=arrays)
+    Args:
+        pipe (Connection): Passes everything else.
+        memory (np.ndarray): Bytes that both processes share. Arrays for which
+            it has no room pass through the pipe.
+    """
+
+    def __init__(
+        self, pipe: connection.Connection, memory: np.ndarray
+    ) -> None:
+        self.pipe = pipe
+        self._memory = memory
+
+    def send(self, value: object) -> None:
+        """Send a value."""
+        text, sizes = io.BytesIO(), []
+        free = self._memory
+
+        def share(array: pickle.PickleBuffer) -> bool:
+            """Copy an array, or return True for it to be pickled."""
+            nonlocal free
+            size = array.raw().nbytes
+            if size > len(free):
+                return True
+            free[:size] = array.raw()
+            free = free[size:]
+            sizes.append(size)
+            return False
+
+        _Pickler(text, 5, buffer_callback=share).dump(value)
+        self.pipe.send((text.getvalue(), sizes))
+
+    def receive(self) -> Any:
+        """Receive a value.
+
+        Raises:
+            EOFError, OSError: If the other process has ended.
+        """
+        text, sizes = self.pipe.recv()
+        ends = np.cumsum(sizes, dtype=int)
+        arrays = [
+            self._memory[end - size : end].copy()
+            for size, end in zip(sizes, ends)
+        ]
+        return pickle.loads(text, buffers=arrays)

@@ -14,6 +14,7 @@ from typing import (
     Iterator,
     List,
     Optional,
+    Sequence,
     Union,
 )
 
@@ -24,12 +25,16 @@ from .reader import VideoError, VideoReader
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
+    from av.error import FFmpegError
     from av.video.stream import VideoStream
 
 _KEPT = 2**28  # bytes of decoded frames that a reader keeps
 
 # Containers whose packets have the times of their frames.
 _TIMED = ('mov,', 'matroska,', 'flv', 'gif')
+
+_NEAR = (-1, 0, 1)  # rounding of times in an index
+_PLAYLISTS = ('concat', 'hls', 'dash', 'imf')
 
 
 def open_container(video: str) -> 'InputContainer':
@@ -54,25 +59,24 @@ def open_container(video: str) -> 'InputContainer':
     else:
         source = f'file:{video}'  # names may contain colons
     try:
-        return av.open(source, 'r', metadata_errors='ignore')
+        container = av.open(source, 'r', metadata_errors='ignore')
     except av.error.FFmpegError as error:
-        raise VideoError(
-            video,
-            f'cannot be decoded: {error.strerror}',
-            'Use a file with at least one complete frame, such as .mp4, .avi '
-            'or .webm.',
-        ) from error
+        raise undecodable(video, error) from error
+    if container.format.name in _PLAYLISTS:
+        container.close()
+        raise VideoError(video, 'is a list of files', 'Name one of them.')
+    return container
 
 
 def video_stream(video: str, container: 'InputContainer') -> 'VideoStream':
-    """Return the first video stream of a file that is not a cover picture.
+    """Return the video stream of a file that players show by default.
 
     Args:
         video (str): The file.
         container (InputContainer): Its container.
 
     Returns:
-        VideoStream: The stream.
+        VideoStream: The stream, not a cover picture.
 
     Raises:
         VideoError: If there is none, or no decoder for it.
@@ -80,17 +84,29 @@ def video_stream(video: str, container: 'InputContainer') -> 'VideoStream':
     import av
 
     cover = av.stream.Disposition.attached_pic
-    for stream in container.streams.video:
-        if cover & stream.disposition:
-            continue
-        if stream.codec_context is None:
-            raise VideoError(video, 'has a codec that PyAV cannot decode')
-        return stream
-    raise VideoError(video, 'has no video stream')
+    streams = [
+        stream
+        for stream in container.streams.video
+        if not cover & stream.disposition
+    ]
+    if not streams:
+        raise VideoError(video, 'has no video stream')
+    best = container.streams.best('video')
+    stream = next((s for s in streams if s == best), streams[0])
+    if stream.codec_context is None:
+        raise VideoError(video, 'has a codec that PyAV cannot decode')
+    return stream
 
 
-def rgb_converter() -> Callable[['VideoFrame'], np.ndarray]:
+def rgb_converter(
+    stream: 'VideoStream',
+) -> Callable[['VideoFrame'], np.ndarray]:
     """Build a function that converts frames to RGB and turns them upright.
+
+    All get the size of the stream, also where it changes within a file.
+
+    Args:
+        stream (VideoStream): The stream, before it is decoded.
 
     Returns:
         Callable: From a frame to an array (H, W, 3), uint8.
@@ -98,9 +114,12 @@ def rgb_converter() -> Callable[['VideoFrame'], np.ndarray]:
     from av.video.reformatter import VideoReformatter
 
     reformatter = VideoReformatter()
+    width, height = stream.codec_context.width, stream.codec_context.height
 
     def convert(frame: 'VideoFrame') -> np.ndarray:
-        rgb = reformatter.reformat(frame, format='rgb24', threads=1)
+        rgb = reformatter.reformat(
+            frame, width or None, height or None, 'rgb24', threads=1
+        )
         pixels = rgb.to_ndarray()
         turns = round(frame.rotation / 90)
         return np.rot90(pixels, turns).copy() if turns % 4 else pixels
@@ -141,47 +160,81 @@ def decode_all(
     """
     from av.error import FFmpegError
 
-    number, whole, reasons = 0, 0, []
+    number, times, errors = 0, [], []
+    is_timed = container.format.name.startswith(_TIMED)
     for packet in container.demux(stream):
-        whole += packet.size > 0 and not packet.is_corrupt
+        if packet.is_corrupt and is_timed:
+            continue  # the last one of a recording that was cut off
+        if packet.size:
+            times.append(packet.pts)
+        frames: List[VideoFrame] = []
         try:
             frames = packet.decode()
         except FFmpegError as error:
-            if number:
-                reasons.append(error.strerror)
-            continue
-        if len(reasons) > (not frames):
-            raise damaged(video, number, str(reasons[0]))
+            errors += [error] * (packet.size > 0)
+        if number and len(errors) > (not frames):
+            raise damaged(video, number, str(errors[0].strerror))
+        if not number and frames:
+            errors.clear()  # where a stream was cut off
         for frame in frames:
             number += 1
             yield frame
-    check_index(video, container, stream, whole)
+    if errors and not number:
+        raise undecodable(video, errors[0])
+    check_index(video, container, stream, times)
 
 
 def check_index(
-    video: str, container: 'InputContainer', stream: 'VideoStream', number: int
+    video: str,
+    container: 'InputContainer',
+    stream: 'VideoStream',
+    times: Sequence[Optional[int]],
 ) -> None:
-    """Raise if an mp4 file ends before samples of its index.
+    """Raise if a file lacks frames of its index.
 
     Args:
         video (str): The file, for messages.
-        container (InputContainer): Its container.
+        container (InputContainer): Its container, read to the end.
         stream (VideoStream): Its stream.
-        number (int): Number of whole packets of the stream.
+        times (Sequence[int | None]): Times of the whole packets.
 
     Raises:
-        VideoError: If there are fewer than in the index.
+        VideoError: If an mp4 or AVI file has fewer frames than its index, or
+            a Matroska file lacks a key frame of its index.
     """
-    if not container.format.name.startswith('mov,'):
-        return
-    indexed = sum(sample.size > 0 for sample in stream.index_entries)
-    if number < indexed:
-        raise VideoError(
-            video,
-            f'is truncated: it has {number} of the {indexed} frames in its '
-            'index',
-            'Copy it again, or leave it out.',
-        )
+    if container.format.name.startswith('matroska,'):
+        container.seek(0, stream=stream)  # reads the index
+        read = {time + i for time in times if time is not None for i in _NEAR}
+        indexed = {entry.timestamp for entry in stream.index_entries}
+        lost = min(indexed - read, default=None)
+        if lost is not None:
+            place = float(lost * (stream.time_base or 1))
+            reason = f'its frames from {place:g} s on cannot be found'
+            raise damaged(video, sum(t < lost for t in read) // 3, reason)
+    elif container.format.name.startswith(('mov,', 'avi')):
+        number = sum(entry.size > 0 for entry in stream.index_entries)
+        if len(times) < number:
+            raise VideoError(
+                video,
+                f'is truncated: it has {len(times)} of the {number} frames in '
+                'its index',
+                'Copy it again, or leave it out.',
+            )
+
+
+def undecodable(video: str, error: 'FFmpegError') -> VideoError:
+    """Return the error for a file without a decodable frame.
+
+    Args:
+        video (str): The file.
+        error (FFmpegError): What FFmpeg says.
+    """
+    return VideoError(
+        video,
+        f'cannot be decoded: {error.strerror}',
+        'Use a file with at least one complete frame, such as .mp4, .avi or '
+        '.webm.',
+    )
 
 
 def damaged(video: str, number: int, reason: str) -> VideoError:
@@ -247,6 +300,11 @@ class PyAVReader(VideoReader):
         """Time of each frame in seconds, as the container has it, (T,)."""
         return self._pts * float(self._time_base)
 
+    @property
+    def has_times(self) -> bool:
+        """Whether frames are numbered by the times of packets."""
+        return not self._counts
+
     def close(self) -> None:
         """Release the file."""
         self._kept = None
@@ -259,7 +317,7 @@ class PyAVReader(VideoReader):
         self._stream = video_stream(self.video, self._container)
         self._time_base = self._stream.time_base or Fraction(1)
         set_threads(self._stream, self._num_threads)
-        self._to_rgb = rgb_converter()
+        self._to_rgb = rgb_converter(self._stream)
         self._frames = self._container.decode(self._stream)
         self._next = 0
 
@@ -275,13 +333,14 @@ class PyAVReader(VideoReader):
         from av.error import FFmpegError
 
         pts: List[int] = []
-        keys, whole = [0], 0
+        times: List[Optional[int]] = []
+        keys = [0]
         hides = self._stream.codec_context.name == 'vp8'
         try:
             for packet in self._container.demux(self._stream):
                 if not packet.size or packet.is_corrupt:
                     continue
-                whole += 1
+                times.append(packet.pts)
                 if packet.is_discard:  # cut off by an edit list
                     continue
                 if hides and not bytes(packet)[0] & 16:
@@ -294,7 +353,7 @@ class PyAVReader(VideoReader):
         except FFmpegError:
             return False
         self._next = -1
-        check_index(self.video, self._container, self._stream, whole)
+        check_index(self.video, self._container, self._stream, times)
         if len(set(pts)) < len(pts):
             return False
         self._pts = np.sort(np.array(pts, np.int64))

@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Base class of the readers of video files."""
 
+import signal
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from typing import Dict, Iterable, List
@@ -24,6 +25,32 @@ class VideoError(ValueError):
     def __str__(self) -> str:
         text = f'Expected a video file, but {self.video} {self.reason}.'
         return f'{text} {self.remedy}'.rstrip()
+
+
+def stopped_decoder(video: str, code: int) -> VideoError:
+    """Return the error for a file that ended the process that read it.
+
+    Args:
+        video (str): The file.
+        code (int): Exit code of the process, minus the signal if one
+            killed it.
+    """
+    end = signal.Signals(-code).name if code < 0 else f'status {code}'
+    return VideoError(
+        video,
+        f'stops the decoder ({end})',
+        'It is damaged: restore it, or leave it out.',
+    )
+
+
+def too_slow(video: str, seconds: float) -> VideoError:
+    """Return the error for a file that is not read in time.
+
+    Args:
+        video (str): The file.
+        seconds (float): The time limit.
+    """
+    return VideoError(video, f'was not read within {seconds:g} s')
 
 
 class VideoReader(ABC):

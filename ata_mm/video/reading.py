@@ -24,6 +24,7 @@ from .reader import VideoError, VideoReader
 if TYPE_CHECKING:
     from av import VideoFrame
 
+USE_VIDEO_INIT = "Use VideoInit(decoder='auto') and VideoDecode."
 DECODERS = ('auto', 'decord', 'pyav', 'opencv', 'torchcodec')
 
 
@@ -120,7 +121,7 @@ def decoding(video: str) -> Iterator[None]:
             video,
             'cannot be read by the transforms of the config '
             f'({type(error).__name__}: {error}), though PyAV can',
-            "Use VideoInit(decoder='auto') and VideoDecode.",
+            USE_VIDEO_INIT,
         ) from error
 
 
@@ -179,7 +180,7 @@ class FrameSource:
         check_video_file(self.source)
         self._container = open_container(self.source)
         self._stream = video_stream(self.source, self._container)
-        set_threads(self._stream, 0)
+        set_threads(self._stream, 1)  # several conceal damage otherwise
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.fps = float(rate or 0) or None
         # Headers of recordings that were interrupted state any number.
@@ -198,7 +199,7 @@ class FrameSource:
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or None
 
     def _file_frames(self) -> Iterator[np.ndarray]:
-        to_rgb, number = rgb_converter(), 0
+        to_rgb, number = rgb_converter(self._stream), 0
         for frame in decode_all(self.source, self._container, self._stream):
             self.span = self._span(frame, number)
             number += 1

@@ -1,20 +1,23 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Write video files."""
 
+import errno
 import os
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Iterable, Iterator, Tuple, Union
+from typing import Iterable, Iterator, Optional, Tuple, Union
 
 import cv2
 import numpy as np
+
+from .containers import declared_size, is_mp4_without_index
 
 
 class VideoWriter:
     """Video file that is written frame by frame.
 
     A context manager: the file is complete when the block ends, also by an
-    error.
+    error, or it is removed if it could not be written.
 
     Args:
         path (str | Path): The file, such as ``'out.mp4'``.
@@ -40,6 +43,7 @@ class VideoWriter:
         codec: str = 'mp4v',
     ) -> None:
         self.size = size
+        self._path = str(path)
         # Only the FFmpeg backend: if it fails, others would write a file of
         # another format under the same name.
         with nullcontext() if codec == 'mp4v' else _silent_stderr():
@@ -60,8 +64,9 @@ class VideoWriter:
     def __enter__(self) -> 'VideoWriter':
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
+    def __exit__(self, kind: Optional[type], *error: object) -> None:
+        with suppress(OSError) if kind else nullcontext():
+            self.close()
 
     def write(self, frame: np.ndarray) -> None:
         """Append a frame.
@@ -82,8 +87,21 @@ class VideoWriter:
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
-        """Complete the file."""
+        """Complete the file.
+
+        Raises:
+            OSError: If it could not be written whole, as on a full disk. It is
+                removed.
+        """
+        if not self._writer.isOpened():
+            return
         self._writer.release()
+        # OpenCV does not report that writing failed.
+        if os.path.isfile(self._path) and not _is_whole(self._path):
+            os.remove(self._path)
+            raise OSError(
+                errno.ENOSPC, 'The video cannot be written whole', self._path
+            )
 
 
 def write_video(
@@ -103,6 +121,7 @@ def write_video(
             to ``'mp4v'``.
 
     Raises:
+        OSError: If the file cannot be written whole, as on a full disk.
         ValueError: If no frame is given or the file cannot be written.
     """
     frames = iter(frames)
@@ -114,6 +133,13 @@ def write_video(
         out.write(first)
         for frame in frames:
             out.write(frame)
+
+
+def _is_whole(path: str) -> bool:
+    size = declared_size(path)
+    return not is_mp4_without_index(path) and (
+        size is not None and size <= os.path.getsize(path)
+    )
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Axes in units of patches, and figures as arrays."""
+"""Axes in units of patches, and figures as arrays and files."""
 
-from typing import List, Optional, Sequence, Tuple
+import io
+from pathlib import Path
+from typing import Any, List, Optional, Sequence, Tuple, Union
 
 import matplotlib
 import numpy as np
@@ -10,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
+from mmengine.fileio import put
 
 from ata_mm.ops.types import Grid
 
@@ -84,3 +87,21 @@ def render(figure: Figure) -> np.ndarray:
 def outline(width: float) -> List[AbstractPathEffect]:
     """Return a dark edge for lines of a width, visible on bright frames."""
     return [Stroke(linewidth=width + 2, foreground='#101418b0'), Normal()]
+
+
+def save_figure(
+    figure: Figure, path: Union[str, Path], **options: Any
+) -> None:
+    """Write a figure to a file, whole or not at all.
+
+    Args:
+        figure (Figure): The figure.
+        path (str | Path): The file, whose suffix is the format.
+        **options: Of ``Figure.savefig``.
+
+    Raises:
+        OSError: If the file cannot be written, as on a full disk.
+    """
+    content = io.BytesIO()
+    figure.savefig(content, format=Path(path).suffix[1:] or None, **options)
+    put(content.getvalue(), path)

@@ -22,7 +22,7 @@ class OverlayWriter:
     Frames with a short side below 320 pixels are enlarged by an integer. All
     frames get the size of the first: streams may change theirs. A
     context manager: the file is complete when the block ends, also by an
-    error.
+    error, or it is removed if it could not be written.
 
     Args:
         path (str): The mp4 file. Its directory is created.
@@ -47,7 +47,7 @@ class OverlayWriter:
 
     def __exit__(self, *error: object) -> None:
         if self._writer is not None:
-            self._writer.close()
+            self._writer.__exit__(*error)
 
     def write(
         self, frame: np.ndarray, predictions: Predictions, title: str = ''

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 import numpy as np
+from mmengine.fileio import put_text
 
 from ata_mm.introspection import Block
 from ata_mm.ops import Alignment
 from ata_mm.ops.types import Grid
 from ata_mm.video import Clip, write_video
 
+from .canvas import save_figure
 from .doubts import doubtful_steps
 from .matching import matching_figure
 from .page import routes_page
@@ -90,9 +92,9 @@ def write_routes(
     )
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
-        figure.savefig(folder / name)
+        save_figure(figure, folder / name)
     write_video(folder / 'routes.mp4', images, fps)
-    (folder / 'routes.html').write_text(page, 'utf-8')
+    put_text(page, folder / 'routes.html')
     names = (*figures, 'routes.mp4', 'routes.html')
     return [folder / name for name in names]
 
@@ -135,6 +137,6 @@ def write_heat_maps(
     # Not with_suffix: names of models may contain dots.
     files = [Path(f'{stem}.png'), Path(f'{stem}.mp4')]
     figure = responses_figure(clip.frames, maps, clip.labels, title)
-    figure.savefig(files[0])
+    save_figure(figure, files[0])
     write_video(files[1], responses_images(clip.frames, maps), fps)
     return files

@@ -28,6 +28,10 @@ from ata_mm.apis import load_config
         ('model.backbone.num_frame=4', 'model.backbone', 'num_frames'),
         ('model.backbone.temporal.refin=1', 'backbone.temporal', 'refine'),
         ('default_hooks.checkpoint.intervl=1', 'checkpoint', 'interval'),
+        ('default_hooks.chekpoint.interval=1', 'default_hooks', 'checkpoint'),
+        ('test_dataloader.datset.x=1', '--cfg-options', 'dataset'),
+        ('model.bakbone.num_frames=4', '--cfg-options', 'backbone'),
+        ('train_pipeline.1.clip_lenn=4', 'train_pipeline.1', 'clip_len'),
     ],
 )
 def test_a_misspelt_key_is_refused(tiny_config, option, place, hint):
@@ -35,6 +39,15 @@ def test_a_misspelt_key_is_refused(tiny_config, option, place, hint):
     options = {'default_hooks.checkpoint.type': 'CheckpointHook', key: value}
     with pytest.raises(ValueError, match=f'{place}.*Did you mean {hint}'):
         load_config(tiny_config, options)
+
+
+def test_a_transform_of_the_host_ignores_no_key(tiny_config):
+    option = 'train_pipeline.0'
+    init = dict(type='DecordInit', num_thread=2)
+    with pytest.raises(ValueError, match='Did you mean num_threads'):
+        load_config(tiny_config, {option: init})
+    # Storage other than disks has options of its own.
+    load_config(tiny_config, {option: dict(init, io_backend='petrel')})
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,12 @@ def test_folder_that_is_a_file_is_refused(tmp_path):
         make_folder(str(tmp_path / 'a'))
 
 
+def test_folder_that_cannot_be_written_to_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr('os.access', lambda path, mode: False)  # also of root
+    with pytest.raises(ValueError, match='for --dump that can be written'):
+        make_folder(str(tmp_path), '--dump')
+
+
 @pytest.mark.parametrize(
     'text, frames', [('64', 64), ('2s', 50), ('0.5s', 12)]
 )

@@ -1,5 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import errno
 import logging
+import os
+import signal
 import warnings
 
 import pytest
@@ -8,6 +11,7 @@ from mmengine.logging import MMLogger
 from ata_mm.cli.console import (
     hide_log,
     print_error,
+    print_result,
     print_summary,
     round_progress,
     shorten_warnings,
@@ -63,3 +67,20 @@ def logger():
 def test_log_is_hidden_below_errors(logger):
     hide_log()
     assert logger.level == logging.ERROR
+
+
+def test_a_full_disk_under_stdout_is_named(monkeypatch):
+    with open('/dev/full', 'w') as full:
+        monkeypatch.setattr('sys.stdout', full)
+        with pytest.raises(OSError, match='<stdout>') as caught:
+            print_result('a')
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_reader_that_ends_ends_the_program(monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, 'w') as pipe, pytest.raises(SystemExit) as end:
+        monkeypatch.setattr('sys.stdout', pipe)
+        print_result('a')
+    assert end.value.code == 128 + signal.SIGPIPE

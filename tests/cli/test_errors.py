@@ -128,3 +128,11 @@ def test_the_log_file_of_the_run_has_the_traceback(tmp_path, monkeypatch):
         parse_length('soon', 25.0)
     logging.shutdown()
     assert 'in parse_length' in (tmp_path / 'run.log').read_text()
+
+
+def test_a_misspelt_argument_has_the_similar_one():
+    head = dict(type='ATATimeSformer', num_frames=2, patch_siz=2)
+    message = one_line(caught(MODELS.build, head))
+    assert message.endswith("'patch_siz'. Did you mean patch_size?")
+    head = dict(type='TimeSformerHead', num_classes=2, in_channels=8, qqq=2)
+    assert one_line(caught(MODELS.build, head)).endswith("'qqq'.")

@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from ata_mm.apis.config import load_config
 from ata_mm.cli.launch import (
+    check_numbers,
     check_precision,
     destroy_process_group,
     fit_workers,
@@ -34,6 +35,22 @@ def one_of_one(monkeypatch):
         monkeypatch.setenv(name, value)
     yield
     destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    'key, value',
+    [
+        ('train_dataloader.num_workers', 1.5),
+        ('val_dataloader.num_workers', 'two'),
+        ('test_dataloader.batch_size', 0),
+        ('train_cfg.max_epochs', 0),
+        ('train_cfg.max_iters', '9'),
+    ],
+)
+def test_a_number_that_is_no_count_is_named(key, value, tiny_config):
+    cfg = load_config(tiny_config, {key: value})
+    with pytest.raises(ValueError, match=f'for {key}, got {value!r}'):
+        check_numbers(cfg)
 
 
 @pytest.mark.usefixtures('one_of_one')

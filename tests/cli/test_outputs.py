@@ -100,3 +100,15 @@ def test_names_that_are_not_utf8_are_valid_json():
 def test_videos_of_one_name_have_outputs_of_their_own():
     names = unique_stems(['a/x.mp4', 'b/x.mp4', 'x.avi', 'x_2.mp4'])
     assert list(names.values()) == ['x', 'x_2', 'x_3', 'x_2_2']
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path, full_disk):
+    entry = window_entry(WindowPrediction(0, 1, [('pan', 1.0)]), (0.0, 0.1))
+    line = len(json_line(entry)) + 1
+    with WindowFiles(str(tmp_path)) as files:
+        files.write(entry)
+        with full_disk(line + 10), pytest.raises(OSError) as caught:
+            files.write(entry)
+    path = tmp_path / 'predictions.jsonl'
+    assert caught.value.filename == str(path)
+    assert path.stat().st_size == line

@@ -1,7 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import multiprocessing
 import os
-import resource
 import signal
 import stat
 
@@ -19,17 +18,6 @@ def file(tmp_path):
     path = tmp_path / 'file.pkl'
     path.write_bytes(b'old')
     return path
-
-
-@pytest.fixture
-def full_disk():
-    """Make writing fail after 100 bytes, as on a full disk."""
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
 
 
 def put_and_die(path: str) -> None:
@@ -78,17 +66,15 @@ def test_a_process_killed_while_writing_leaves_the_old_content(file):
     assert file.read_bytes() == b'old'
 
 
-@pytest.mark.usefixtures('full_disk')
-def test_a_full_disk_is_an_error_that_names_the_file(file):
-    with pytest.raises(OSError, match=str(file)):
+def test_a_full_disk_is_an_error_that_names_the_file(file, full_disk):
+    with full_disk(100), pytest.raises(OSError, match=str(file)):
         AtomicLocalBackend().put(b'new' * 100, file)
     assert file.read_bytes() == b'old'
     assert os.listdir(file.parent) == ['file.pkl']
 
 
-@pytest.mark.usefixtures('full_disk')
-def test_a_dump_is_whole_or_not_there(file):
-    with pytest.raises(OSError, match=str(file)):
+def test_a_dump_is_whole_or_not_there(file, full_disk):
+    with full_disk(100), pytest.raises(OSError, match=str(file)):
         dump(list(range(1000)), str(file))
     assert file.read_bytes() == b'old'
 

@@ -14,7 +14,28 @@ TIMESFORMER = dict(
     num_heads=2,
     num_layers=3,
 )
-CONVNEXT = dict(type='ATAConvNeXt', num_frames=2)
+CONVNEXT = dict(
+    type='ATAConvNeXt',
+    num_frames=2,
+    arch=dict(depths=[1, 2], channels=[8, 16]),
+    final_norm=True,
+    img_size=32,
+    head_dims=8,
+)
+CYCLEMLP = dict(
+    type='ATACycleMLP',
+    num_frames=2,
+    arch=dict(depths=[1, 2], channels=[8, 16]),
+    img_size=32,
+    head_dims=8,
+)
+RESNET = dict(
+    type='ATABackbone',
+    image_backbone=dict(type='ResNet', depth=18),
+    blocks='layer*.*',
+    num_frames=2,
+    img_size=32,
+)
 
 
 def rates(backbone, num_layers=3, **head):
@@ -68,9 +89,50 @@ def test_another_number_of_layers_is_an_error():
         rates(TIMESFORMER, num_layers=2)
 
 
+@pytest.mark.parametrize(
+    'backbone, layers',
+    [
+        (
+            CONVNEXT,
+            {
+                'image.downsample_layers.0.0.weight': 0.0625,
+                'image.stages.0.0.dwconv.weight': 0.125,
+                'temporal.0.attn.qkv.weight': 0.125,
+                'image.downsample_layers.1.1.weight': 0.25,
+                'temporal.1.attn.qkv.weight': 0.25,
+                'image.stages.1.1.gamma': 0.5,
+                'temporal.2.norm.weight': 0.5,
+                'image.norm.weight': 1.0,
+            },
+        ),
+        (
+            CYCLEMLP,
+            {
+                'image.patch_embed.proj.weight': 0.0625,
+                'image.network.0.0.mlp.fc1.weight': 0.125,
+                'image.network.1.proj.weight': 0.25,
+                'image.network.2.1.mlp.fc1.weight': 0.5,
+                'temporal.2.attn.qkv.weight': 0.5,
+                'image.norm.weight': 1.0,
+            },
+        ),
+    ],
+    ids=['ATAConvNeXt', 'ATACycleMLP'],
+)
+def test_stages_are_layers_block_by_block(backbone, layers):
+    found, names = rates(backbone)
+    assert found.keys() == set(names.values())
+    assert {name: found[f'backbone.{name}'] for name in layers} == layers
+
+
+def test_batch_norm_is_named():
+    with pytest.raises(ValueError, match='without batch norm.* Remove const'):
+        rates(RESNET, num_layers=8)
+
+
 def test_another_backbone_is_named():
-    with pytest.raises(ValueError, match='got ATAConvNeXt. Remove const'):
-        rates(CONVNEXT)
+    with pytest.raises(ValueError, match='got C3D. Remove constructor'):
+        rates(dict(type='C3D'))
 
 
 def test_second_call_changes_nothing():

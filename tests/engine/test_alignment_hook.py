@@ -1,4 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import json
+
 import cv2
 import pytest
 from mmaction.registry import HOOKS
@@ -52,9 +54,28 @@ def test_logs_rejected_matches(train):
     assert 0 < scalars(train({option: 0.5}))['rejected'][0] <= 1
 
 
-def test_logs_at_the_end_of_an_epoch(train):
-    logged = scalars(train({'train_cfg.max_epochs': 2}, interval=20))
-    assert len(logged['similarity']) == 2
+def logged_steps(tmp_path):
+    """Return the iterations whose line in the log has values of the hook."""
+    (log,) = tmp_path.rglob('scalars.json')
+    lines = map(json.loads, log.read_text().splitlines())
+    return [line['step'] for line in lines if 'alignment/similarity' in line]
+
+
+def test_logs_at_the_end_of_an_epoch(train, tmp_path):
+    train({'train_cfg.max_epochs': 2}, interval=20)
+    assert logged_steps(tmp_path) == [2, 4]
+
+
+def test_a_faster_logger_logs_each_value_once(train, tmp_path):
+    logger = {'default_hooks.logger': dict(type='LoggerHook', interval=1)}
+    train({'train_cfg.max_epochs': 2, **logger}, interval=20)
+    assert logged_steps(tmp_path) == [2, 4]
+
+
+def test_a_slower_logger_logs_the_newest_values(train, tmp_path):
+    logger = {'default_hooks.logger': dict(type='LoggerHook', interval=3)}
+    train({'train_dataloader.batch_size': 1, **logger}, interval=2)
+    assert logged_steps(tmp_path) == [3]
 
 
 def test_tensorboard_has_scalars_and_routes(train):

@@ -44,6 +44,15 @@ param_scheduler = dict(by_epoch=False, step_size=4)
 train_cfg = dict(_delete_=True, by_epoch=False, max_iters=12, val_interval=4)
 param_scheduler = dict(by_epoch=False, step_size=4)
 """,
+    # Updates every second iteration, but checkpoints every third.
+    accumulation="""
+optim_wrapper = dict(
+    accumulative_counts=2, clip_grad=dict(max_norm=1.0))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, end=5, by_epoch=False),
+    dict(type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True)]
+custom_hooks = [dict(type='FaultHook'), dict(type='EMAHook', momentum=0.1)]
+""",
 )
 
 
@@ -154,14 +163,36 @@ def test_a_run_resumes_within_an_epoch(schedule, config, run, tmp_path):
         expected = 0 if iteration == 99 else -signal.SIGKILL
         assert done.returncode == expected, done.stderr
     whole, killed = (
-        torch.load(tmp_path / name / 'iter_12.pth')['state_dict']
+        torch.load(tmp_path / name / 'iter_12.pth')
         for name in ('whole', 'killed')
     )
-    assert_equal_to_the_bit(whole, killed)
+    # With EMAHook, the second are the trained weights, the first the mean.
+    for key in ('state_dict', 'ema_state_dict'):
+        assert_equal_to_the_bit(whole.get(key, {}), killed.get(key, {}))
 
 
 # Data loading in the main process, which is the fastest.
 in_main_process = pytest.mark.parametrize('config', [0], indirect=True)
+
+
+@in_main_process
+@pytest.mark.parametrize(
+    'when, iteration', [('before_train_iter', 8), ('after_val_epoch', 12)]
+)
+def test_a_resumed_run_stops_as_early(when, iteration, train, tmp_path):
+    options = (
+        *fault(when, iteration),
+        'train_cfg.max_epochs=9',
+        'default_hooks.stop.type=EarlyStoppingHook',
+        'default_hooks.stop.monitor=acc/top1',
+        'default_hooks.stop.patience=2',
+        'default_hooks.stop.min_delta=2.0',  # never reached
+    )
+    assert train(tmp_path, *options).returncode == -signal.SIGKILL
+    done = train(tmp_path, *options, resume=[])
+    assert done.returncode == 0, done.stderr
+    # The first score is the best, two more are the patience.
+    assert (tmp_path / 'last_checkpoint').read_text().endswith('epoch_3.pth')
 
 
 @in_main_process
@@ -242,6 +273,28 @@ def test_weights_alone_are_not_resumed(train, tmp_path, whole_run):
     (best,) = whole_run.glob('best_*.pth')
     message = error(train(tmp_path, resume=[best]))
     assert f'load_from={best}' in message
+
+
+@in_main_process
+@pytest.mark.parametrize(
+    'option, reason',
+    [
+        (
+            'optim_wrapper.optimizer.type=AdamW',
+            'it has no betas, eps of AdamW',
+        ),
+        (
+            'model.cls_head.num_classes=3',
+            'size mismatch for cls_head.fc_cls.weight',
+        ),
+    ],
+)
+def test_a_run_of_another_config_is_not_resumed(
+    option, reason, train, tmp_path, whole_run
+):
+    state = whole_run / 'epoch_3.pth'
+    message = error(train(tmp_path, option, resume=[state]))
+    assert reason in message and f'load_from={state}' in message
 
 
 @in_main_process

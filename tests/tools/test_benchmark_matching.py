@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from ata_mm.ops.lap.triton_op import HAS_TRITON
+
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 
@@ -47,6 +49,16 @@ def test_options_are_compared_with_the_default(benchmark):
     table = benchmark(3, '--num-frames', 3, '--options')
     assert '| default |' in table
     assert "| support_radius=1, reference='first-or-previous'" in table
+
+
+@pytest.mark.skipif(not HAS_TRITON, reason='needs triton')
+def test_steps_of_the_kernel_are_counted(benchmark):
+    # Interpreted where there is no GPU, see conftest.
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    options = '--num-frames', 2, '--patch', 32, '--device', device
+    table = benchmark(2, *options, '--steps').splitlines()
+    names = [row.split(' | ')[0] for row in table[-2:]]
+    assert names == ['| row reduction', '| searches']
 
 
 def test_matching_refuses_a_short_video(run, write_video, tmp_path):

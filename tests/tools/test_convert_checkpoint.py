@@ -1,8 +1,4 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -52,17 +48,25 @@ def test_config_fits_it_to_its_model(run, source, tiny_config, tmp_path):
     assert 'cls_head.fc_cls.weight' not in state
 
 
-def test_a_full_disk_leaves_no_half_of_a_file(source, tmp_path):
-    script = Path(__file__).parents[2] / 'tools' / 'convert_checkpoint.py'
-    target = tmp_path / 'ours.pth'
-    # Files of at most 8 KB: ulimit counts blocks of 1024 bytes.
-    done = subprocess.run(
-        ['bash', '-c', 'ulimit -f 8 && exec "$@"', 'bash', sys.executable]
-        + [str(script), str(source), str(target)],
-        env=dict(os.environ, PYTHONPATH=str(script.parents[1])),
-        capture_output=True,
-        text=True,
+def test_a_training_becomes_weights_and_names_of_classes(
+    run, checkpoint, tiny_config, tmp_path
+):
+    options = '--config', tiny_config
+    done = run(
+        'convert_checkpoint.py', checkpoint, tmp_path / 'ours.pth', *options
     )
+    assert done.returncode == 0, done.stderr
+    found = torch.load(tmp_path / 'ours.pth', weights_only=True)
+    assert found['meta'] == dict(
+        dataset_meta=dict(classes=['pan left', 'pan right'])
+    )
+    trained = torch.load(checkpoint, weights_only=True)['state_dict']
+    assert found['state_dict'].keys() == trained.keys()
+
+
+def test_a_full_disk_leaves_no_half_of_a_file(run, source, tmp_path):
+    target = tmp_path / 'ours.pth'
+    done = run('convert_checkpoint.py', source, target, max_file=8000)
     assert done.returncode == 1 and 'Written' not in done.stdout
     assert done.stderr.startswith('convert_checkpoint.py: error: ')
     assert str(target) in done.stderr

@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -240,3 +241,26 @@ def test_refuses_what_is_no_number_of_processes(run, processes):
     done = run('dist_train.sh', 'config.py', processes)
     assert done.returncode == 2
     assert f"number of processes, 1 or more, got '{processes}'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    'made, found',
+    [
+        ([], 'python'),
+        (['.venv-integrations'], '.venv-integrations/bin/python'),
+        (['.venv', '.venv-integrations'], '.venv/bin/python'),
+    ],
+)
+def test_an_environment_of_the_checkout_is_found(made, found, tmp_path):
+    (tmp_path / 'tools').mkdir()
+    script = shutil.copy(ROOT / 'tools' / 'launch.sh', tmp_path / 'tools')
+    for name in made:
+        (tmp_path / name / 'bin').mkdir(parents=True)
+        (tmp_path / name / 'bin' / 'python').touch(0o755)
+    done = subprocess.run(
+        ['bash', '-c', f'. {script}; echo $PYTHON'],
+        env=dict(PATH=os.environ['PATH']),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip().removeprefix(f'{tmp_path}/') == found

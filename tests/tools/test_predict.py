@@ -229,3 +229,28 @@ def test_crashes_and_odd_names_cost_one_file(
     assert 'b.mp4 is a pipe or a device' in done.stderr
     videos = [json.loads(line)['video'] for line in done.stdout.splitlines()]
     assert videos == [os.fsdecode(latin), str(tmp_path / 'z.mp4')]
+
+
+def test_a_copy_on_a_full_disk_is_removed_and_not_reported(
+    run, tiny_config, checkpoint, video_root, tmp_path
+):
+    done = run(
+        'predict.py',
+        video_root / '0.mp4',
+        '--config',
+        tiny_config,
+        '--checkpoint',
+        checkpoint,
+        '--out-dir',
+        tmp_path,
+        max_file=10_000,
+    )
+    assert done.returncode == 1 and not done.stdout
+    assert f"whole: '{tmp_path / '0.mp4'}'. Make room" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_demo(run):
+    done = run('predict.py', '--demo')
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)['labels'][0] == 'roll clockwise'

@@ -160,3 +160,25 @@ def test_times_are_those_of_the_frames(run, tiny_config, checkpoint, tmp_path):
     )
     starts = [json.loads(line)['start'] for line in done.stdout.splitlines()]
     assert starts == [round(time / 25, 3) for time in times[::8]]
+
+
+def test_a_full_disk_ends_the_stream_with_whole_files(
+    run, tiny_config, checkpoint, video_root, tmp_path
+):
+    done = run(
+        'predict_stream.py',
+        video_root / '0.mp4',
+        '--config',
+        tiny_config,
+        '--checkpoint',
+        checkpoint,
+        '--out-dir',
+        tmp_path,
+        max_file=10_000,
+    )
+    assert done.returncode == 1
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith('predict_stream.py: error: ')
+    assert f"'{tmp_path / 'overlay.mp4'}'. Make room" in message
+    assert (tmp_path / 'predictions.jsonl').read_text() == done.stdout
+    assert not (tmp_path / 'overlay.mp4').exists()

@@ -234,3 +234,22 @@ def test_model_without_ata(visualize, tiny_config, video_root):
 def test_malformed_options(option, value, message, visualize, capfd):
     assert visualize('a.mp4', option, value) == 2
     assert message in capfd.readouterr().err
+
+
+def test_a_full_disk_leaves_no_half_of_a_file(run, video_root, tmp_path):
+    done = run(
+        'visualize.py',
+        video_root / '0.mp4',
+        '--out-dir',
+        tmp_path,
+        max_file=10_000,
+    )
+    assert done.returncode == 1 and not done.stdout
+    assert f"'{tmp_path / '0' / 'routes.png'}'. Make room" in done.stderr
+    assert not list(tmp_path.glob('*/*'))
+
+
+def test_demo(run, tmp_path):
+    done = run('visualize.py', '--demo', '--out-dir', tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / 'roll_clockwise' / 'routes.html') in done.stdout

@@ -88,3 +88,17 @@ def test_caller_may_stop_early():
     with Workers(work, 2) as workers:
         assert next(workers.imap(['a', 'b', 'c'])).value == 'a'
         assert workers('d') == 'd'
+
+
+@pytest.mark.parametrize('size', [0, 1, 2**26 + 1])
+def test_arrays_of_any_size_pass(size):
+    """The last one has no room in the memory that the processes share."""
+    with Workers(lambda n: (np.full(n, 7, np.uint8), np.eye(3))) as workers:
+        full, eye = workers(size)
+    assert full.size == size and (full == 7).all() and (eye == np.eye(3)).all()
+
+
+def test_values_outlive_the_next_one():
+    with Workers(lambda level: np.full((64, 64), level)) as workers:
+        first, second = workers(1), workers(2)
+    assert (first == 1).all() and (second == 2).all()

@@ -2,12 +2,10 @@
 import os
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import decord
 import numpy as np
 import pytest
-import torch
 
 from ata_mm.video import FrameSource, VideoError, decoding, open_video
 
@@ -108,41 +106,6 @@ def test_decoder_that_is_not_installed(video_root, monkeypatch):
     monkeypatch.setitem(sys.modules, 'torchcodec.decoders', None)
     with pytest.raises(ImportError, match='Expected torchcodec'):
         open_video(str(video_root / '0.mp4'), 'torchcodec')
-
-
-class FakeDecoder:
-    """torchcodec's decoder of a video of ten frames."""
-
-    metadata = SimpleNamespace(average_fps=25.0)
-
-    def __init__(self, video, **options):
-        if not video.endswith('0.mp4'):
-            raise RuntimeError('no video')
-
-    def __len__(self):
-        return 10
-
-    def get_frames_at(self, indices):
-        levels = torch.tensor(indices, dtype=torch.uint8)
-        return SimpleNamespace(data=levels[:, None, None, None])
-
-
-@pytest.fixture
-def torchcodec(monkeypatch):
-    module = SimpleNamespace(VideoDecoder=FakeDecoder)
-    monkeypatch.setitem(sys.modules, 'torchcodec', SimpleNamespace())
-    monkeypatch.setitem(sys.modules, 'torchcodec.decoders', module)
-
-
-def test_torchcodec_reads_the_frames_asked_for(torchcodec, video_root):
-    with open_video(str(video_root / '0.mp4'), 'torchcodec') as reader:
-        assert len(reader) == 10 and reader.fps == 25
-        assert [int(f.item()) for f in reader.frames([7, 2, 7])] == [7, 2, 7]
-
-
-def test_errors_of_torchcodec_name_the_file(torchcodec, video_root):
-    with pytest.raises(VideoError, match=r'1.mp4 .* torchcodec \(no video'):
-        open_video(str(video_root / '1.mp4'), 'torchcodec')
 
 
 @pytest.mark.parametrize('decoder', ['auto', 'pyav'])

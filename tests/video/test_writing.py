@@ -64,3 +64,26 @@ def test_rate_that_mp4_does_not_support(tmp_path):
 def test_path_that_cannot_be_written(tmp_path):
     with pytest.raises(ValueError, match=f'{tmp_path} cannot be written'):
         VideoWriter(tmp_path, 10, (64, 48))
+
+
+@pytest.mark.parametrize('codec', ['mp4v', 'MJPG'])
+@pytest.mark.parametrize('share', [0.0, 0.5, 0.99])
+def test_a_full_disk_leaves_no_half_of_a_video(
+    tmp_path, full_disk, codec, share
+):
+    frames = np.random.RandomState(0).randint(0, 255, (9, 48, 64, 3), np.uint8)
+    whole, path = tmp_path / 'whole.mp4', tmp_path / 'a.mp4'
+    write_video(whole, frames, 10, codec)
+    limit = full_disk(int(share * whole.stat().st_size))
+    with limit, pytest.raises((OSError, ValueError), match='a.mp4'):
+        write_video(path, frames, 10, codec)
+    assert not path.exists()
+
+
+def test_an_error_on_a_full_disk_is_not_hidden(tmp_path, full_disk):
+    with pytest.raises(KeyboardInterrupt), full_disk(100), VideoWriter(
+        tmp_path / 'a.mp4', 10, (64, 48)
+    ) as out:
+        out.write(RED)
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ from ata_mm.visualization.canvas import (
     frame_figure,
     frame_labels,
     render,
+    save_figure,
     show_frame,
 )
 
@@ -35,3 +36,15 @@ def test_units_of_the_axes_are_patches():
 def test_labels_are_times_by_default():
     assert frame_labels(None, 2) == ['t = 0', 't = 1']
     assert frame_labels(['a', 'b'], 2) == ['a', 'b']
+
+
+def test_a_figure_has_the_format_of_its_suffix(tmp_path):
+    save_figure(frame_figure(FRAME, 100)[0], tmp_path / 'a.pdf')
+    assert (tmp_path / 'a.pdf').read_bytes().startswith(b'%PDF')
+
+
+def test_a_full_disk_leaves_no_half_of_a_figure(tmp_path, full_disk):
+    figure, _ = frame_figure(FRAME, 100)
+    with full_disk(100), pytest.raises(OSError, match='a.png'):
+        save_figure(figure, tmp_path / 'a.png')
+    assert not list(tmp_path.iterdir())

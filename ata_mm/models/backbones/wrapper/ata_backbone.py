@@ -215,6 +215,8 @@ class ATABackbone(VideoBackbone):
         run = dry_run(self.image, self._features, self.img_size)
         self.block_names = find_blocks(self.image, blocks, run)
         self.layouts = find_layouts(self.block_names, run, layout)
+        # Names of the modules of the image model, for learning rates by layer.
+        self.call_order = list(run.shapes)
         self.output_layout = find_output_layout(run, layout)
         self._check_output()
         # The grid that position embeddings of checkpoints are resized to.

@@ -1,0 +1,43 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import pytest
+
+STUDY = """
+title = 'Tiny'
+metrics = dict(all='acc/top1')
+config = {config!r}
+seeds = [0]
+arms = dict(ATA=dict())
+"""
+
+
+@pytest.fixture
+def study(tmp_path, tiny_config):
+    path = tmp_path / 'tiny.py'
+    path.write_text(STUDY.format(config=str(tiny_config)))
+    return path
+
+
+def test_study_runs_and_is_reported(run, study, tmp_path):
+    options = ('--work-dir', tmp_path / 'runs')
+    done = run('study.py', study, *options)
+    assert done.returncode == 0, done.stderr
+    plot = tmp_path / 'curves.png'
+    report = run('study.py', study, *options, '--report', '--plot', plot)
+    assert report.returncode == 0, report.stderr
+    table = report.stdout.splitlines()
+    assert table == done.stdout.splitlines()[-len(table) :]
+    assert table[-1].startswith('| ATA | 0 |')
+    assert plot.is_file()
+
+
+def test_report_counts_missing_runs(run, study, tmp_path):
+    done = run('study.py', study, '--work-dir', tmp_path, '--report')
+    assert done.returncode == 0
+    assert done.stdout == '1 of 1 runs have no result yet.\n'
+
+
+def test_missing_study_is_one_line(run):
+    done = run('study.py', 'nowhere.py')
+    assert done.returncode == 1
+    assert 'nowhere.py is not a file' in done.stderr
+    assert 'Traceback' not in done.stderr

@@ -1,0 +1,103 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Train and test the models of a study, and print a table of the results.
+
+``python tools/study.py configs/studies/camera_motion_mixed.py`` calls
+tools/train.py and tools/test.py for every arm and seed, and appends each
+result to a JSON Lines file. Runs that are in the file are not repeated, and
+trainings that were interrupted are resumed. ``--report`` only reads the file.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from ata_mm.cli.arguments import positive
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description='Run or report a study')
+    parser.add_argument('study', help='the config, see configs/studies')
+    parser.add_argument(
+        '--seeds',
+        type=int,
+        nargs='+',
+        help='seeds of every arm (default: those of the study)',
+    )
+    parser.add_argument(
+        '--smoke',
+        action='store_true',
+        help='run every step, too short to learn',
+    )
+    parser.add_argument(
+        '--jobs',
+        type=positive,
+        help='number of parallel runs (default: one per CPU core, or one if '
+        'there is a GPU)',
+    )
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        help='folder of the runs (default: work_dirs/studies/STUDY)',
+    )
+    parser.add_argument(
+        '--results',
+        type=Path,
+        help='file of the results (default: results.jsonl in that folder)',
+    )
+    parser.add_argument(
+        '--report',
+        action='store_true',
+        help='report the results that exist, without running anything',
+    )
+    parser.add_argument('--plot', help='write curves over the epochs here')
+    args = parser.parse_args()
+    if args.work_dir is None:
+        suffix = '_smoke' if args.smoke else ''
+        name = Path(args.study).stem + suffix
+        args.work_dir = Path('work_dirs/studies') / name
+    if args.results is None:
+        args.results = args.work_dir / 'results.jsonl'
+    return args
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+import torch
+
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.study import load_study, read_results, run_study
+from ata_mm.cli.tables import markdown_table
+from ata_mm.evaluation.study_report import plot_curves, result_table
+from ata_mm.visualization.canvas import save_figure
+
+
+def default_jobs() -> int:
+    """Return the number of parallel runs that suits this machine."""
+    return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
+
+
+def main() -> None:
+    """Run and report."""
+    args = parse_args()
+    with user_errors():
+        study = load_study(args.study, args.work_dir, args.seeds, args.smoke)
+        if args.report:
+            results = read_results(args.results, study.runs)
+        else:
+            jobs = args.jobs or default_jobs()
+            results = run_study(study, args.results, jobs)
+        missing = len(study.runs) - len(results)
+        if missing:
+            print(f'{missing} of {len(study.runs)} runs have no result yet.')
+        if results:
+            print(f'{study.title}\n')
+            print(markdown_table(*result_table(results, list(study.metrics))))
+            if args.plot:
+                figure = plot_curves(results, list(study.metrics))
+                save_figure(figure, args.plot, dpi=100)
+
+
+if __name__ == '__main__':
+    main()
