@@ -1,9 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Command ``python -m ata_mm doctor``, which checks the installation."""
+"""Commands of the package: ``python -m ata_mm doctor`` and ``finetune``."""
 
 import argparse
 import sys
 
+from ata_mm.cli.arguments import add_finetune_options
 from ata_mm.requirements import required_modules
 
 
@@ -20,16 +21,28 @@ def parse_args() -> argparse.Namespace:
         help='check packages, shims, GPU, decoder, solver, and a small model; '
         'exit status 1 if something does not work',
     )
+    add_finetune_options(
+        commands.add_parser(
+            'finetune',
+            help='from a folder of own videos to a trained and tested model, '
+            'by a config that stays',
+        )
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     """Run the command."""
-    parse_args()
+    args = parse_args()
     # Here, so that --help does not wait for torch and MMAction2.
-    with required_modules():
-        from ata_mm.cli.doctor import doctor
-    sys.exit(doctor())
+    if args.command == 'finetune':
+        with required_modules():
+            from ata_mm.cli.finetune import finetune
+        finetune(args)
+    else:
+        with required_modules():
+            from ata_mm.cli.doctor import doctor
+        sys.exit(doctor())
 
 
 if __name__ == '__main__':

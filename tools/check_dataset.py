@@ -60,6 +60,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ata_mm.apis import load_config
+from ata_mm.apis.preprocessing import expected_statistics, preprocessing_fault
 from ata_mm.apis.recognizer import class_names
 from ata_mm.cli.console import escape_names, print_message, stderr_progress
 from ata_mm.cli.errors import user_errors
@@ -73,6 +74,7 @@ from ata_mm.datasets.checks import (
     multi_label_faults,
     num_classes,
     same_frames,
+    segment_faults,
 )
 from ata_mm.video import Workers
 
@@ -106,7 +108,7 @@ def read_lines(
         by loader, faults, and descriptions of the parts not checked.
     """
     samples: Samples = {}
-    faults: List[Exception] = [*multi_label_faults(cfg)]
+    faults: List[Exception] = [*multi_label_faults(cfg), *segment_faults(cfg)]
     unchecked = []
     if classes is None:
         unchecked.append('labels; cls_head in the config has no num_classes')
@@ -193,6 +195,11 @@ def main() -> None:
     escape_names()
     with user_errors():
         cfg = load_config(args.config, args.cfg_options)
+    fault = preprocessing_fault(
+        cfg, expected_statistics(cfg, cfg.get('load_from'))
+    )
+    if fault:
+        print_message(f'warning: {fault}')
     classes = num_classes(cfg)
     samples, faults, unchecked = read_lines(cfg, classes)
     if classes is not None and samples:

@@ -192,6 +192,7 @@ def main() -> None:
     print_demo(args)
     hide_log()
     escape_names()
+    shorten_warnings()
     with user_errors():
         if args.topk < 1:
             raise ValueError(
@@ -205,7 +206,6 @@ def main() -> None:
             cfg, args.checkpoint, args.device, args.views
         )
     total = len(videos) + len(failed)
-    shorten_warnings()
     reader = Workers(recognizer.read, time_limit=args.time_limit)
     writer = Workers(
         annotate, time_limit=args.time_limit, name=attrgetter('video')

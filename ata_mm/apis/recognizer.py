@@ -3,6 +3,7 @@
 
 import copy
 import os.path as osp
+import warnings
 from pathlib import Path
 from typing import List, Optional, Tuple, Union
 
@@ -27,6 +28,11 @@ from .config import (
     read_video_files,
     use_device,
 )
+from .preprocessing import (
+    expected_statistics,
+    preprocessing_fault,
+    saved_statistics,
+)
 
 
 class VideoRecognizer:
@@ -35,7 +41,9 @@ class VideoRecognizer:
     It reads a file with the test pipeline of the config and averages the same
     views; scores equal those of ``tools/test.py``. All views of a video form
     one batch. If they exceed the memory, set
-    ``model.test_cfg.max_testing_views`` in the config.
+    ``model.test_cfg.max_testing_views`` in the config. A config that
+    normalises pixels in another way than the training of the checkpoint did is
+    named in a warning.
 
     Args:
         config (str | Path | Config): The config, or its file.
@@ -75,6 +83,12 @@ class VideoRecognizer:
         device = str(use_device(device or get_device()))
         self.inferencer = ViewsInferencer(cfg, checkpoint, device)
         self.classes = class_names(cfg, self.inferencer.meta)
+        expected = saved_statistics(self.inferencer.meta)
+        fault = preprocessing_fault(
+            cfg, expected or expected_statistics(cfg, checkpoint)
+        )
+        if fault:
+            warnings.warn(fault, stacklevel=2)
 
     @property
     def cfg(self) -> Config:

@@ -22,8 +22,10 @@ from .embeddings import (
     resize_time_embed,
 )
 from .key_tables import (
+    CONSTANTS,
     CONVNEXT,
     CYCLEMLP,
+    IMAGE_UNCHANGED,
     KeyLayout,
     StateDict,
     any_match,
@@ -67,7 +69,10 @@ class LoadReport:
         left (list[str]): Parameters left at their initial values.
         dropped (list[str]): Keys of the checkpoint that are not used: those of
             the head, and constants and final norms that the model lacks.
-        head (str): Treatment of the classifier.
+        paired (list[str]): Keys of the checkpoint and of the model that were
+            paired by their order and shape, since no name agrees.
+        head (str): Treatment of the classifier; '' if it is not part of what
+            is loaded.
     """
 
     layout: str
@@ -77,6 +82,7 @@ class LoadReport:
     zeroed: List[str] = field(default_factory=list)
     left: List[str] = field(default_factory=list)
     dropped: List[str] = field(default_factory=list)
+    paired: List[str] = field(default_factory=list)
     head: str = 'none in the checkpoint'
 
     def __str__(self) -> str:
@@ -87,10 +93,13 @@ class LoadReport:
             ('set to zero', self.zeroed),
             ('left as initialised', self.left),
             ('dropped from the checkpoint', self.dropped),
+            ('paired by order and shape, check them', self.paired),
         ]
         lines = [f'Checkpoint layout: {self.layout}. Parameters:']
         lines += [_row(title, keys) for title, keys in rows if keys]
-        return '\n'.join([*lines, f'  classifier: {self.head}'])
+        if self.head:
+            lines.append(f'  classifier: {self.head}')
+        return '\n'.join(lines)
 
 
 def split_head(
@@ -152,13 +161,31 @@ def fit_classifier(head: StateDict, model: nn.Module) -> Tuple[StateDict, str]:
     classes = len(layer['weight'])
     own = dict(model.named_parameters()).get('cls_head.fc_cls.weight')
     if own is None:
-        return {}, f'{classes} classes in the checkpoint, none in this model'
+        return {}, unused_classifier(head)
     if own.shape != layer['weight'].shape:
         return {}, (
             f'left as initialised ({len(own)} classes here, '
             f'{classes} in the checkpoint)'
         )
     return layer, f'loaded, {classes} classes'
+
+
+def unused_classifier(head: StateDict) -> str:
+    """Explain for the report what a backbone, which has no head, does.
+
+    Args:
+        head (dict): Keys of the head, in any layout.
+
+    Returns:
+        str: Whether there is a classifier, and why it is not loaded.
+    """
+    layer = find_classifier(head)
+    if not layer:
+        return 'none in the checkpoint'
+    return (
+        f'{len(layer["weight"])} classes in the checkpoint, not loaded into '
+        'a backbone'
+    )
 
 
 def unused_head(head: StateDict, classifier: StateDict) -> List[str]:
@@ -240,7 +267,10 @@ def convert_state_dict(
     target = backbone.state_dict()
     layout = find_key_layout(state_dict, find_family(backbone).layouts)
     report = LoadReport(layout.name)
-    renamed = _drop_unused(rename(state_dict, layout), target, layout, report)
+    renamed = rename(state_dict, layout)
+    if layout is IMAGE_UNCHANGED and not renamed.keys() & target.keys():
+        renamed = _pair_by_order(renamed, target, report)
+    renamed = _drop_unused(renamed, target, layout, report)
     converted = {}
     for key, value in renamed.items():
         converted[key] = _fit(
@@ -252,6 +282,48 @@ def convert_state_dict(
     _start_missing(converted, target, layout, report)
     _check_complete(converted, target, layout)
     return converted, report
+
+
+def _pair_by_order(
+    source: StateDict, target: StateDict, report: LoadReport
+) -> StateDict:
+    """Name parameters by their place among those of the model.
+
+    For code bases that define the same layers in the same order under other
+    names, such as efficientnet_pytorch and timm.
+
+    Raises:
+        ValueError: If numbers or shapes differ.
+    """
+    own = {
+        key: value
+        for key, value in target.items()
+        if key.startswith('image.') and not any_match(CONSTANTS, key)
+    }
+    learned = {k: v for k, v in source.items() if not any_match(CONSTANTS, k)}
+    for (key, value), (name, one) in zip(learned.items(), own.items()):
+        if value.shape != one.shape:
+            raise ValueError(
+                'Expected keys of the model, or tensors of the same shapes in '
+                f'the same order, got {_layer(key)} {tuple(value.shape)} at '
+                f'the place of {_layer(name)} {tuple(one.shape)}. Use the '
+                "model with the checkpoint's architecture."
+            )
+    if len(learned) != len(own):
+        raise ValueError(
+            'Expected keys of the model, or as many tensors of the same '
+            f'shapes, got {len(learned)} tensors for {len(own)}, from '
+            f'{_layer(next(iter(source)))} on. Use the model with the '
+            "checkpoint's architecture."
+        )
+    report.layout = 'image model, names of another package'
+    pairs = list(zip(own, learned))
+    report.paired = [f'{_layer(key)} = {_layer(name)}' for name, key in pairs]
+    return {name: source[key] for name, key in pairs}
+
+
+def _layer(key: str) -> str:
+    return _LEAF.sub('', key[len('image.') :])
 
 
 def _drop_unused(

@@ -7,9 +7,8 @@ layout, add its table here and list it in the family, before any layout whose
 marker its keys match too.
 
 Sources of the names: facebookresearch/TimeSformer, facebookresearch/ConvNeXt,
-ShoufaChen/CycleMLP, lukemelas/EfficientNet-PyTorch, MMAction2 1.2.0,
-mmpretrain 1.2.0, timm, and TimesformerForVideoClassification of HuggingFace's
-transformers.
+ShoufaChen/CycleMLP, MMAction2 1.2.0, mmpretrain 1.2.0, timm, and
+TimesformerForVideoClassification of HuggingFace's transformers.
 """
 
 import re
@@ -214,7 +213,7 @@ TIMESFORMER = Family(
 
 # Buffers without learned values, which only some versions of a model save:
 # batch counts, the offsets of CycleFC, the windows of Swin transformers.
-_CONSTANTS = (
+CONSTANTS = (
     r'\.num_batches_tracked$',
     r'\.sfc_[hw]\.offset$',
     r'\.relative_position_index$',
@@ -238,8 +237,8 @@ def _image_model(
         name,
         marker,
         renames=(*renames, (r'^(?!image\.)', 'image.')),
-        keeps=(_TEMPORAL, *_CONSTANTS),
-        drops=_CONSTANTS,
+        keeps=(_TEMPORAL, *CONSTANTS),
+        drops=CONSTANTS,
         native=native,
     )
 
@@ -248,8 +247,8 @@ ATA_BACKBONE = KeyLayout(
     'ata_mm',
     _TEMPORAL,
     zeros=(_TIME_BIAS,),
-    keeps=_CONSTANTS,
-    drops=_CONSTANTS,
+    keeps=CONSTANTS,
+    drops=CONSTANTS,
     native=True,
 )
 
@@ -287,44 +286,13 @@ CYCLEMLP_OFFICIAL = _image_model(
 )
 
 
-def _efficientnet_blocks(repeats: Sequence[int]) -> Renames:
-    """Return the renames from blocks in a row to blocks in stages."""
-    places = [(s, b) for s, count in enumerate(repeats) for b in range(count)]
-    return tuple(
-        (rf'^_blocks\.{index}\.', f'blocks.{stage}.{block}.')
-        for index, (stage, block) in enumerate(places)
-    )
-
-
-# B0 and Lite0 have as many blocks a stage. Block 0 expands no channels: its
-# second convolution is a projection under the name of the others' first.
-EFFICIENTNET_PYTORCH = _image_model(
-    'EfficientNet-B0 or Lite0 (efficientnet_pytorch)',
-    r'^_blocks\.\d+\._depthwise_conv\.',
-    (
-        *_efficientnet_blocks((1, 2, 2, 3, 3, 4, 1)),
-        (r'^(blocks\.0\.0\.)_project_conv\.', r'\1conv_pw.'),
-        (r'^(blocks\.0\.0\.)_bn(\d)\.', r'\1bn\2.'),
-        (r'\._expand_conv\.', '.conv_pw.'),
-        (r'\._depthwise_conv\.', '.conv_dw.'),
-        (r'\._project_conv\.', '.conv_pwl.'),
-        (r'\._se_(reduce|expand)\.', r'.se.conv_\1.'),
-        (r'\._bn2\.', '.bn3.'),
-        (r'\._bn1\.', '.bn2.'),
-        (r'\._bn0\.', '.bn1.'),
-        (r'^_bn1\.', 'bn2.'),
-        (r'^_bn0\.', 'bn1.'),
-        (r'^_conv_(stem|head)\.', r'conv_\1.'),
-    ),
-)
-
 # Matches every key.
 IMAGE_UNCHANGED = _image_model("image model, the model's own keys", '')
 
 CONVNEXT = Family(
     r'^image\.stages\.\d+\.\d+\.dwconv\.',
     tuple(
-        layout._replace(drops=(_FINAL_NORM, *_CONSTANTS))
+        layout._replace(drops=(_FINAL_NORM, *CONSTANTS))
         for layout in (
             ATA_BACKBONE,
             ATA_IMAGE,
@@ -340,22 +308,16 @@ CYCLEMLP = Family(
     (ATA_BACKBONE, ATA_IMAGE, CYCLEMLP_OFFICIAL),
 )
 
-EFFICIENTNET = Family(
-    r'^image\.blocks\.\d+\.\d+\.conv_dw\.',
-    (ATA_BACKBONE, ATA_IMAGE, EFFICIENTNET_PYTORCH, IMAGE_UNCHANGED),
-)
-
 IMAGE = Family(r'^image\.', (ATA_BACKBONE, ATA_IMAGE, IMAGE_UNCHANGED))
 
 # The marker of IMAGE matches other image models too: it must be the last.
-FAMILIES = (TIMESFORMER, CONVNEXT, CYCLEMLP, EFFICIENTNET, IMAGE)
+FAMILIES = (TIMESFORMER, CONVNEXT, CYCLEMLP, IMAGE)
 
 # Layouts that keys identify without a model, which excludes IMAGE_UNCHANGED.
 IDENTIFIABLE = (
     *TIMESFORMER.layouts,
     *CONVNEXT.layouts,
     *CYCLEMLP.layouts,
-    EFFICIENTNET_PYTORCH,
 )
 
 

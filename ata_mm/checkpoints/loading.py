@@ -29,6 +29,7 @@ from .conversion import (
     fit_classifier,
     saved_grid,
     split_head,
+    unused_classifier,
     unused_head,
 )
 from .key_tables import IDENTIFIABLE, StateDict, find_key_layout, rename
@@ -206,7 +207,8 @@ def adapt_state_dict(
         del state_dict[key]
     state_dict.update({prefix + k: v for k, v in converted.items()})
     report.dropped += head
-    report.head = f'not part of the backbone ({len(head)} keys)'
+    # The classifier of a recognizer is not among the keys of its backbone.
+    report.head = unused_classifier(head) if head else ''
     print_log(str(report), logger='current')
 
 

@@ -4,7 +4,7 @@
 import argparse
 import math
 import os
-from typing import Optional
+from typing import Dict, Optional
 
 from mmengine.config import DictAction
 
@@ -80,6 +80,89 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help='launcher of the processes of a distributed job',
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+#: Options of a fine-tuning that its config depends on.
+FINETUNE_DEFAULTS: Dict[str, object] = dict(
+    epochs=None,
+    checkpoint=None,
+    temporal='ATA',
+    frames=8,
+    img_size=None,
+    batch_size=8,
+    seed=0,
+    val_share=0.2,
+)
+
+
+def add_finetune_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of :func:`~ata_mm.cli.finetune.finetune`.
+
+    Args:
+        parser (ArgumentParser): The parser of a tool, changed in place.
+    """
+    parser.add_argument(
+        'data',
+        nargs='+',
+        metavar='DATA',
+        help='a folder with a folder of videos for each class; a CSV with the '
+        'columns path and label, optionally split; or one or two list files '
+        '(train, val) with lines of path and label',
+    )
+    parser.add_argument(
+        '--backbone',
+        required=True,
+        metavar='NAME',
+        help='ATATimeSformer-{micro,tiny,small,base}, ATAConvNeXt-{tiny,…}, '
+        'ATACycleMLP-{b1,…}, or a model of timm, torchvision or mmpretrain, '
+        'such as timm.convnext_tiny',
+    )
+    parser.add_argument(
+        '--work-dir',
+        help='folder of the config, lists and results (default: '
+        'work_dirs/DATA_NAME)',
+    )
+    parser.add_argument(
+        '--epochs',
+        type=positive,
+        help='default: 10 with pretrained weights, 30 without',
+    )
+    parser.add_argument(
+        '--checkpoint',
+        metavar='FILE|URL|none',
+        help='weights of the backbone; none to start at random (default: '
+        'those that its authors have published)',
+    )
+    parser.add_argument(
+        '--temporal',
+        choices=['ATA', 'TemporalAttention', 'TemporalAveraging'],
+        help='the temporal module (default: ATA)',
+    )
+    parser.add_argument(
+        '--frames', type=positive, help='frames per clip (default: 8)'
+    )
+    parser.add_argument(
+        '--img-size',
+        type=positive,
+        help='height and width of the frames (default: those of the weights)',
+    )
+    parser.add_argument(
+        '--batch-size', type=positive, help='clips per step (default: 8)'
+    )
+    parser.add_argument(
+        '--seed', type=int, help='of split and training (default: 0)'
+    )
+    parser.add_argument(
+        '--val-share',
+        type=float,
+        help='share of the videos of each class to validate and test, unless '
+        'the data are split (default: 0.2)',
+    )
+    parser.add_argument(
+        '--dry-run', action='store_true', help='write the config and stop'
+    )
+    parser.set_defaults(**FINETUNE_DEFAULTS)
+    add_cfg_options(parser)
 
 
 def add_timing_options(parser: argparse.ArgumentParser, rounds: int) -> None:

@@ -48,7 +48,8 @@ def user_errors() -> Iterator[None]:
             raise
         if not is_full_disk(error.__cause__ or error):
             _log_traceback(error)
-        tool = os.path.basename(sys.argv[0])
+        # Of `python -m ata_mm`, the path ends with the name of the package.
+        tool = os.path.basename(sys.argv[0].removesuffix('/__main__.py'))
         sys.exit(f'{tool}: error: {one_line(error)}')
 
 

@@ -3,6 +3,7 @@
 
 import argparse
 import gc
+import logging
 import os
 import os.path as osp
 from typing import Callable, Optional, Sequence
@@ -12,8 +13,10 @@ from mmaction.registry import RUNNERS
 from mmaction.utils import get_str_type
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from ata_mm.apis.preprocessing import expected_statistics, preprocessing_fault
 from ata_mm.compat import cpu_distributed
 from ata_mm.datasets.checks import check_config
 
@@ -51,11 +54,25 @@ def prepare(
     fit_workers(cfg)
     guard_videos(cfg)
     check_config(cfg, loaders)
+    name_preprocessing(cfg, cfg.get('load_from') if 'train' in loaders else '')
     make_folder(cfg.work_dir, 'the work directory')
     cfg.launcher = args.launcher
     # torchrun sets LOCAL_RANK; torch.distributed.launch passed an option.
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cpu_distributed.apply(cfg)
+
+
+def name_preprocessing(cfg: Config, weights: Optional[str] = None) -> None:
+    """Log a warning if pixels are not normalised as the weights expect.
+
+    Args:
+        cfg (Config): Config of a recognizer.
+        weights (str, optional): Path or URL of the published weights that it
+            starts from. Defaults to None, those of its backbone.
+    """
+    fault = preprocessing_fault(cfg, expected_statistics(cfg, weights))
+    if fault:
+        print_log(fault, logger='current', level=logging.WARNING)
 
 
 def set_work_dir(cfg: Config, work_dir: Optional[str] = None) -> None:

@@ -91,8 +91,8 @@ def load_checkpoint(
             run code. All errors name the file.
     """
     with naming(filename):
-        if _is_url(filename) and _url_path(filename).endswith('.safetensors'):
-            found = _read_safetensors(_download(filename))
+        if _is_url(filename) and _needs_name(_url_path(filename)):
+            found = load_from_local(_download(filename), map_location)
         else:
             found = _original(filename, map_location, logger)
     if not isinstance(found, dict):
@@ -163,13 +163,18 @@ def _url_path(url: str) -> str:
     return urlparse(url).path
 
 
+def _needs_name(path: str) -> bool:
+    """Return whether mmengine can not read a URL, or may mistake its copy."""
+    # torch.hub names copies by the file, and those of HuggingFace are equal.
+    return path.endswith(('.safetensors', *_HUGGINGFACE))
+
+
 def _download(url: str) -> str:
     """Download a file to the cache of torch.hub and return its path."""
     folder = osp.join(torch.hub.get_dir(), 'checkpoints')
     os.makedirs(folder, exist_ok=True)
-    # Files of HuggingFace all have one name.
-    name = re.sub(r'\W+', '_', urlparse(url).netloc + _url_path(url))
-    path = osp.join(folder, f'{name}.safetensors')
+    stem, suffix = osp.splitext(urlparse(url).netloc + _url_path(url))
+    path = osp.join(folder, re.sub(r'\W+', '_', stem) + suffix)
     if not osp.isfile(path):
         torch.hub.download_url_to_file(url, path, progress=False)
     return path

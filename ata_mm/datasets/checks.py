@@ -81,10 +81,10 @@ def check_config(cfg: Config, loaders: Sequence[str] = LOADERS) -> None:
             ``('train', 'val', 'test')``.
 
     Raises:
-        FileNotFoundError, ValueError: See :func:`check_annotations` and
-            :func:`multi_label_faults`.
+        FileNotFoundError, ValueError: See :func:`check_annotations`,
+            :func:`multi_label_faults` and :func:`segment_faults`.
     """
-    for fault in multi_label_faults(cfg, loaders):
+    for fault in (*multi_label_faults(cfg, loaders), *segment_faults(cfg)):
         raise fault
     classes = num_classes(cfg)
     for loader, dataset, file, _ in annotation_files(cfg, loaders):
@@ -190,6 +190,48 @@ def multi_label_faults(
         ValueError(f'Expected {fault}. Set it in the config.')
         for fault in dict.fromkeys(faults)
     ]
+
+
+def segment_faults(cfg: Config) -> List[ValueError]:
+    """Find pipelines of other clips than an ATANeck takes.
+
+    All loaders are inspected, so that a training does not end in a test that
+    cannot run.
+
+    Args:
+        cfg (Config): Config of a recognizer.
+
+    Returns:
+        list[ValueError]: One for each loader of a Recognizer2D whose frames
+        per video are no multiple of ``num_segments``.
+    """
+    model = cfg.get('model', {})
+    segments = (model.get('neck') or {}).get('num_segments')
+    is_neck = get_str_type((model.get('neck') or {}).get('type', ''))
+    kind = get_str_type(model.get('type', ''))
+    if is_neck != 'ATANeck' or not segments or kind != 'Recognizer2D':
+        return []
+    faults = []
+    for loader in LOADERS:
+        dataloader = cfg.get(f'{loader}_dataloader')
+        for part in _parts(dataloader.dataset) if dataloader else ():
+            steps = part.get('pipeline') or ()
+            frames = [
+                step.get('clip_len', 1) * step.get('num_clips', 1)
+                for step, name in zip(steps, step_names(steps))
+                if 'Sample' in name
+            ]
+            if frames and frames[0] % segments:
+                faults.append(
+                    ValueError(
+                        f'Expected {segments} frames of a video in '
+                        f'{loader}_dataloader, as num_segments of ATANeck, or '
+                        f'a multiple, got {frames[0]}. Set '
+                        f'num_clips={segments} in the SampleFrames of its '
+                        'pipeline.'
+                    )
+                )
+    return faults
 
 
 def _counts_one_label(evaluator: Any) -> bool:

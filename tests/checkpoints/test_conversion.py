@@ -112,7 +112,11 @@ def test_head_without_a_bias_is_no_classifier():
             {},
             'left as initialised (7 classes here, 5 in the checkpoint)',
         ),
-        (timesformer, {}, '5 classes in the checkpoint, none in this model'),
+        (
+            timesformer,
+            {},
+            '5 classes in the checkpoint, not loaded into a backbone',
+        ),
     ],
 )
 def test_classifier_is_used_if_it_fits(build, classifier, reason):

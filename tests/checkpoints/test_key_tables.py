@@ -9,7 +9,6 @@ from ata_mm.checkpoints.conversion import split_head
 from ata_mm.checkpoints.key_tables import (
     CONVNEXT,
     CYCLEMLP,
-    EFFICIENTNET,
     FAMILIES,
     IMAGE,
     TIMESFORMER,
@@ -201,32 +200,6 @@ def test_model_in_its_own_keys():
     assert_equal(model.image, source)
 
 
-EFFICIENTNET_KEYS = {
-    '_conv_stem.weight': 'conv_stem.weight',
-    '_bn0.bias': 'bn1.bias',
-    '_blocks.0._depthwise_conv.weight': 'blocks.0.0.conv_dw.weight',
-    '_blocks.0._bn1.weight': 'blocks.0.0.bn1.weight',
-    '_blocks.0._se_reduce.bias': 'blocks.0.0.se.conv_reduce.bias',
-    '_blocks.0._project_conv.weight': 'blocks.0.0.conv_pw.weight',
-    '_blocks.0._bn2.running_mean': 'blocks.0.0.bn2.running_mean',
-    '_blocks.1._expand_conv.weight': 'blocks.1.0.conv_pw.weight',
-    '_blocks.1._bn0.weight': 'blocks.1.0.bn1.weight',
-    '_blocks.2._depthwise_conv.weight': 'blocks.1.1.conv_dw.weight',
-    '_blocks.2._bn1.weight': 'blocks.1.1.bn2.weight',
-    '_blocks.15._project_conv.weight': 'blocks.6.0.conv_pwl.weight',
-    '_blocks.15._bn2.weight': 'blocks.6.0.bn3.weight',
-    '_conv_head.weight': 'conv_head.weight',
-    '_bn1.weight': 'bn2.weight',
-}
-
-
-def test_efficientnet_has_the_names_of_timm():
-    layout = find_key_layout(EFFICIENTNET_KEYS, EFFICIENTNET.layouts)
-    assert layout.name == 'EfficientNet-B0 or Lite0 (efficientnet_pytorch)'
-    for source, target in EFFICIENTNET_KEYS.items():
-        assert substitute(layout.renames, source) == f'image.{target}'
-
-
 def test_classifier_of_efficientnet_is_not_part_of_the_backbone():
     keys, head = split_head({'_fc.weight': 1, '_conv_head.weight': 2})
     assert list(keys) == ['_conv_head.weight'] and list(head) == ['_fc.weight']
@@ -261,3 +234,46 @@ def test_another_model_is_an_error():
 def test_a_model_without_parameters_has_no_family():
     with pytest.raises(ValueError, match='got Identity'):
         find_family(nn.Identity())
+
+
+def renamed(model, prefix):
+    """Random weights of a model under names that no layout has."""
+    state = randomized(model.state_dict())
+    return {
+        f'{prefix}{i}.{key.rsplit(".", 1)[1]}': value
+        for i, (key, value) in enumerate(state.items())
+        if not key.endswith('num_batches_tracked')
+    }
+
+
+def test_weights_under_other_names_are_paired_by_order_and_shape():
+    model = Video(ResNet(18))
+    source = renamed(model.image, 'layer_')
+    report = load_pretrained(model, source)
+    own = [
+        value
+        for key, value in model.image.state_dict().items()
+        if not key.endswith('num_batches_tracked')
+    ]
+    for value, other in zip(own, source.values()):
+        assert torch.equal(value, other)
+    assert report.paired[0] == 'layer_0 = conv1.conv'
+    assert 'paired by order and shape' in str(report)
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda keys: keys.popitem(), 'got 99 tensors for 100'),
+        (
+            lambda keys: keys.update({next(iter(keys)): torch.zeros(2)}),
+            r'at the place of conv1.conv \(64, 3, 7, 7\)',
+        ),
+    ],
+)
+def test_other_shapes_are_not_paired(change, message):
+    model = Video(ResNet(18))
+    source = renamed(model.image, 'layer_')
+    change(source)
+    with pytest.raises(ValueError, match=message):
+        load_pretrained(model, source)

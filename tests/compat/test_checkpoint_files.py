@@ -108,6 +108,19 @@ def test_safetensors_of_a_url(tmp_path, monkeypatch):
     assert load(url)['weight'].equal(WEIGHTS['weight'])  # from the cache
 
 
+def test_files_of_huggingface_are_kept_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+
+    def download(url, path, progress):
+        torch.save(dict(url=url), path)
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    for model in ('a', 'b', 'a'):
+        url = f'https://example.org/{model}/pytorch_model.bin'
+        assert load(url) == dict(url=url)
+    assert len(list(tmp_path.rglob('*.bin'))) == 2
+
+
 def test_broken_safetensors_are_named(tmp_path):
     pytest.importorskip('safetensors')
     (tmp_path / 'x.safetensors').write_bytes(b'\x00' * 20)

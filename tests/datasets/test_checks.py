@@ -17,6 +17,7 @@ from ata_mm.datasets.checks import (
     multi_label_faults,
     num_classes,
     same_frames,
+    segment_faults,
 )
 
 
@@ -338,3 +339,28 @@ def test_decoder_that_counts_other_frames_is_found(listed, video_root):
     (sample,), _ = read_samples(listed(f'{video_root}/0.mp4 0'))
     fault = decode_fault(sample, (init, dict(type='VideoDecode')))
     assert 'has 21 frames for function and 20 in order' in str(fault)
+
+
+def neck(num_clips, **model):
+    """A config of a Recognizer2D with an ATANeck of 8 segments."""
+    steps = [dict(type='SampleFrames', clip_len=1, num_clips=num_clips)]
+    return Config(
+        dict(
+            model=dict(
+                type='Recognizer2D',
+                neck=dict(type='ATANeck', num_segments=8),
+                **model,
+            ),
+            test_dataloader=dict(dataset=dict(pipeline=steps)),
+        )
+    )
+
+
+@pytest.mark.parametrize('num_clips', [8, 16])
+def test_pipelines_of_as_many_segments_as_the_neck_pass(num_clips):
+    assert segment_faults(neck(num_clips)) == []
+
+
+def test_a_test_of_other_segments_is_found_before_a_training():
+    with pytest.raises(ValueError, match='test_dataloader.* got 25. Set num_'):
+        check_config(neck(25), ['train'])

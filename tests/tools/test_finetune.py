@@ -1,76 +1,131 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""A TimeSformer of MMAction2's zoo, fine-tuned on one's own five classes."""
+"""Own classes in one command, on a handful of videos."""
+
+import shutil
 
 import pytest
-import torch
-from mmaction.models import TimeSformer
-from mmengine.registry import init_default_scope
 
-LAYER = 'backbone.transformer_layers.layers.1.'
+from ata_mm.apis import load_config
 
-
-@pytest.fixture(scope='module')
-def zoo():
-    """A state_dict of the zoo, for 400 classes and 8 frames."""
-    init_default_scope('mmaction')
-    backbone = TimeSformer(
-        num_frames=8,
-        img_size=32,
-        patch_size=16,
-        embed_dims=24,
-        num_heads=2,
-        num_transformer_layers=2,
-    ).state_dict()
-    state = {f'backbone.{key}': value for key, value in backbone.items()}
-    head = torch.nn.Linear(24, 400).state_dict()
-    return {**state, **{f'cls_head.fc_cls.{k}': v for k, v in head.items()}}
+OPTIONS = (
+    '--backbone',
+    'ATATimeSformer-micro',
+    '--frames',
+    4,
+    '--batch-size',
+    4,
+    '--epochs',
+    1,
+    '--cfg-options',
+    'train_dataloader.num_workers=0',
+    'val_dataloader.num_workers=0',
+    'test_dataloader.num_workers=0',
+    'model.backbone.num_layers=1',
+)
 
 
 @pytest.fixture(scope='module')
-def finetuned(run, tiny_config, video_root, zoo, tmp_path_factory):
-    """The process of two iterations from there, and its checkpoint."""
-    path = tmp_path_factory.mktemp('finetune')
-    torch.save(dict(state_dict=zoo, meta={}), path / 'zoo.pth')
-    (path / 'five.txt').write_text('0.mp4 0\n1.mp4 1\n2.mp4 2\n3.mp4 4\n')
+def data(write_video, tmp_path_factory):
+    """Two classes of three videos; a name with a space."""
+    root = tmp_path_factory.mktemp('own')
+    for label, name in enumerate(['pan left', 'pan right']):
+        (root / name).mkdir()
+        for seed in range(3):
+            write_video(
+                root / name / f'{seed}.mp4',
+                num_frames=8,
+                step=3 * (-1) ** label,
+                seed=seed,
+            )
+    return root
+
+
+@pytest.fixture(scope='module')
+def finetuned(run, data, tmp_path_factory):
+    """The process of all steps, and its folder."""
+    folder = tmp_path_factory.mktemp('finetuned')
+    done = run('finetune.py', data, '--work-dir', folder, *OPTIONS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, folder
+
+
+def test_runs_all_steps(finetuned):
+    steps = [
+        line[3:] for line in finetuned[0].splitlines() if line[:3] == '== '
+    ]
+    assert steps == [
+        'config',
+        'check of the data',
+        'cost',
+        'training',
+        'test',
+        'prediction',
+        'routes',
+    ]
+
+
+def test_prints_the_cost_before_the_training(finetuned):
+    cost = finetuned[0].split('== training')[0].split('== cost')[1]
+    for word in ('parameters', 'frame pairs of 36 patches', 'epoch: 1 steps'):
+        assert word in cost
+
+
+def test_tests_the_model_and_draws_its_routes(finetuned):
+    said, folder = finetuned
+    assert 'acc/top1: ' in said.split('config: ')[-1]
+    assert '"labels": ["pan ' in said
+    assert len(list((folder / 'routes').rglob('routes.html'))) == 1
+
+
+def test_its_config_is_a_file_of_its_own(finetuned):
+    cfg = load_config(finetuned[1] / 'config.py')
+    assert cfg.model.cls_head.num_classes == 2
+    # The names of the classes say that a mirrored video is another class.
+    flip = [
+        s for s in cfg.train_dataloader.dataset.pipeline if 'Flip' in s.type
+    ]
+    assert flip[0].flip_ratio == 0
+
+
+def test_other_options_than_those_of_the_config_are_an_error(
+    run, data, finetuned
+):
     done = run(
-        'train.py',
-        tiny_config,
-        '--work-dir',
-        path,
-        '--no-validate',
-        '--cfg-options',
-        f'load_from={path}/zoo.pth',
-        'model.cls_head.num_classes=5',
-        f'train_dataloader.dataset.ann_file={path}/five.txt',
-        'optim_wrapper.optimizer.lr=1e-5',
+        'finetune.py', data, '--work-dir', finetuned[1], *OPTIONS, '--seed', 1
+    )
+    assert done.returncode == 1 and '--seed 1. Edit the config' in done.stderr
+
+
+def test_dry_run_writes_the_config_alone(run, data, tmp_path):
+    done = run(
+        'finetune.py', data, '--work-dir', tmp_path, *OPTIONS, '--dry-run'
     )
     assert done.returncode == 0, done.stderr
-    return done, torch.load(path / 'epoch_1.pth')
+    assert {file.name for file in tmp_path.iterdir()} == {
+        'config.py',
+        'train.txt',
+        'val.txt',
+        'classes.txt',
+    }
 
 
-def test_trains_two_iterations(finetuned):
-    assert finetuned[1]['meta']['iter'] == 2
-
-
-@pytest.mark.parametrize(
-    'theirs, ours',
-    [('attentions.0', 'temporal.attn'), ('attentions.1', 'attn')],
-)
-def test_backbone_is_that_of_the_file(finetuned, zoo, theirs, ours):
-    weight = finetuned[1]['state_dict'][f'backbone.blocks.1.{ours}.qkv.weight']
-    torch.testing.assert_close(
-        weight, zoo[f'{LAYER}{theirs}.attn.in_proj_weight'], rtol=0, atol=1e-3
+def test_an_unreadable_video_is_named_before_the_training(run, data, tmp_path):
+    shutil.copytree(data, tmp_path / 'data')
+    (tmp_path / 'data' / 'pan left' / '1.mp4').write_bytes(b'no video')
+    done = run(
+        'finetune.py', tmp_path / 'data', '--work-dir', tmp_path, *OPTIONS
     )
-
-
-def test_classifier_is_new(finetuned, zoo):
-    weight = finetuned[1]['state_dict']['cls_head.fc_cls.weight']
-    assert weight.shape == (5, 24)
-    assert (weight - zoo['cls_head.fc_cls.weight'][:5]).abs().max() > 0.01
+    assert done.returncode == 1 and '== training' not in done.stdout
+    assert 'pan left/1.mp4' in done.stderr
 
 
 @pytest.mark.parametrize(
-    'line', ['1 interpolated: time_embed', 'size mismatch for cls_head.fc_cls']
+    'backbone, message',
+    [('ATATimeSformer-mikro', 'nearest are ATATimeSformer-micro')],
 )
-def test_log_says_so(finetuned, line):
-    assert line in finetuned[0].stdout + finetuned[0].stderr
+def test_wrong_names_are_one_line(run, data, tmp_path, backbone, message):
+    done = run(
+        'finetune.py', data, '--work-dir', tmp_path, '--backbone', backbone
+    )
+    assert done.returncode == 1 and message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -1,7 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Temporal modules: base class, builders, and sharing of alignments."""
 
-from typing import Optional, Union
+import math
+from typing import List, Optional, Sequence, Union
 
 import torch
 from mmaction.registry import MODELS
@@ -258,6 +259,7 @@ def build_temporal_layer(
     head_dims: int,
     num_frames: Optional[int] = None,
     drop_path_rate: float = 0.0,
+    all_channels: Sequence[int] = (),
 ) -> TemporalModule:
     """Build a temporal module with heads of a given width.
 
@@ -269,10 +271,13 @@ def build_temporal_layer(
         num_frames (int, optional): See :func:`build_temporal`. Defaults to
             None.
         drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
+        all_channels (Sequence[int]): Channels of all blocks that have heads of
+            this width, for the error message. Defaults to ``embed_dims``
+            alone.
 
     Raises:
         ValueError: As :func:`build_temporal`, or if ``head_dims`` does not
-            divide ``embed_dims``.
+            divide ``embed_dims``; the message lists numbers that do.
     """
     # Modules without heads, such as TemporalAveraging, accept any head_dims:
     # whether it matters is known only after building the module.
@@ -285,6 +290,20 @@ def build_temporal_layer(
         raise ValueError(
             'Expected head_dims to divide the channels of every block, got '
             f'head_dims={head_dims} and a block of {embed_dims} channels. Set '
-            'head_dims to a common divisor of the channels.'
+            'head_dims to one of '
+            f'{common_head_dims(all_channels or [embed_dims])}.'
         )
     return module
+
+
+def common_head_dims(channels: Sequence[int]) -> List[int]:
+    """Return the widths of heads that all blocks can have.
+
+    Args:
+        channels (Sequence[int]): Channels of each block.
+
+    Returns:
+        list[int]: The common divisors, in ascending order.
+    """
+    common = math.gcd(*channels)
+    return [n for n in range(1, common + 1) if common % n == 0]

@@ -5,6 +5,7 @@ Paper: "Alignment-guided Temporal Attention for Video Action Recognition",
 NeurIPS 2022, Sec. 3.3 and 4.3: "a general plug-in for image backbones".
 """
 
+import logging
 from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -16,7 +17,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...layouts import Layout
-from ...temporal import AlignmentSharing, TemporalModule, build_temporal_layer
+from ...temporal import (
+    ATA,
+    AlignmentSharing,
+    TemporalModule,
+    build_temporal_layer,
+)
 from ..base import VideoBackbone, check_clips, chosen_blocks
 from .dry_run import (
     dry_run,
@@ -25,9 +31,13 @@ from .dry_run import (
     find_output_layout,
     last_feature,
     map_first_tensor,
+    patterns_of,
     unused_parameters,
 )
 from .image_builder import build_image_backbone
+
+# Patches a frame, 56 x 56; an example of the next size is 112 x 112.
+_LARGE_MAP = 3136
 
 
 class TemporalHook:
@@ -126,7 +136,8 @@ class ATABackbone(VideoBackbone):
             Defaults to ``dict(type='TemporalAttention')``, as in Tables 5
             and 7.
         head_dims (int): Channels per head of temporal attention; a block of
-            C channels has C / head_dims heads. Defaults to 32.
+            C channels has C / head_dims heads. Defaults to 32; the error of a
+            number that does not fit lists those that do.
         drop_path_rate (float): Stochastic depth of the last temporal module,
             growing linearly from 0 at the first. Defaults to 0.
         output (str): 'map', the patches; or 'cls_token', the first of the
@@ -181,18 +192,21 @@ class ATABackbone(VideoBackbone):
         temporal = temporal or dict(type='ATA', route_encoding=True)
         other_temporal = other_temporal or dict(type='TemporalAttention')
         rates = np.linspace(0, drop_path_rate, num_blocks).tolist()
+        channels = [one.channels for one in self.layouts]
         self.temporal = ModuleList(
             build_temporal_layer(
                 temporal if i in chosen else other_temporal,
-                self.layouts[i].channels,
+                channels[i],
                 head_dims,
                 num_frames,
                 rates[i],
+                channels,
             )
             for i in range(num_blocks)
         )
         self.sharing = AlignmentSharing()
         self._register_hooks(with_cp)
+        self._name_large_maps()
 
     def _inspect_image(
         self, blocks: Union[str, Sequence[str]], layout: Union[str, dict]
@@ -212,6 +226,31 @@ class ATABackbone(VideoBackbone):
         kinds = {one.kind for one in (*self.layouts, self.output_layout)}
         self.any_size = 'NLC' not in kinds
         _freeze(self.image, unused_parameters(self.image, run.output))
+
+    def _name_large_maps(self) -> None:
+        """Warn of maps whose matching takes minutes, before it does."""
+        sizes = {
+            name: layout.grid[0] * layout.grid[1]
+            for name, layout, module in zip(
+                self.block_names, self.layouts, self.temporal
+            )
+            if isinstance(module, ATA)
+        }
+        large = {n: size for n, size in sizes.items() if size > _LARGE_MAP}
+        if large:
+            others = [name for name in self.block_names if name not in large]
+            advice = (
+                f'leave them out: blocks={patterns_of(others, self.image)}'
+                if others
+                else 'use a smaller img_size'
+            )
+            print_log(
+                f'Up to {max(large.values())} patches a frame are matched '
+                f'before {", ".join(large)}, which takes seconds a frame pair '
+                f'on a CPU. To train faster, {advice}.',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def _check_output(self) -> None:
         if self.output == 'cls_token' and not self.output_layout.prefix_tokens:

@@ -2,6 +2,7 @@
 """Dry run of an image model: its blocks, layouts and unused parameters."""
 
 import re
+from collections import Counter
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import (
@@ -228,6 +229,81 @@ def find_blocks(
             f'nothing. {_candidates(run)}'
         )
     return [name for name in names if any(_matches(name, p) for p in patterns)]
+
+
+def patterns_of(names: Sequence[str], image: nn.Module) -> List[str]:
+    """Return short patterns that match modules and no others.
+
+    Args:
+        names (Sequence[str]): Names of modules.
+        image (nn.Module): The model.
+
+    Returns:
+        list[str]: A pattern such as ``'blocks.3.*'`` where all modules of a
+        parent are named, the names elsewhere; one for each parent.
+    """
+    modules = [name for name, _ in image.named_modules() if name]
+    for pattern in dict.fromkeys(re.sub(r'\d+', '*', n) for n in names):
+        found = [name for name in modules if _matches(name, pattern)]
+        if set(found) == set(names):
+            return [pattern]
+    patterns: List[str] = []
+    for name in names:
+        pattern = re.sub(r'\d+$', '*', name)
+        found = [one for one in modules if _matches(one, pattern)]
+        patterns.append(pattern if set(found) <= set(names) else name)
+    return list(dict.fromkeys(patterns))
+
+
+def propose_blocks(image: nn.Module, run: DryRun) -> List[str]:
+    """Find the blocks of an image model to insert temporal modules before.
+
+    They are the outermost modules of a class that occurs several times, has
+    two linear layers or convolutions, a name that ends in a number, and is
+    called with a feature map. Stages that contain several such modules of
+    one class are not blocks, but those inside are.
+
+    Args:
+        image (nn.Module): The model.
+        run (DryRun): Of the model.
+
+    Returns:
+        list[str]: Names of modules in model order; empty if there are none.
+    """
+    found = {
+        name: type(image.get_submodule(name))
+        for name, shape in run.shapes.items()
+        if name[-1].isdigit()
+        and shape[1:] != (3, *run.img_size)
+        and _is_map(shape, run.img_size)
+        and _is_block(image.get_submodule(name))
+    }
+    counts = Counter(found.values())
+    found = {name: kind for name, kind in found.items() if counts[kind] > 1}
+    blocks: List[str] = []
+    for name in found:
+        inner = Counter(
+            kind for other, kind in found.items() if _within(other, name)
+        )
+        is_stage = any(number > 1 for number in inner.values())
+        if not is_stage and not any(_within(name, block) for block in blocks):
+            blocks.append(name)
+    order = [name for name, _ in image.named_modules()]
+    return sorted(blocks, key=order.index)
+
+
+def _is_block(module: nn.Module) -> bool:
+    learned = [
+        part
+        for part in module.modules()
+        if isinstance(part, (nn.Linear, nn.modules.conv._ConvNd))
+    ]
+    containers = (nn.Sequential, nn.ModuleList)
+    return len(learned) > 1 and not isinstance(module, containers)
+
+
+def _within(name: str, parent: str) -> bool:
+    return name.startswith(f'{parent}.')
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmaction.models import ResNet
 from mmaction.registry import MODELS
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from ata_mm.models import ATABackbone
@@ -337,7 +338,9 @@ def test_pattern_without_match_lists_candidates():
 
 
 def test_refuses_head_dims_that_do_not_divide_the_channels():
-    with pytest.raises(ValueError, match='head_dims=24 and a block of 16'):
+    with pytest.raises(
+        ValueError, match=r'a block of 16 .* one of \[1, 2, 4, 8, 16\]'
+    ):
         build(head_dims=24)
     build(temporal='TemporalAveraging', head_dims=24)
 
@@ -369,3 +372,23 @@ def test_route_encoding_is_on_except_in_models_of_the_paper(name, encoded):
         options.update(arch=dict(depths=[1], channels=[32]))
     model = MODELS.build(dict(type=name, **options))
     assert model.temporal[0].route_encoding is encoded
+
+
+def test_head_dims_that_fit_all_blocks_are_named():
+    with pytest.raises(ValueError, match=r'one of \[1, 2, .*, 64\]'):
+        build(RESNET, blocks='layer*.*', head_dims=48)
+
+
+def test_large_maps_are_named_before_they_are_matched(caplog):
+    MMLogger.get_current_instance().addHandler(caplog.handler)
+    size = dict(img_size=288, head_dims=32)  # 72 x 72 patches at first
+    build(RESNET, blocks='layer1.*', **size)
+    assert 'Up to 5184 patches a frame' in caplog.text
+    assert 'use a smaller img_size' in caplog.text
+    caplog.clear()
+    build(RESNET, blocks='layer*.*', **size)
+    assert "blocks=['layer2.1', 'layer3.*', 'layer4.*']" in caplog.text
+    caplog.clear()
+    build(RESNET, 'TemporalAttention', blocks='layer*.*', **size)
+    assert 'patches a frame' not in caplog.text
+    MMLogger.get_current_instance().removeHandler(caplog.handler)

@@ -5,12 +5,16 @@ import pytest
 import torch
 from mmaction.models import ResNet
 
+from ata_mm.apis.image_models import image_model
+from ata_mm.models.backbones.wrapper import build_image_backbone
 from ata_mm.models.backbones.wrapper.dry_run import (
     dry_run,
     find_blocks,
     find_layouts,
     find_output_layout,
     last_feature,
+    patterns_of,
+    propose_blocks,
     unused_parameters,
 )
 from ata_mm.models.layouts import Layout
@@ -165,3 +169,61 @@ def test_parameters_of_recomputed_blocks_are_used(reentrant):
     model = MapModel(recompute=dict(use_reentrant=reentrant))
     names = unused_parameters(model, run(model).output)
     assert not any(name.startswith('blocks') for name in names)
+
+
+BLOCKS = {
+    'timm.resnet18': 'layer*.*',
+    'timm.vit_tiny_patch16_224': 'blocks.*',
+    'timm.convnext_atto': 'stages.*.blocks.*',
+    'timm.swin_tiny_patch4_window7_224': 'layers.*.blocks.*',
+    'torchvision.mobilenet_v3_small': 'features.*',
+    'torchvision.vit_b_16': 'encoder.layers.encoder_layer_*',
+    'mmpretrain.swin-tiny_16xb64_in1k': 'stages.*.blocks.*',
+}
+
+
+@pytest.mark.parametrize('name', BLOCKS)
+def test_proposes_the_blocks_of_published_models(name):
+    pytest.importorskip(name.split('.')[0])
+    model, method = build_image_backbone(image_model(name).config)
+    found = propose_blocks(
+        model,
+        dry_run(
+            model,
+            lambda x: last_feature(getattr(model, method)(x)),
+            (224, 224),
+        ),
+    )
+    patterns = patterns_of(found, model)
+    if BLOCKS[name] == 'features.*':  # without the stem and the last layer
+        assert patterns == [f'features.{n}' for n in range(1, 12)]
+    else:
+        assert patterns == [BLOCKS[name]]
+
+
+def test_proposes_blocks_and_not_their_stages():
+    model = ResNet(50)
+    blocks = propose_blocks(model, run(model))
+    assert len(blocks) == 16 and blocks[0] == 'layer1.0'
+
+
+def test_a_model_without_repeated_blocks_has_none():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 4), torch.nn.ReLU())
+    assert propose_blocks(model, run(model)) == []
+
+
+@pytest.mark.parametrize(
+    'names, expected',
+    [
+        (['layer1.0', 'layer1.1'], ['layer1.*']),
+        (['layer1.1', 'layer2.0', 'layer2.1'], ['layer1.1', 'layer2.*']),
+        (
+            [f'layer{i}.{j}' for i in range(1, 5) for j in (0, 1)],
+            ['layer*.*'],
+        ),
+    ],
+)
+def test_patterns_match_the_modules_and_no_others(names, expected):
+    model = ResNet(18)
+    assert patterns_of(names, model) == expected
+    assert find_blocks(model, expected, run(model)) == names

@@ -1,0 +1,294 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""From own videos to a tested model: ``python -m ata_mm finetune``."""
+
+import argparse
+import json
+import os.path as osp
+import shlex
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional
+
+from mmengine.config import Config
+
+from ata_mm.apis.backbone_choice import Choice, Wanted, choose_backbone
+from ata_mm.apis.config import check_checkpoint, load_config
+from ata_mm.apis.finetune_config import Plan, write_config
+from ata_mm.datasets.annotations import read_samples
+from ata_mm.datasets.checks import annotation_files
+from ata_mm.datasets.own_videos import (
+    read_own_videos,
+    split_videos,
+    write_lists,
+)
+
+from .arguments import FINETUNE_DEFAULTS
+from .console import hide_log
+from .errors import user_errors
+from .tables import markdown_table
+from .tool_process import run_process, run_tool, start_server
+
+# Lines of a log of mmengine: progress, and what needs attention.
+_SHOWN = r'Epoch\(|- WARNING -|- ERROR -'
+_COMMAND = 'python -m ata_mm finetune'
+
+
+def finetune(args: argparse.Namespace) -> None:
+    """Write a config, check the data, train, test, predict and draw routes.
+
+    Args:
+        args (Namespace): Options of
+            :func:`~ata_mm.cli.arguments.add_finetune_options`.
+    """
+    start_server()
+    steps = Steps()
+    with user_errors():
+        folder = Path(args.work_dir or default_folder(args)).absolute()
+        with steps.step('config'):
+            config = prepare_config(args, folder)
+        cfg = load_config(config, args.cfg_options)
+    if args.dry_run:
+        return
+    options = words_of(args.cfg_options)
+    if not begun(folder):
+        with steps.step('check of the data'):
+            run_tool(
+                'check_dataset.py',
+                config,
+                *options,
+                advice='Remove or replace what is named above, and run the '
+                'same command again.',
+            )
+        with steps.step('cost'):
+            run_process(print_cost, str(config), args.cfg_options)
+    with steps.step('training'):
+        resume = ['--resume'] if begun(folder) else []
+        run_tool(
+            'train.py',
+            config,
+            '--work-dir',
+            folder / 'train',
+            *resume,
+            *options,
+            shown=_SHOWN,
+            log=folder / 'train.log',
+        )
+    checkpoint = best_checkpoint(folder / 'train')
+    with steps.step('test'):
+        run_tool(
+            'test.py',
+            config,
+            checkpoint,
+            '--work-dir',
+            folder / 'test',
+            *options,
+            shown=_SHOWN,
+            log=folder / 'test.log',
+        )
+    model = ['--config', config, '--checkpoint', checkpoint]
+    video = first_video(cfg)
+    with steps.step('prediction'):
+        run_tool('predict.py', video, *model, *options)
+    if follows_routes(cfg):
+        with steps.step('routes'):
+            run_tool(
+                'visualize.py',
+                video,
+                *model,
+                '--out-dir',
+                folder / 'routes',
+                *options,
+            )
+    print(f'\n{steps.table()}\n')
+    print(f'config: {config}\ncheckpoint: {checkpoint}')
+    for name, value in test_metrics(folder / 'test').items():
+        print(f'{name}: {value:.4f}')
+
+
+class Steps:
+    """Headings and times of the steps."""
+
+    def __init__(self) -> None:
+        self._seconds: Dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Print the heading of a step, and take its time.
+
+        Args:
+            name (str): Title.
+        """
+        print(f'\n== {name}', flush=True)
+        start = time.perf_counter()
+        yield
+        self._seconds[name] = time.perf_counter() - start
+
+    def table(self) -> str:
+        """Return the times as a Markdown table."""
+        rows = [[n, f'{seconds:.1f}'] for n, seconds in self._seconds.items()]
+        return markdown_table(['step', 'seconds'], rows)
+
+
+def default_folder(args: argparse.Namespace) -> Path:
+    """Return the folder for the results on some data with a backbone."""
+    data = Path(args.data[0]).resolve().stem
+    return Path('work_dirs', f'{data}_{args.backbone.replace("/", "_")}')
+
+
+def prepare_config(args: argparse.Namespace, folder: Path) -> Path:
+    """Write the config and the lists, or use those of an earlier call.
+
+    The config is written once. Lists are written until a training begins.
+
+    Args:
+        args (Namespace): The options.
+        folder (Path): Folder of the results.
+
+    Returns:
+        Path: The config.
+
+    Raises:
+        FileNotFoundError, ValueError: If the data or options are invalid, or
+            are not those that the config was written for.
+    """
+    config, command = folder / 'config.py', command_of(args)
+    if begun(folder):
+        check_command(config, command)
+        print(f'{config}: kept, and the training goes on.')
+        return config
+    found = read_own_videos(args.data)
+    videos, recordings = split_videos(found, args.val_share, args.seed)
+    if config.is_file():
+        check_command(config, command)
+        classes = (folder / 'classes.txt').read_text(encoding='utf-8')
+        if classes.split('\n')[:-1] != found.classes:
+            raise ValueError(
+                f'Expected the classes that {config} was written for, got '
+                f'{", ".join(found.classes)}. Remove that file to have it '
+                'written again.'
+            )
+        write_lists(found, videos, folder)
+        print(f'{config}: kept as it is. The lists beside it are new.')
+        return config
+    choice = choose(args, len(found.classes))
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = Plan(
+        command,
+        choice,
+        found,
+        videos,
+        recordings,
+        folder,
+        write_lists(found, videos, folder),
+        args.frames,
+        args.batch_size,
+        args.epochs or (10 if choice.pretrained else 30),
+        args.seed,
+    )
+    text = write_config(plan)
+    config.write_text(text, encoding='utf-8')
+    print(f'{text}\nwritten: {config}')
+    return config
+
+
+def choose(args: argparse.Namespace, num_classes: int) -> Choice:
+    """Choose the settings of the model."""
+    if args.checkpoint and args.checkpoint.lower() != 'none':
+        check_checkpoint(args.checkpoint)
+    blocks = (args.cfg_options or {}).get('model.backbone.blocks')
+    hide_log()
+    wanted = Wanted(
+        num_classes,
+        args.frames,
+        args.temporal,
+        args.checkpoint,
+        args.img_size,
+        blocks,
+    )
+    return choose_backbone(args.backbone, wanted)
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """Return the command with the options that a config depends on."""
+    words = [*map(osp.abspath, args.data), '--backbone', args.backbone]
+    for name, default in FINETUNE_DEFAULTS.items():
+        value = getattr(args, name)
+        if value != default:
+            words += [f'--{name.replace("_", "-")}', str(value)]
+    return f'{_COMMAND} {shlex.join(words)}'
+
+
+def check_command(config: Path, command: str) -> None:
+    """Raise if a config was written by another command.
+
+    Args:
+        config (Path): The config; its first line is the command, unless the
+            user has removed it.
+        command (str): The command now.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    first = config.read_text(encoding='utf-8').split('\n', 1)[0]
+    first = first.removeprefix('# ')
+    if first.startswith(_COMMAND) and first != command:
+        raise ValueError(
+            f'Expected the command that {config} was written by ({first}), '
+            f'got {command}. Edit the config instead, remove it to have it '
+            'written again, or choose another --work-dir.'
+        )
+
+
+def begun(folder: Path) -> bool:
+    """Return whether a training has saved a checkpoint."""
+    return (folder / 'train' / 'last_checkpoint').is_file()
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """Return the checkpoint of the best validation, else the last one."""
+    best = sorted(
+        folder.glob('best_*.pth'), key=lambda file: file.stat().st_mtime
+    )
+    return best[-1] if best else Path((folder / 'last_checkpoint').read_text())
+
+
+def words_of(options: Optional[Dict[str, object]]) -> List[str]:
+    """Return ``--cfg-options`` for the tools."""
+    words = [f'{key}={_word(value)}' for key, value in (options or {}).items()]
+    return ['--cfg-options', *words] if words else []
+
+
+def _word(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return f'[{",".join(map(_word, value))}]'
+    return str(value)
+
+
+def print_cost(config: str, options: Optional[dict]) -> None:
+    """Print the cost of a training."""
+    from .dry_step import measure_step
+
+    hide_log()
+    with user_errors():
+        print(measure_step(load_config(config, options)), flush=True)
+
+
+def first_video(cfg: Config) -> str:
+    """Return the first video of the test."""
+    file = next(iter(annotation_files(cfg, ['test']))).file
+    samples, _ = read_samples(file)
+    return samples[0].file_path
+
+
+def follows_routes(cfg: Config) -> bool:
+    """Return whether the model has routes to draw."""
+    temporal = cfg.model.backbone.get('temporal') or dict(type='ATA')
+    return temporal['type'] == 'ATA'
+
+
+def test_metrics(folder: Path) -> Dict[str, float]:
+    """Read the metrics that tools/test.py wrote last."""
+    files = sorted(folder.glob('*/*.json'), key=lambda f: f.stat().st_mtime)
+    found = json.loads(files[-1].read_text())
+    return {k: v for k, v in found.items() if k.startswith('acc/')}

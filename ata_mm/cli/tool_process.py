@@ -1,0 +1,112 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Run tools in processes that have imported MMAction2 already."""
+
+import multiprocessing
+import os
+import re
+import runpy
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from threading import Thread
+from typing import Callable, Optional, Sequence
+
+import ata_mm
+
+_CONTEXT = multiprocessing.get_context('forkserver')
+_PRELOAD = [
+    'ata_mm.cli.launch',
+    'ata_mm.visualization',
+    'mmaction.apis',
+    'mmaction.evaluation',
+    'mmaction.visualization',
+]
+
+
+def start_server() -> None:
+    """Start to import MMAction2 for the processes of this module."""
+    _CONTEXT.set_forkserver_preload(_PRELOAD)
+
+
+def run_tool(
+    name: str,
+    *args: object,
+    shown: str = '',
+    log: Optional[Path] = None,
+    advice: str = '',
+) -> None:
+    """Run a script of ``tools`` with the output of this process.
+
+    Args:
+        name (str): The script, such as ``'train.py'``.
+        *args (object): Its arguments.
+        shown (str): Pattern of the lines of stdout to show. Defaults to '',
+            all.
+        log (Path, optional): File of all lines. Defaults to None, no file.
+        advice (str): What to do if it fails, beyond what it says. Defaults to
+            ''.
+
+    Raises:
+        SystemExit: With its status, if it fails; it has printed the reason.
+    """
+    script = Path(ata_mm.__file__).parent / '.mim' / 'tools' / name
+    words = [str(arg) for arg in args]
+    print(f'$ python tools/{" ".join([name, *words])}', flush=True)
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    lines = Thread(target=_show, args=(reader, shown, log))
+    lines.start()
+    try:
+        run_process(_run_script, str(script), words, writer, advice=advice)
+    finally:
+        writer.close()
+        lines.join()
+
+
+def run_process(
+    function: Callable[..., object], *args: object, advice: str = ''
+) -> None:
+    """Run a function in a process, and end with this one if it fails.
+
+    Args:
+        function (Callable): A function of a module.
+        *args (object): Its arguments, which are pickled.
+        advice (str): As in :func:`run_tool`. Defaults to ''.
+
+    Raises:
+        SystemExit: With the status of the process, if it fails.
+    """
+    sys.stdout.flush()
+    process = _CONTEXT.Process(target=function, args=args)
+    process.start()
+    process.join()
+    if process.exitcode and process.exitcode < 0:
+        sys.exit(
+            f'error: the process was ended by signal {-process.exitcode}. If '
+            'that is 9, memory was short: use a smaller --batch-size.'
+        )
+    if process.exitcode:
+        sys.exit(f'error: {advice}' if advice else process.exitcode)
+
+
+def _show(reader: Connection, shown: str, log: Optional[Path]) -> None:
+    """Pass the lines of a process on, and write them to a file."""
+    pattern = re.compile(shown)
+    with os.fdopen(os.dup(reader.fileno()), errors='replace') as lines, open(
+        log or os.devnull, 'a', encoding='utf-8'
+    ) as file:
+        for line in lines:
+            file.write(line)
+            if pattern.search(line):
+                print(line, end='', flush=True)
+
+
+def _run_script(script: str, args: Sequence[str], out: Connection) -> None:
+    os.dup2(out.fileno(), 1)
+    out.close()
+    # The stream of the server would seek, which a pipe cannot.
+    sys.stdout = os.fdopen(1, 'w', buffering=1, closefd=False)
+    # mmengine sets one for data loading, and warns of another before.
+    multiprocessing.set_start_method(None, force=True)
+    sys.argv = [script, *args]
+    sys.path.insert(0, os.path.dirname(script))
+    runpy.run_path(script, run_name='__main__')

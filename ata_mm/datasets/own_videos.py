@@ -1,0 +1,392 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Own videos and their classes: read them, split them, write lists of them."""
+
+import csv
+import os.path as osp
+import random
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+from ata_mm.video.files import SUFFIXES
+
+from .annotations import AnnotationFile, read_samples
+
+SPLITS = ('train', 'val')
+_SPLIT_NAMES = dict(
+    train='train', training='train', val='val', valid='val', validation='val'
+)
+_PATH_COLUMNS = ('path', 'video', 'file', 'filename', 'name', 'clip')
+_LABEL_COLUMNS = ('label', 'class', 'category', 'action', 'target')
+_SPLIT_COLUMNS = ('split', 'subset', 'set')
+_DELIMITERS = (' ', ',', ';', '|', '\t')
+# Clips of one recording, by what remains of the name without the clip: UCF's
+# v_Archery_g01_c02, Kinetics' abcdefghijk_000010_000020, match3_clip07.
+_CLIP = re.compile(
+    r'^(.*_g\d+)_c\d+$'
+    r'|^(.{11})_\d{6}_\d{6}$'
+    r'|^(.*[^\W_].*?)[ _-]*(?:clip|part|seg|segment|shot|chunk)[ _-]?\d+$',
+    re.IGNORECASE,
+)
+
+
+class OwnVideo(NamedTuple):
+    """A video and its class.
+
+    Args:
+        path (str): Relative to the root of the videos, or absolute.
+        label (int): Index of the class.
+        split (str, optional): 'train' or 'val', if the data say so.
+    """
+
+    path: str
+    label: int
+    split: Optional[str] = None
+
+
+class OwnVideos(NamedTuple):
+    """All videos of a data set.
+
+    Args:
+        root (str): Absolute folder that the paths are relative to.
+        classes (list[str]): Name of each class.
+        videos (list[OwnVideo]): The videos.
+    """
+
+    root: str
+    classes: List[str]
+    videos: List[OwnVideo]
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the data themselves say which videos are for validation."""
+        return all(video.split for video in self.videos)
+
+
+def read_own_videos(data: Sequence[str]) -> OwnVideos:
+    """Find videos and classes.
+
+    Args:
+        data (Sequence[str]): One of
+
+            - a folder with a folder of videos for each class, or with the
+              folders ``train`` and ``val`` of these;
+            - a CSV file with a header: the columns ``path`` and ``label``,
+              optionally ``split``;
+            - a list file of MMAction2, lines of path and label, or two of
+              them, for training and validation. The names of the classes are
+              in ``classes.txt`` beside it, if that exists.
+
+            Paths in files are relative to the folder of the file.
+
+    Returns:
+        OwnVideos: The videos, which exist, sorted.
+
+    Raises:
+        FileNotFoundError: If data or listed videos do not exist.
+        ValueError: If there are no classes, a class has no videos or just
+            one, or a file is not in one of these formats.
+    """
+    for path in data:
+        if not osp.exists(path):
+            raise FileNotFoundError(
+                f'Expected a folder of class folders, a CSV or list files, '
+                f'but {path} does not exist.'
+            )
+    if len(data) == 1 and osp.isdir(data[0]):
+        found = _read_folder(Path(data[0]))
+    elif len(data) == 1 and data[0].lower().endswith(('.csv', '.tsv')):
+        found = _read_csv(Path(data[0]))
+    elif len(data) <= 2 and not any(map(osp.isdir, data)):
+        found = _read_lists(data)
+    else:
+        raise ValueError(
+            'Expected one folder of class folders, one CSV, or one or two '
+            f'list files, got {", ".join(data)}.'
+        )
+    _check_files(found, data[0])
+    _check_classes(found, data[0])
+    return found
+
+
+def split_videos(
+    found: OwnVideos, val_share: float, seed: int
+) -> Tuple[List[OwnVideo], int]:
+    """Split videos into training and validation, class by class.
+
+    Clips of one recording, as far as their names tell, stay together. A split
+    that the data state is kept.
+
+    Args:
+        found (OwnVideos): The videos.
+        val_share (float): Share of the validation in each class, at least one
+            video.
+        seed (int): Equal seeds give equal splits of equal videos.
+
+    Returns:
+        tuple[list[OwnVideo], int]: The videos with their splits, and the
+        number of recordings that are kept together; 0 if names do not tell.
+
+    Raises:
+        ValueError: If ``val_share`` is not between 0 and 1, or a class has no
+            video in a split.
+    """
+    if not 0 < val_share < 1:
+        raise ValueError(
+            f'Expected a share of validation between 0 and 1, got {val_share}.'
+        )
+    videos, groups = found.videos, 0
+    if not found.is_split:
+        recordings = [_recording(video.path) for video in videos]
+        split = _choose(videos, recordings, val_share, seed)
+        groups = len(set(recordings))
+        if split is None or groups == len(videos):
+            recordings = [video.path for video in videos]
+            split, groups = _choose(videos, recordings, val_share, seed), 0
+        assert split is not None  # each class has two videos
+        videos = [
+            video._replace(split='val' if own in split else 'train')
+            for video, own in zip(videos, recordings)
+        ]
+    for name in SPLITS:
+        labels = {video.label for video in videos if video.split == name}
+        empty = [c for i, c in enumerate(found.classes) if i not in labels]
+        if empty:
+            raise ValueError(
+                f'Expected videos of each class for {name}, got none of '
+                f'{", ".join(empty)}.'
+            )
+    return videos, groups
+
+
+def write_lists(
+    found: OwnVideos, videos: Sequence[OwnVideo], out: Path
+) -> str:
+    """Write ``train.txt``, ``val.txt`` and ``classes.txt``.
+
+    Args:
+        found (OwnVideos): For the names of the classes.
+        videos (Sequence[OwnVideo]): Videos with a split.
+        out (Path): The folder of the files.
+
+    Returns:
+        str: The delimiter of the lines, which no path contains.
+
+    Raises:
+        ValueError: If paths contain all delimiters.
+    """
+    paths = ''.join(video.path for video in videos)
+    free = [mark for mark in _DELIMITERS if mark not in paths]
+    if not free:
+        raise ValueError(
+            f'Expected names of videos without one of {_DELIMITERS}, which '
+            'separates path and label in a list. Rename some.'
+        )
+    for name in SPLITS:
+        lines = [
+            f'{video.path}{free[0]}{video.label}\n'
+            for video in videos
+            if video.split == name
+        ]
+        (out / f'{name}.txt').write_text(''.join(lines), encoding='utf-8')
+    names = ''.join(f'{name}\n' for name in found.classes)
+    (out / 'classes.txt').write_text(names, encoding='utf-8')
+    return free[0]
+
+
+def _read_folder(root: Path) -> OwnVideos:
+    folders = _folders(root)
+    splits = {_SPLIT_NAMES.get(f.name.lower()): f for f in folders}
+    parts: List[Tuple[Path, Optional[str]]]
+    if set(splits) == set(SPLITS):
+        parts = [(f, name) for name in SPLITS for f in _folders(splits[name])]
+    else:
+        parts = [(folder, None) for folder in folders]
+    classes = sorted({folder.name for folder, _ in parts})
+    videos, empty = [], []
+    for folder, split in parts:
+        files = sorted(
+            file
+            for file in folder.rglob('*')
+            if file.suffix.lower() in SUFFIXES and file.is_file()
+        )
+        label = classes.index(folder.name)
+        videos += [
+            OwnVideo(str(file.relative_to(root)), label, split)
+            for file in files
+        ]
+        empty += [] if files else [str(folder.relative_to(root))]
+    if not videos:
+        raise ValueError(
+            f'Expected a folder of videos ({", ".join(SUFFIXES)}) for each '
+            f'class in {root}, got {len(parts)} folders without any. Sort the '
+            'videos into a folder per class, or pass a CSV of path and label.'
+        )
+    if empty:
+        raise ValueError(
+            f'Expected videos in each class folder of {root}, got none in '
+            f'{", ".join(empty)}. Remove the folder, or add videos.'
+        )
+    return OwnVideos(str(root.resolve()), classes, videos)
+
+
+def _folders(root: Path) -> List[Path]:
+    return sorted(
+        path
+        for path in root.iterdir()
+        if path.is_dir() and not path.name.startswith('.')
+    )
+
+
+def _read_csv(path: Path) -> OwnVideos:
+    text = path.read_text(encoding='utf-8-sig')
+    head = text.split('\n', 1)[0]
+    mark = max(',;\t', key=head.count)
+    rows = list(csv.reader(text.splitlines(), delimiter=mark))
+    titles = [title.strip().lower() for title in rows[0]] if rows else []
+    places = [
+        next((i for i, t in enumerate(titles) if t in names), None)
+        for names in (_PATH_COLUMNS, _LABEL_COLUMNS, _SPLIT_COLUMNS)
+    ]
+    if places[0] is None or places[1] is None:
+        raise ValueError(
+            f'Expected a header with the columns path and label in {path}, '
+            f'got {head!r}.'
+        )
+    entries = []
+    for number, row in enumerate(rows[1:], 2):
+        if not any(row):
+            continue
+        if len(row) < len(titles):
+            raise ValueError(
+                f'Expected {len(titles)} columns in {path}, line {number}, '
+                f'got {len(row)}: {row}.'
+            )
+        cells = [None if i is None else row[i].strip() for i in places]
+        split = cells[2] and _SPLIT_NAMES.get(cells[2].lower())
+        if cells[2] and split is None:
+            raise ValueError(
+                f'Expected train or val as split in {path}, line {number}, '
+                f'got {cells[2]!r}.'
+            )
+        entries.append((cells[0], cells[1], split))
+    return _labelled(path, entries)
+
+
+def _labelled(
+    path: Path, entries: Sequence[Tuple[str, str, Optional[str]]]
+) -> OwnVideos:
+    """Replace the names of classes by numbers."""
+    classes = sorted({name for _, name, _ in entries})
+    if all(name.isdigit() for name in classes):
+        classes.sort(key=int)
+    videos = [
+        OwnVideo(osp.normpath(video), classes.index(name), split)
+        for video, name, split in entries
+    ]
+    return OwnVideos(str(path.parent.resolve()), classes, videos)
+
+
+def _read_lists(data: Sequence[str]) -> OwnVideos:
+    videos = []
+    root = osp.dirname(osp.abspath(data[0]))
+    splits = SPLITS if len(data) == len(SPLITS) else (None,)
+    for path, split in zip(data, splits):
+        samples, faults = read_samples(AnnotationFile(path))
+        for fault in faults:
+            raise fault
+        folder = osp.dirname(osp.abspath(path))
+        videos += [
+            OwnVideo(
+                osp.relpath(osp.join(folder, sample.file_path), root),
+                sample.labels[0],
+                split,
+            )
+            for sample in samples
+        ]
+    names = Path(root, 'classes.txt')
+    number = 1 + max(video.label for video in videos)
+    classes = [f'class {i}' for i in range(number)]
+    if names.is_file():
+        classes = names.read_text(encoding='utf-8-sig').split('\n')
+        classes = [name.strip() for name in classes if name.strip()]
+    lowest = min(video.label for video in videos)
+    if lowest or number > len(classes):
+        raise ValueError(
+            f'Expected labels in 0..{len(classes) - 1} in {data[0]}, got '
+            f'{lowest}..{number - 1}. Count from 0, and name every class in '
+            f'{names} or remove that file.'
+        )
+    return OwnVideos(root, classes, videos)
+
+
+def _check_files(found: OwnVideos, data: str) -> None:
+    missing = [
+        video.path
+        for video in found.videos
+        if not osp.isfile(osp.join(found.root, video.path))
+    ]
+    if missing:
+        raise FileNotFoundError(
+            f'Expected videos at the paths in {data}, relative to '
+            f'{found.root}, but {len(missing)} of {len(found.videos)} do not '
+            f'exist: {", ".join(missing[:3])}. Correct the paths, or remove '
+            'the lines.'
+        )
+
+
+def _check_classes(found: OwnVideos, data: str) -> None:
+    counts = [0] * len(found.classes)
+    for video in found.videos:
+        counts[video.label] += 1
+    if len(found.classes) < 2:
+        raise ValueError(
+            f'Expected two classes or more in {data}, got '
+            f'{", ".join(found.classes) or "none"}.'
+        )
+    few = [
+        f'{name} ({number})'
+        for name, number in zip(found.classes, counts)
+        if number < 2
+    ]
+    if few:
+        raise ValueError(
+            'Expected two videos or more of each class, to train and to '
+            f'validate, got fewer of {", ".join(few)}. Add videos, or leave '
+            'the class out.'
+        )
+
+
+def _recording(path: str) -> str:
+    """Return what the clips of one recording have in common."""
+    stem = osp.splitext(osp.basename(path))[0]
+    match = _CLIP.match(stem)
+    return next(filter(None, match.groups())) if match else path
+
+
+def _choose(
+    videos: Sequence[OwnVideo],
+    recordings: Sequence[str],
+    val_share: float,
+    seed: int,
+) -> Optional[Set[str]]:
+    """Choose recordings for validation; None if a class has just one."""
+    by_class: Dict[int, Dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for video, own in zip(videos, recordings):
+        by_class[video.label][own] += 1
+    chosen: Set[str] = set()
+    shuffle = random.Random(seed).shuffle
+    # Classes with few recordings first: they have the least choice.
+    for label in sorted(by_class, key=lambda one: (len(by_class[one]), one)):
+        sizes = by_class[label]
+        wanted = max(1, round(val_share * sum(sizes.values())))
+        names = sorted(sizes)
+        shuffle(names)
+        taken = sum(sizes[name] for name in names if name in chosen)
+        for name in names:
+            if taken < wanted and name not in chosen:
+                chosen.add(name)
+                taken += sizes[name]
+    whole = [sizes for sizes in by_class.values() if chosen.issuperset(sizes)]
+    return None if whole else chosen

@@ -1,0 +1,112 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import argparse
+
+import pytest
+
+from ata_mm.cli import finetune as module
+from ata_mm.cli.arguments import add_finetune_options
+from ata_mm.cli.finetune import (
+    best_checkpoint,
+    check_command,
+    finetune,
+    prepare_config,
+    words_of,
+)
+
+
+@pytest.fixture
+def args(write_video, tmp_path):
+    """Options of a command on two classes of two videos."""
+    for name in ('in', 'out'):
+        (tmp_path / 'data' / name).mkdir(parents=True)
+        for seed in range(2):
+            write_video(tmp_path / 'data' / name / f'{seed}.mp4', 8)
+    parser = argparse.ArgumentParser()
+    add_finetune_options(parser)
+    return parser.parse_args(
+        [
+            str(tmp_path / 'data'),
+            '--backbone=ATATimeSformer-micro',
+            f'--work-dir={tmp_path / "work"}',
+        ]
+    )
+
+
+@pytest.fixture
+def begun(args, tmp_path):
+    """The folder of a training that has saved a checkpoint."""
+    folder = tmp_path / 'work'
+    prepare_config(args, folder)
+    (folder / 'train').mkdir()
+    (folder / 'train' / 'last_checkpoint').write_text('epoch_3.pth')
+    return folder
+
+
+def test_an_edited_config_is_kept(args, tmp_path):
+    config = prepare_config(args, tmp_path / 'work')
+    text = config.read_text().replace('max_epochs=30', 'max_epochs=7')
+    config.write_text(text)
+    assert prepare_config(args, tmp_path / 'work') == config
+    assert config.read_text() == text
+
+
+def test_lists_follow_the_data_until_a_training_begins(
+    args, tmp_path, write_video
+):
+    folder = tmp_path / 'work'
+    prepare_config(args, folder)
+    write_video(tmp_path / 'data' / 'in' / 'new.mp4', 8)
+    prepare_config(args, folder)
+    lines = (folder / 'train.txt').read_text() + (
+        folder / 'val.txt'
+    ).read_text()
+    assert 'in/new.mp4 0' in lines
+
+
+def test_lists_of_a_training_stay(args, begun, tmp_path, write_video):
+    before = (begun / 'train.txt').read_text()
+    write_video(tmp_path / 'data' / 'in' / 'new.mp4', 8)
+    prepare_config(args, begun)
+    assert (begun / 'train.txt').read_text() == before
+
+
+def test_other_classes_need_a_new_config(args, tmp_path):
+    prepare_config(args, tmp_path / 'work')
+    (tmp_path / 'data' / 'in').rename(tmp_path / 'data' / 'up')
+    with pytest.raises(ValueError, match='got out, up. Remove that file'):
+        prepare_config(args, tmp_path / 'work')
+
+
+def test_a_config_without_its_command_is_not_compared(tmp_path):
+    (tmp_path / 'config.py').write_text('_base_ = []\n')
+    check_command(tmp_path / 'config.py', 'any')
+
+
+def test_a_training_that_has_begun_is_resumed(args, begun, monkeypatch):
+    called = {}
+
+    def run_tool(name, *words, **_):
+        called[name] = list(map(str, words))
+
+    monkeypatch.setattr(module, 'run_tool', run_tool)
+    monkeypatch.setattr(module, 'test_metrics', lambda folder: {})
+    finetune(args)
+    assert list(called) == [
+        'train.py',
+        'test.py',
+        'predict.py',
+        'visualize.py',
+    ]
+    assert '--resume' in called['train.py']
+    assert 'epoch_3.pth' in called['test.py']
+
+
+def test_the_best_checkpoint_is_tested(begun):
+    (begun / 'train' / 'best_acc_top1_epoch_2.pth').touch()
+    assert best_checkpoint(begun / 'train').name == 'best_acc_top1_epoch_2.pth'
+
+
+def test_options_are_passed_on_in_words():
+    options = {'a.b': [1, 'x*'], 'c': None}
+    assert words_of(options) == ['--cfg-options', 'a.b=[1,x*]', 'c=None']
+    assert words_of(None) == []

@@ -1,0 +1,186 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+from collections import Counter
+
+import pytest
+
+from ata_mm.datasets.own_videos import (
+    OwnVideo,
+    OwnVideos,
+    read_own_videos,
+    split_videos,
+    write_lists,
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes of three files; nothing opens them."""
+    for name in ('a', 'b'):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            (tmp_path / name / f'{number}.mp4').touch()
+    return tmp_path
+
+
+def of(videos):
+    return [(video.path, video.label, video.split) for video in videos]
+
+
+def made(names, classes=2):
+    """Videos of these names in each class."""
+    return OwnVideos(
+        '/',
+        [f'class {i}' for i in range(classes)],
+        [
+            OwnVideo(f'{i}/{name}.mp4', i)
+            for i in range(classes)
+            for name in names(i)
+        ],
+    )
+
+
+def test_folders_are_classes(folder):
+    (folder / 'a' / 'notes.txt').touch()
+    (folder / '.cache').mkdir()
+    found = read_own_videos([str(folder)])
+    assert found.root == str(folder) and found.classes == ['a', 'b']
+    assert len(found.videos) == 6
+    assert ('a/0.mp4', 0, None) in of(found.videos)
+
+
+def test_folders_of_splits_are_kept(tmp_path):
+    for path in ('train/a/1', 'train/b/2', 'validation/a/3', 'validation/b/4'):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f'{path}.mp4').touch()
+    found = read_own_videos([str(tmp_path)])
+    assert split_videos(found, 0.5, 0) == (found.videos, 0)
+    assert of(found.videos)[-1] == ('validation/b/4.mp4', 1, 'val')
+
+
+@pytest.mark.parametrize('mark', [',', ';', '\t'])
+def test_csv(folder, mark):
+    rows = [
+        ('Video', 'Class', 'Split'),
+        *(
+            (f'{name}/{number}.mp4', name, 'val' if number else 'train')
+            for name in 'ab'
+            for number in range(2)
+        ),
+    ]
+    path = folder / 'list.csv'
+    path.write_text('\ufeff' + '\n'.join(mark.join(row) for row in rows))
+    found = read_own_videos([str(path)])
+    assert found.is_split and found.classes == ['a', 'b']
+    assert ('b/1.mp4', 1, 'val') in of(found.videos)
+
+
+def test_lists_for_training_and_validation(folder):
+    (folder / 'classes.txt').write_text('first\nsecond\n')
+    (folder / 'one.txt').write_text('a/0.mp4 0\nb/0.mp4 1\n')
+    (folder / 'two.txt').write_text('a/1.mp4 0\nb/1.mp4 1\n')
+    found = read_own_videos([str(folder / f'{n}.txt') for n in ('one', 'two')])
+    assert found.classes == ['first', 'second']
+    assert [video.split for video in found.videos] == 2 * ['train'] + 2 * [
+        'val'
+    ]
+
+
+def write(folder, name, text):
+    (folder / name).write_text(text)
+    return [str(folder / name)]
+
+
+def emptied(folder):
+    for file in (folder / 'b').iterdir():
+        file.unlink()
+    return [str(folder)]
+
+
+def one_left(folder):
+    for number in (1, 2):
+        (folder / 'b' / f'{number}.mp4').unlink()
+    return [str(folder)]
+
+
+def no_classes(folder):
+    return [str(folder / 'a')]
+
+
+@pytest.mark.parametrize(
+    'data, message',
+    [
+        (emptied, 'got none in b. Remove the folder'),
+        (one_left, r'got fewer of b \(1\)'),
+        (no_classes, 'got 0 folders without any'),
+        (lambda _: ['nowhere'], 'nowhere does not exist'),
+        (
+            lambda f: write(f, 'x.csv', 'path,label\na/0.mp4,a\nz/9.mp4,b\n'),
+            '1 of 2 do not exist: z/9.mp4',
+        ),
+        (
+            lambda f: write(f, 'x.csv', 'a/0.mp4,a\n'),
+            'columns path and label',
+        ),
+        (
+            lambda f: write(f, 'x.csv', 'path,label,split\na/0.mp4,a,dev\n'),
+            "line 2, got 'dev'",
+        ),
+        (
+            lambda f: write(f, 'x.txt', 'a/0.mp4 1\nb/0.mp4 2\n'),
+            r'labels in 0\.\.2 .* got 1\.\.2. Count from 0',
+        ),
+    ],
+)
+def test_broken_data_are_named(folder, data, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        read_own_videos(data(folder))
+
+
+def test_every_class_has_its_share_of_validation():
+    found = made(lambda label: [f'{n}' for n in range(10 * (label + 1))])
+    videos, groups = split_videos(found, 0.2, 0)
+    assert groups == 0
+    counts = Counter((v.label, v.split) for v in videos)
+    assert counts[0, 'val'] == 2 and counts[1, 'val'] == 4
+
+
+def test_the_split_depends_on_the_seed_alone():
+    found = made(lambda _: [f'{n}' for n in range(20)])
+    first, again, other = (split_videos(found, 0.3, s) for s in (0, 0, 1))
+    assert first == again and first != other
+
+
+@pytest.mark.parametrize(
+    'template',
+    ['v_Archery_g{:02d}_c{:02d}', 'match{}_clip{}', 'a{:010d}_{:06d}_000020'],
+)
+def test_clips_of_a_recording_stay_together(template):
+    found = made(
+        lambda label: [
+            template.format(10 * label + g, c)
+            for g in range(5)
+            for c in range(4)
+        ]
+    )
+    videos, groups = split_videos(found, 0.2, 0)
+    assert groups == 10
+    splits = {}
+    for video in videos:
+        recording = video.path.rsplit('_', template.count('_0') + 1)[0]
+        splits.setdefault(recording, set()).add(video.split)
+    assert all(len(one) == 1 for one in splits.values())
+
+
+def test_one_recording_a_class_does_not_prevent_a_split():
+    found = made(lambda label: [f'{label}_clip{n}' for n in range(5)])
+    videos, groups = split_videos(found, 0.2, 0)
+    assert groups == 0
+    assert sum(video.split == 'val' for video in videos) == 2
+
+
+def test_lists_use_a_mark_that_no_path_has(tmp_path):
+    videos = [OwnVideo('a b.mp4', 0, 'train'), OwnVideo('c.mp4', 1, 'val')]
+    mark = write_lists(OwnVideos('/', ['x', 'y'], videos), videos, tmp_path)
+    assert mark == ','
+    assert (tmp_path / 'train.txt').read_text() == 'a b.mp4,0\n'
+    assert (tmp_path / 'classes.txt').read_text() == 'x\ny\n'
