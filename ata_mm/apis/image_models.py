@@ -8,7 +8,16 @@ expects, and its input size and weights.
 import json
 import os.path as osp
 from importlib.util import find_spec
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 PACKAGES = ('timm', 'torchvision', 'mmpretrain')
 
@@ -239,7 +248,7 @@ def _crop_size(cfg) -> int:
     return size if isinstance(size, int) else size[-1]
 
 
-def _mmpretrain_recipes() -> Dict[str, NamedTuple]:
+def _mmpretrain_recipes() -> Dict[str, Any]:
     from ata_mm.compat import mmpretrain_multimodal
 
     mmpretrain_multimodal.apply()

@@ -276,7 +276,8 @@ def print_cost(config: str, options: Optional[dict]) -> None:
 
 def first_video(cfg: Config) -> str:
     """Return the first video of the test."""
-    file = next(iter(annotation_files(cfg, ['test']))).file
+    file = next(annotation_files(cfg, ['test'])).file
+    assert file is not None  # of a VideoDataset
     samples, _ = read_samples(file)
     return samples[0].file_path
 

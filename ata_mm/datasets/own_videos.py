@@ -263,14 +263,19 @@ def _read_csv(path: Path) -> OwnVideos:
                 f'Expected {len(titles)} columns in {path}, line {number}, '
                 f'got {len(row)}: {row}.'
             )
-        cells = [None if i is None else row[i].strip() for i in places]
-        split = cells[2] and _SPLIT_NAMES.get(cells[2].lower())
-        if cells[2] and split is None:
+        stated = '' if places[2] is None else row[places[2]].strip()
+        split = _SPLIT_NAMES.get(stated.lower())
+        if stated and split is None:
             raise ValueError(
                 f'Expected train or val as split in {path}, line {number}, '
-                f'got {cells[2]!r}.'
+                f'got {stated!r}.'
             )
-        entries.append((cells[0], cells[1], split))
+        path_and_label = row[places[0]].strip(), row[places[1]].strip()
+        entries.append((*path_and_label, split))
+    if len({split is None for _, _, split in entries}) > 1:
+        raise ValueError(
+            f'Expected a split in every line of {path}, or in none.'
+        )
     return _labelled(path, entries)
 
 

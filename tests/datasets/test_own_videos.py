@@ -126,6 +126,12 @@ def no_classes(folder):
             "line 2, got 'dev'",
         ),
         (
+            lambda f: write(
+                f, 'x.csv', 'path,label,split\na/0.mp4,a,val\nb/0.mp4,b,\n'
+            ),
+            'split in every line of .*x.csv, or in none',
+        ),
+        (
             lambda f: write(f, 'x.txt', 'a/0.mp4 1\nb/0.mp4 2\n'),
             r'labels in 0\.\.2 .* got 1\.\.2. Count from 0',
         ),
