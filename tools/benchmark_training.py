@@ -16,19 +16,7 @@ from typing import Callable, Dict, List
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
-import torch
-from mmaction.registry import RUNNERS
-from mmengine.config import Config
-from mmengine.runner import Runner
-
-from ata_mm.apis import load_config
 from ata_mm.cli.arguments import add_cfg_options, add_timing_options
-from ata_mm.cli.console import hide_log, round_progress
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.launch import fit_workers, guard_videos
-from ata_mm.cli.timing import ratio_table
-
-STOCK, OURS = 'Runner', 'ResumableRunner'
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,6 +34,23 @@ def parse_args() -> argparse.Namespace:
     add_timing_options(parser, rounds=20)
     add_cfg_options(parser)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+import torch
+from mmaction.registry import RUNNERS
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from ata_mm.apis import load_config
+from ata_mm.cli.console import hide_log, round_progress
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.launch import fit_workers, guard_videos
+from ata_mm.cli.timing import ratio_table
+
+STOCK, OURS = 'Runner', 'ResumableRunner'
 
 
 def complete(cfg: Config, kind: str) -> Config:

@@ -27,27 +27,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
-import numpy as np
-from mmaction.registry import DATASETS
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-
-from ata_mm.apis import VideoRecognizer, load_config
 from ata_mm.cli.arguments import add_cfg_options, positive
-from ata_mm.cli.console import hide_log
-from ata_mm.cli.errors import user_errors
-from ata_mm.cli.tables import markdown_table
-from ata_mm.engine.resuming import newest
-
-TRAIN = Path(__file__).with_name('train.py')
-# Share of the time of each process that is left out: caches are filled.
-WARM_UP = 0.25
-# Bounds on what a straight line rises by in the time of the run: absolute for
-# resources; a share of the start for times, which other programs disturb.
-RESOURCES = {'memory, MB': 32.0, 'descriptors': 2.0, 'threads': 2.0}
-TIMES = 1.0
-LONGEST_START = 300  # seconds until the first step
-VIDEOS = 4  # recognised at each sample
 
 
 def parse_args() -> argparse.Namespace:
@@ -78,6 +58,31 @@ def parse_args() -> argparse.Namespace:
     )
     add_cfg_options(parser)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+import numpy as np
+from mmaction.registry import DATASETS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from ata_mm.apis import VideoRecognizer, load_config
+from ata_mm.cli.console import hide_log
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.tables import markdown_table
+from ata_mm.engine.resuming import newest
+
+TRAIN = Path(__file__).with_name('train.py')
+# Share of the time of each process that is left out: caches are filled.
+WARM_UP = 0.25
+# Bounds on what a straight line rises by in the time of the run: absolute for
+# resources; a share of the start for times, which other programs disturb.
+RESOURCES = {'memory, MB': 32.0, 'descriptors': 2.0, 'threads': 2.0}
+TIMES = 1.0
+LONGEST_START = 1800  # seconds until the first step
+VIDEOS = 4  # recognised at each sample
 
 
 class Point(NamedTuple):
@@ -272,6 +277,9 @@ def soak(
         now = time.monotonic()
         point = Point(life, (now - born) / 3600, (now - begin) / 3600, value)
         samples[name].append(point)
+        # Kept if this process is ended.
+        with (training.work_dir / 'soak.jsonl').open('a') as file:
+            print(json.dumps([name, *point]), file=file)
 
     for life in range(args.kills + 1):
         training.start()

@@ -101,6 +101,9 @@ def set_randomness(cfg: Config, args: argparse.Namespace) -> None:
     given = {k: v for k, v in vars(args).items() if k in names}
     given = {k: v for k, v in given.items() if v is not None}
     cfg.randomness = {'seed': None, **(cfg.get('randomness') or {}), **given}
+    seed = cfg.randomness.seed
+    if seed is not None and not 0 <= seed < 2**32:
+        raise ValueError(f'Expected a seed in 0..2**32-1, got {seed}.')
 
 
 def apply_options(cfg: Config, args: argparse.Namespace) -> None:

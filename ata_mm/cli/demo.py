@@ -12,7 +12,7 @@ from typing import List
 from ata_mm.compat.config_scope import CONFIGS
 
 _VIDEO = CONFIGS.resolve() / 'camera_motion' / 'roll_clockwise.mp4'
-_MODEL = 'ata_vit_camera_motion_mixed'
+_MODEL = 'ata_vit_camera_motion_mixed_refined'
 
 
 def demo_words() -> List[str]:

@@ -105,6 +105,11 @@ def one_line(error: Exception) -> str:
         message += f'.{suggest(refused[1], _built_class(error))}'
     if is_full_disk(error):
         message += '. Make room on its disk and start again.'
+    if not message and _built_class(error):
+        message = (
+            f'{_built_class(error).__name__} refuses its settings in the '
+            f'config ({type(error).__name__})'
+        )
     return ' '.join(message.split()) or type(error).__name__
 
 

@@ -1,11 +1,13 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Accuracy by the speed of the camera."""
 
+import logging
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 from mmaction.evaluation import AccMetric
 from mmaction.registry import METRICS
+from mmengine.logging import print_log
 
 
 @METRICS.register_module()
@@ -22,7 +24,7 @@ class AccuracyBySpeed(AccMetric):
             is not part of the range, of each name, in pixels per frame.
         **kwargs: Further arguments of ``AccMetric``, whose metrics stand
             beside ``acc/<name>``, such as ``acc/slow``. A range without
-            videos has the accuracy NaN.
+            videos has none, which is warned of.
     """
 
     def __init__(
@@ -50,5 +52,13 @@ class AccuracyBySpeed(AccMetric):
         right = np.array([r['pred'].argmax() == r['label'] for r in results])
         for name, (low, high) in self.ranges.items():
             chosen = right[(low <= speed) & (speed < high)]
-            metrics[name] = chosen.mean() if len(chosen) else float('nan')
+            if len(chosen):
+                metrics[name] = chosen.mean()
+            else:  # NaN is not valid in the JSON of the metrics
+                print_log(
+                    f'No video has a speed of the range {name}, {low:g} to '
+                    f'{high:g}.',
+                    logger='current',
+                    level=logging.WARNING,
+                )
         return metrics

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmaction.registry import HOOKS, LOOPS, MODELS
+from mmaction.registry import HOOKS, LOOPS, METRICS, MODELS
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
@@ -128,6 +128,12 @@ def test_the_log_file_of_the_run_has_the_traceback(tmp_path, monkeypatch):
         parse_length('soon', 25.0)
     logging.shutdown()
     assert 'in parse_length' in (tmp_path / 'run.log').read_text()
+
+
+def test_a_refusal_without_a_message_names_the_class():
+    error = caught(METRICS.build, dict(type='AccMetric', metric_list='foo'))
+    assert is_user_error(error)
+    assert one_line(error).startswith('AccMetric refuses its settings')
 
 
 def test_a_misspelt_argument_has_the_similar_one():

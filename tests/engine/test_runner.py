@@ -3,6 +3,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import mmengine.runner  # noqa: F401  for torch.load of its checkpoints
 import pytest
 import torch
 

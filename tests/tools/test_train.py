@@ -108,6 +108,10 @@ def test_missing_checkpoint(error, tiny_config):
     assert 'x.pth is not a file' in error(tiny_config, '--resume', 'x.pth')
 
 
+def test_a_seed_that_numpy_refuses_is_named(error, tiny_config):
+    assert 'seed in 0..2**32-1, got -5' in error(tiny_config, '--seed', -5)
+
+
 def test_auto_scale_lr_without_a_base(error, tiny_config):
     assert 'base_batch_size' in error(tiny_config, '--auto-scale-lr')
 

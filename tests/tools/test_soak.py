@@ -1,0 +1,58 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import importlib
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    monkeypatch.syspath_prepend(TOOLS)
+    return importlib.import_module('soak')
+
+
+def samples(tool, slope, lives=2):
+    """An hour of values that rise by a slope per hour within each life."""
+    values = [
+        tool.Point(life, minute / 60, life + minute / 60, slope * minute / 60)
+        for life in range(lives)
+        for minute in range(60)
+    ]
+    return {'training: memory, MB': values}
+
+
+def test_a_killed_training_goes_on_and_is_measured(run, tiny_config, tmp_path):
+    work_dir = tmp_path / 'work'
+    options = '--minutes', 0.05, '--kills', 1, '--interval', 1
+    done = run('soak.py', tiny_config, '--work-dir', work_dir, *options)
+    # The step time of a busy machine may rise within seconds.
+    assert done.returncode == 0 or 'grew: ' in done.stderr, done.stderr
+    rows = [line.split(' | ')[0] for line in done.stdout.splitlines()]
+    for name in ('training: memory, MB', 'step, ms', 'prediction: threads'):
+        assert f'| {name}' in rows
+    assert '1 times killed and resumed' in done.stdout
+    (work_dir / 'output_1.txt').read_text().index('resumed epoch')
+
+
+def test_a_slope_is_that_within_the_lives(tool):
+    assert tool.fit(samples(tool, 5.0)['training: memory, MB']) == (
+        pytest.approx(5.0)
+    )
+
+
+def test_what_grows_beyond_its_bound_is_named(tool):
+    bound = tool.RESOURCES['memory, MB']
+    assert not tool.report(samples(tool, 0.4 * bound))[1]
+    assert tool.report(samples(tool, 0.8 * bound))[1]
+
+
+def test_a_training_that_ends_by_itself_is_named(tool, tmp_path, monkeypatch):
+    script = tmp_path / 'train.py'
+    script.write_text('raise SystemExit(3)')
+    monkeypatch.setattr(tool, 'TRAIN', script)
+    options = dict(config='', work_dir=str(tmp_path), cfg_options=None)
+    with pytest.raises(ValueError, match='with status 3. See .*output_0'):
+        tool.Training(Namespace(**options)).start()
