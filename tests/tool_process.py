@@ -10,6 +10,7 @@ import os
 import runpy
 import subprocess
 import sys
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,14 +29,9 @@ def run_forked(
     script: Path, args: list, timeout: float
 ) -> subprocess.CompletedProcess:
     """Run a Python script as its own process, like `subprocess.run`."""
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(PRELOAD)
     with TemporaryDirectory() as folder:
         out, err = Path(folder, 'out'), Path(folder, 'err')
-        process = context.Process(
-            target=_main, args=(str(script), args, str(out), str(err))
-        )
-        process.start()
+        process = start_forked(script, args, out, err)
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
@@ -48,7 +44,21 @@ def run_forked(
         )
 
 
-def _main(script: str, args: list, out: str, err: str) -> None:
+def start_forked(
+    script: Path, args: list, out: Path, err: Path, **env: str
+) -> BaseProcess:
+    """Start a Python script as its own process."""
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(PRELOAD)
+    process = context.Process(
+        target=_main, args=(str(script), args, str(out), str(err), env)
+    )
+    process.start()
+    return process
+
+
+def _main(script: str, args: list, out: str, err: str, env: dict) -> None:
+    os.environ.update(env)
     for number, path in ((1, out), (2, err)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT)
         os.dup2(file, number)

@@ -5,7 +5,7 @@ import logging
 import signal
 import time
 from collections import deque
-from typing import Any, Deque, Iterator, List, NoReturn, Optional, Tuple
+from typing import Any, Deque, Iterator, List, NoReturn, Optional
 
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader
@@ -14,6 +14,7 @@ from ata_mm.video import VideoError
 
 from .bad_videos import (
     SKIPPED,
+    TOO_SLOW,
     BadVideoError,
     Journal,
     TooManyBadVideosError,
@@ -83,17 +84,12 @@ class GuardedLoader:
 
     def _note_death(self, batches: Any, error: Exception) -> None:
         """Note the video that killed a worker, or raise the error again."""
-        video, cause = self._culprit(batches)
-        if not video:
+        fault = self._fault(batches)
+        if fault is None:
             self._raise_noted(error)
-        fault = VideoError(
-            video,
-            f'stops the decoder ({cause})',
-            'It is damaged: restore it, or leave it out.',
-        )
         if not self.skip:
             raise fault from error
-        self.journal.add(SKIPPED, video, str(fault))
+        self.journal.add(SKIPPED, fault.video, str(fault))
         self.journal.check_limit()
         print_log(
             f'A data loader worker died. {fault} It is skipped from now on; '
@@ -112,18 +108,26 @@ class GuardedLoader:
             raise BadVideoError(skipped[0].reason) from error
         raise error
 
-    def _culprit(self, batches: Any) -> Tuple[str, str]:
-        """Return the video that a dead worker was reading, and its end."""
+    def _fault(self, batches: Any) -> Optional[VideoError]:
+        """Return what a dead worker was reading, and its end."""
         for worker in getattr(batches, '_workers', ()):
             code = worker.exitcode
             if code in (None, 0, CANNOT_SEND):  # not by a video
                 continue
             video = self.journal.last_read(worker.pid)
-            if video:
-                killed = code < 0
-                cause = signal.Signals(-code).name if killed else code
-                return video, str(cause)
-        return '', ''
+            if not video:
+                continue
+            if code == TOO_SLOW:
+                limit = self.journal.time_limit
+                return VideoError(video, f'was not read within {limit:g} s')
+            killed = code < 0
+            cause = signal.Signals(-code).name if killed else code
+            return VideoError(
+                video,
+                f'stops the decoder ({cause})',
+                'It is damaged: restore it, or leave it out.',
+            )
+        return None
 
 
 class _Batches:
