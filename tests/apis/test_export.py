@@ -71,10 +71,20 @@ def test_onnx_refuses_one_to_one_matchers(build, matcher):
         check_onnx(build(matcher=matcher).model)
 
 
-def test_onnx_runtime_gives_the_same_scores(build, tmp_path):
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(type='TemporalAttention'),
+        dict(matcher='DisplacementMatcher'),
+        dict(matcher=dict(type='SinkhornMatcher', num_iters=3)),
+    ],
+    ids=str,
+)
+def test_onnx_runtime_gives_the_same_scores(build, tmp_path, options):
     pytest.importorskip('onnxscript')
     pytest.importorskip('onnxruntime')
-    recognizer = build(matcher='DisplacementMatcher')
+    recognizer = build(**options)
     path, clips = str(tmp_path / 'model.onnx'), example_clips(recognizer)
     model = export(recognizer, path, 'onnx', clips)
     more = torch.cat([clips, clips[:1]])
