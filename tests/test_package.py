@@ -15,7 +15,12 @@ from importlib_metadata import packages_distributions
 ROOT = Path(__file__).resolve().parents[1]
 COMPAT = str(ROOT / 'ata_mm' / 'compat')
 MMACTION = 'import mmaction.datasets, mmaction.models, mmaction.engine'
-OURS = {'ata_mm', 'lap', 'lazy_importer'}  # lapx and its dependency
+OURS = {
+    'faulthandler',
+    'ata_mm',
+    'lap',
+    'lazy_importer',
+}  # lapx and its dependency
 
 
 @pytest.fixture(scope='module')
