@@ -15,7 +15,8 @@ from importlib_metadata import packages_distributions
 ROOT = Path(__file__).resolve().parents[1]
 COMPAT = str(ROOT / 'ata_mm' / 'compat')
 MMACTION = 'import mmaction.datasets, mmaction.models, mmaction.engine'
-OURS = {'ata_mm', 'lap', 'lazy_importer', 'wrapt'}  # lapx and what it needs
+# lapx and what it needs; wrapt; the watchdog of slow decoders
+OURS = {'ata_mm', 'faulthandler', 'lap', 'lazy_importer', 'wrapt'}
 
 
 @pytest.fixture(scope='module')

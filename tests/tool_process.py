@@ -11,6 +11,7 @@ import resource
 import runpy
 import subprocess
 import sys
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,15 +33,9 @@ def run_forked(
 
     Its files have at most max_file bytes, as on a full disk.
     """
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(PRELOAD)
     with TemporaryDirectory() as folder:
         out, err = Path(folder, 'out'), Path(folder, 'err')
-        process = context.Process(
-            target=_main,
-            args=(str(script), args, str(out), str(err), max_file),
-        )
-        process.start()
+        process = start_forked(script, args, out, err, max_file)
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
@@ -53,14 +48,36 @@ def run_forked(
         )
 
 
+def start_forked(
+    script: Path,
+    args: list,
+    out: Path,
+    err: Path,
+    max_file: int = resource.RLIM_INFINITY,
+    **env: str,
+) -> BaseProcess:
+    """Start a Python script as its own process."""
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(PRELOAD)
+    process = context.Process(
+        target=_main,
+        args=(str(script), args, str(out), str(err), max_file, env),
+    )
+    process.start()
+    return process
+
+
 def limit_files(size: int) -> None:
     """Let files of this process fail beyond a size, as on a full disk."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
 
 
-def _main(script: str, args: list, out: str, err: str, max_file: int) -> None:
+def _main(
+    script: str, args: list, out: str, err: str, max_file: int, env: dict
+) -> None:
     limit_files(max_file)
+    os.environ.update(env)
     for number, path in ((1, out), (2, err)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT)
         os.dup2(file, number)

@@ -2,7 +2,13 @@
 """Action recognition in videos and streams from Python."""
 
 from .config import load_config
+from .library import predict_videos
 from .recognizer import VideoRecognizer
 from .stream import StreamRecognizer
 
-__all__ = ['StreamRecognizer', 'VideoRecognizer', 'load_config']
+__all__ = [
+    'StreamRecognizer',
+    'VideoRecognizer',
+    'load_config',
+    'predict_videos',
+]

@@ -52,6 +52,8 @@ class VideoRecognizer:
             Defaults to None, the GPU if available.
         views (str, optional): Crops x clips, such as ``'3x1'`` for three crops
             of one clip. Defaults to None, those of the test pipeline.
+        amp (bool): Whether to compute in half precision: fp16 on a GPU, bf16
+            on a CPU. Defaults to False.
 
     Raises:
         FileNotFoundError: If the config or the checkpoint does not exist.
@@ -70,6 +72,7 @@ class VideoRecognizer:
         checkpoint: str,
         device: Optional[str] = None,
         views: Optional[str] = None,
+        amp: bool = False,
     ) -> None:
         cfg = (
             load_config(config)
@@ -82,6 +85,7 @@ class VideoRecognizer:
         check_checkpoint(checkpoint)
         device = str(use_device(device or get_device()))
         self.inferencer = ViewsInferencer(cfg, checkpoint, device)
+        self.inferencer.amp = amp
         self.classes = class_names(cfg, self.inferencer.meta)
         expected = saved_statistics(self.inferencer.meta)
         fault = preprocessing_fault(
@@ -169,6 +173,28 @@ class VideoRecognizer:
         """
         return self.inferencer.score([sample])[0]
 
+    def score_each(
+        self, samples: List[dict]
+    ) -> List[Union[Tensor, Exception]]:
+        """Compute the scores of several videos, in one batch if possible.
+
+        That is, if their views have one size, and all of them can be scored.
+
+        Args:
+            samples (list[dict]): Views of each video, by :meth:`read`.
+
+        Returns:
+            list[Tensor | ValueError]: Scores (num_classes,) on the CPU of each
+            video, or the reason why it has none.
+        """
+        try:
+            if len({sample['inputs'].shape for sample in samples}) == 1:
+                return list(self.inferencer.score(samples))
+        except ValueError as error:
+            if len(samples) == 1:
+                return [error]
+        return [self.score_each([sample])[0] for sample in samples]
+
     def rank(self, scores: Tensor, topk: int) -> List[Tuple[str, float]]:
         """Label the highest scores.
 
@@ -194,7 +220,12 @@ class ViewsInferencer(ActionRecogInferencer):
         cfg (Config): The config.
         checkpoint (str): The trained weights.
         device (str): Device as in torch.
+
+    Attributes:
+        amp (bool): Whether the model computes in half precision.
     """
+
+    amp = False
 
     def __init__(self, cfg: Config, checkpoint: str, device: str) -> None:
         super().__init__(
@@ -214,8 +245,10 @@ class ViewsInferencer(ActionRecogInferencer):
             ValueError: If the model does not average its views, or a score is
                 NaN or infinite.
         """
-        results = self.forward(self.collate_fn(samples))
-        scores = torch.stack([r.pred_score for r in results]).cpu()
+        device = next(self.model.parameters()).device
+        with torch.autocast(device.type, enabled=self.amp):
+            results = self.forward(self.collate_fn(samples))
+        scores = torch.stack([r.pred_score for r in results]).float().cpu()
         if scores.ndim != 2:
             raise ValueError(
                 'Expected one score for each class, got one for each of '

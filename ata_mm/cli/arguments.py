@@ -27,7 +27,9 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_model_options(
+    parser: argparse.ArgumentParser, required: bool = True
+) -> None:
     """Add the options of a tool that runs a trained model.
 
     They are ``--config``, ``--checkpoint``, ``--device`` and
@@ -35,10 +37,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
     Args:
         parser (ArgumentParser): The parser of a tool, changed in place.
+        required (bool): Whether the tool always needs a model. Defaults to
+            True.
     """
-    parser.add_argument('--config', required=True, help='the config file')
+    parser.add_argument('--config', required=required, help='the config file')
     parser.add_argument(
-        '--checkpoint', required=True, help='the trained weights'
+        '--checkpoint', required=required, help='the trained weights'
     )
     parser.add_argument(
         '--device', help='cpu, cuda, cuda:1, … (default: the GPU if any)'

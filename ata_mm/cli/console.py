@@ -16,20 +16,36 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
+
+_SHOWN = 20  # names of failed videos in a summary
 
 
-def stderr_progress(auto_refresh: bool = True) -> Progress:
-    """Build a progress bar with counts and times on stderr.
+class _RateColumn(ProgressColumn):
+    """Steps a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f'{speed:.1f}/s' if speed else '')
+
+
+def stderr_progress(
+    auto_refresh: bool = True, disable: bool = False
+) -> Progress:
+    """Build a progress bar with counts, rate and times on stderr.
 
     On a terminal, lines printed to stdout scroll above the bar. A redirected
     stdout receives them unchanged.
 
     Args:
         auto_refresh (bool): Redraw the bar in a thread. Defaults to True.
+        disable (bool): Show nothing. Defaults to False.
 
     Returns:
         rich.progress.Progress: A context manager.
@@ -38,10 +54,12 @@ def stderr_progress(auto_refresh: bool = True) -> Progress:
         TextColumn('{task.description}'),
         BarColumn(),
         MofNCompleteColumn(),
+        _RateColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         auto_refresh=auto_refresh,
+        disable=disable,
         redirect_stdout=sys.stdout.isatty(),
     )
 
@@ -108,12 +126,14 @@ def print_summary(total: int, failed: Sequence[str], verb: str) -> None:
 
     Args:
         total (int): Number of videos.
-        failed (Sequence[str]): Those that failed.
+        failed (Sequence[str]): Those that failed, of which 20 are named.
         verb (str): Past participle, such as ``'recognised'``.
     """
     print_message(f'{total - len(failed)} of {total} videos {verb}')
-    for name in failed:
+    for name in failed[:_SHOWN]:
         print_message(f'  failed: {name}')
+    if len(failed) > _SHOWN:
+        print_message(f'  failed: {len(failed) - _SHOWN} more')
 
 
 def escape_names() -> None:

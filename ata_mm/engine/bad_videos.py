@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Pipelines that note bad videos in a file that all processes share."""
 
+import faulthandler
 import json
 import os
 import os.path as osp
@@ -20,9 +21,15 @@ from typing import (
     Union,
 )
 
+from torch.utils.data import get_worker_info
+
 from ata_mm.video import FilePipeline, VideoError
 from ata_mm.video.reader import too_slow
 
+# Exit status of a data loader worker that the watchdog ends, and the seconds
+# that it waits for code that can be interrupted.
+TOO_SLOW = 1
+_GRACE = 5.0
 SKIPPED, SHORT = 'skipped', 'short'
 
 
@@ -140,7 +147,7 @@ class Journal:
         """
         self._state(video)
         try:
-            with _alarm(video, self.time_limit):
+            with _alarm(video, self.time_limit), _watchdog(self.time_limit):
                 yield
         finally:
             self._state('')
@@ -232,3 +239,22 @@ def _alarm(video: str, seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def _watchdog(seconds: float) -> Iterator[None]:
+    """Context manager that ends a data loader worker after a time.
+
+    Python handles a signal when a decoder returns, which it may never do.
+    """
+    if get_worker_info() is None:  # not the main process
+        yield
+        return
+    with open(os.devnull, 'w') as nowhere:
+        faulthandler.dump_traceback_later(
+            seconds + _GRACE, exit=True, file=nowhere
+        )
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()

@@ -5,15 +5,17 @@ import logging
 import signal
 import time
 from collections import deque
-from typing import Any, Deque, Iterator, List, NoReturn, Optional, Tuple
+from typing import Any, Deque, Iterator, List, NoReturn, Optional
 
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
-from ata_mm.video.reader import stopped_decoder
+from ata_mm.video import VideoError
+from ata_mm.video.reader import stopped_decoder, too_slow
 
 from .bad_videos import (
     SKIPPED,
+    TOO_SLOW,
     BadVideoError,
     Journal,
     TooManyBadVideosError,
@@ -83,13 +85,12 @@ class GuardedLoader:
 
     def _note_death(self, batches: Any, error: Exception) -> None:
         """Note the video that killed a worker, or raise the error again."""
-        video, code = self._culprit(batches)
-        if not video:
+        fault = self._fault(batches)
+        if fault is None:
             self._raise_noted(error)
-        fault = stopped_decoder(video, code)
         if not self.skip:
             raise fault from error
-        self.journal.add(SKIPPED, video, str(fault))
+        self.journal.add(SKIPPED, fault.video, str(fault))
         self.journal.check_limit()
         print_log(
             f'A data loader worker died. {fault} It is skipped from now on; '
@@ -108,16 +109,19 @@ class GuardedLoader:
             raise BadVideoError(skipped[0].reason) from error
         raise error
 
-    def _culprit(self, batches: Any) -> Tuple[str, int]:
-        """Return the video that a dead worker was reading, and its code."""
+    def _fault(self, batches: Any) -> Optional[VideoError]:
+        """Return what a dead worker was reading, and its end."""
         for worker in getattr(batches, '_workers', ()):
             code = worker.exitcode
             if code in (None, 0, CANNOT_SEND):  # not by a video
                 continue
             video = self.journal.last_read(worker.pid)
-            if video:
-                return video, code
-        return '', 0
+            if not video:
+                continue
+            if code == TOO_SLOW:
+                return too_slow(video, self.journal.time_limit)
+            return stopped_decoder(video, code)
+        return None
 
 
 class _Batches:

@@ -92,7 +92,7 @@ class ResumableRunner(Runner):
     def setup_env(self, env_cfg: Dict) -> None:
         """Set up the processes, and find the checkpoint to resume from."""
         if self._launcher == 'pytorch':
-            _end_with_parent()
+            end_with_parent()
         super().setup_env(env_cfg)
         resume, path = self._wanted
         if resume:
@@ -289,7 +289,7 @@ def _replace(
     return replacements.get(name.split('.')[-1], type_)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Let the kernel end this process if the launcher is killed.
 
     A launcher that is killed cannot end its processes, which would go on and

@@ -112,7 +112,7 @@ class Layout(NamedTuple):
         fits = x.ndim == len(expected) and all(
             isinstance(e, str) or e == n for e, n in zip(expected, x.shape)
         )
-        if not fits or len(x) % num_frames:
+        if not fits or x.shape[0] % num_frames:
             raise ValueError(
                 f'Expected features ({", ".join(map(str, expected))}) of '
                 f'clips of T = num_frames = {num_frames} frames, in the '

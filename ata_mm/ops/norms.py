@@ -48,6 +48,8 @@ def _are_safe(norm: Tensor) -> bool:
 def _power(x: Tensor) -> Tensor:
     """Return the powers of two that scale the largest magnitudes to 0.5..1."""
     largest = torch.linalg.vector_norm(x, float('inf'), -1, keepdim=True)
+    if is_compiling():  # ONNX has no frexp
+        return torch.exp2(-largest.log2().ceil().clamp(-125, 127))
     # Also the inverse of a denormal number has to be finite.
     exponent = torch.frexp(largest).exponent.clamp_min(-125)
     return torch.ldexp(torch.ones_like(largest), -exponent)

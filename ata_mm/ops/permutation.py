@@ -90,7 +90,7 @@ def complete(matching: Tensor, keep: Tensor) -> Tensor:
         Tensor: int64 permutations of shape (B, N).
     """
     num = matching.shape[1]
-    taken = torch.zeros(len(matching), num + 1, device=matching.device)
+    taken = torch.zeros(matching.shape[0], num + 1, device=matching.device)
     taken = taken.scatter(1, matching.where(keep, num), 1.0)[:, :num]
     # The other rows and the free columns first, equally many, in their order.
     rows = keep.float().argsort(dim=1, stable=True)

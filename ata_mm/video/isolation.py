@@ -27,6 +27,7 @@ from typing import (
     List,
     NamedTuple,
     Optional,
+    Tuple,
     Type,
     TypeVar,
 )
@@ -245,19 +246,34 @@ def _work(function: Callable, link: '_Link') -> None:
             item = link.receive()
         except (EOFError, OSError):
             return
-        value, error = None, None
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter('always', UserWarning)
-            try:
-                value = function(item)
-            except Exception as raised:
-                # Pickled with the text of its traceback.
-                error = ExceptionWithTraceback(raised, raised.__traceback__)
-        notes = [str(w.message) for w in caught if w.category is UserWarning]
         try:
-            link.send((value, error, notes))
+            link.send(attempt(function, item))
         except BrokenPipeError:  # the parent has ended
             return
+
+
+def attempt(
+    function: Callable[[Item], Value], item: Item
+) -> Tuple[Optional[Value], Optional[Exception], List[str]]:
+    """Call a function, for a caller in another process.
+
+    Args:
+        function (Callable): The function.
+        item (Any): Its argument.
+
+    Returns:
+        tuple: The value, or None; the error, or None, which is pickled with
+        the text of its traceback; and the messages of its warnings.
+    """
+    value, error = None, None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always', UserWarning)
+        try:
+            value = function(item)
+        except Exception as raised:
+            error = ExceptionWithTraceback(raised, raised.__traceback__)
+    notes = [str(w.message) for w in caught if w.category is UserWarning]
+    return value, error, notes
 
 
 class _Pickler(pickle.Pickler):

@@ -93,6 +93,26 @@ def set_views(cfg: Config, crops: int, clips: int) -> None:
     pipeline[crop].type = CROPS[crops]
 
 
+def count_views(cfg: Config) -> int:
+    """Return the number of views of a video in the test pipeline of a config.
+
+    Args:
+        cfg (Config): The config.
+
+    Returns:
+        int: Crops x clips. Transforms of other names count as one crop, and
+        the frames of a 2D recognizer as one clip.
+    """
+    views = 1
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    crops = {name: number for number, name in CROPS.items()}
+    for name, step in zip(step_names(pipeline), pipeline):
+        if 'Sample' in name and step.get('clip_len') != 1:
+            views *= step.get('num_clips', 1)
+        views *= crops.get(name, 1)
+    return views
+
+
 def step_names(pipeline: Sequence[dict]) -> List[str]:
     """Return the names of the transforms of a pipeline, without scope."""
     return [get_str_type(step['type']).split('.')[-1] for step in pipeline]

@@ -211,6 +211,28 @@ def test_scores_that_are_not_finite_are_refused(
         recognizer(video_root / '0.mp4')
 
 
+def test_a_sample_that_cannot_be_scored_costs_itself_only(
+    recognizer, video_root
+):
+    good = recognizer.read(video_root / '0.mp4')
+    large = dict(good, inputs=good['inputs'].repeat(1, 1, 1, 2, 1))
+    first, error, second = recognizer.score_each([good, large, good])
+    assert isinstance(error, ValueError)
+    expected = recognizer.score(good)
+    assert torch.equal(first, expected) and torch.equal(second, expected)
+
+
+def test_half_precision_changes_little(tiny_config, checkpoint, video_root):
+    path = video_root / '0.mp4'
+    full, half = (
+        VideoRecognizer(tiny_config, str(checkpoint), 'cpu', amp=amp)
+        for amp in (False, True)
+    )
+    scores, expected = half.scores(path), full.scores(path)
+    assert scores.dtype == torch.float32 and not torch.equal(scores, expected)
+    torch.testing.assert_close(scores, expected, rtol=0, atol=0.02)
+
+
 @pytest.mark.parametrize('meta', [None, [], dict(dataset_meta=None)])
 def test_a_checkpoint_without_meta(unnamed, checkpoint, tmp_path, meta):
     path = save(checkpoint, tmp_path / 'x.pth', meta=meta)

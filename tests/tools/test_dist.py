@@ -13,7 +13,11 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SCRIPTS = ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh']
+SCRIPTS = [
+    f'{launcher}_{task}.sh'
+    for launcher in ('dist', 'slurm')
+    for task in ('train', 'test', 'predict')
+]
 
 
 @pytest.fixture
@@ -234,6 +238,43 @@ def test_slurm_test(run, echo):
     words = done.stdout.splitlines()
     assert words[-3:] == ['a.py', 'a.pth', '--launcher=slurm']
     assert words[-4].endswith('tools/test.py')
+
+
+def test_dist_predict(run, echo):
+    options = ['--list', 'my list.txt', '--max-restarts', '1', '--resume']
+    done = run('dist_predict.sh', 'a.py', 'a.pth', 3, *options, **echo)
+    words = done.stdout.splitlines()
+    assert '--nproc_per_node=3' in words and '--max-restarts=1' in words
+    assert words[-10].endswith('tools/predict.py')
+    assert words[-9:] == [
+        '--config',
+        'a.py',
+        '--checkpoint',
+        'a.pth',
+        '--launcher',
+        'pytorch',
+        '--list',
+        'my list.txt',
+        '--resume',
+    ]
+
+
+def test_slurm_predict(run, echo):
+    options = ['--list', 'a.txt']
+    done = run(
+        'slurm_predict.sh', 'part', 'job', 'a.py', 'a.pth', *options, **echo
+    )
+    words = done.stdout.splitlines()
+    assert words[-8].endswith('tools/predict.py')
+    assert words[-7:] == [
+        '--config',
+        'a.py',
+        '--checkpoint',
+        'a.pth',
+        '--list',
+        'a.txt',
+        '--launcher=slurm',
+    ]
 
 
 @pytest.mark.parametrize('processes', ['0', 'two'])

@@ -34,6 +34,9 @@ test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 """
 
 
+FAILED = 'missing.mp4', 'corrupt.mp4', 'zero.mp4', 'image.png'
+
+
 @pytest.fixture(scope='module')
 def folder(video_root, write_video, tmp_path_factory):
     """Videos, and other files that users may pass."""
@@ -83,14 +86,20 @@ def entries(done):
 
 def test_each_video_has_a_line(entries, folder):
     videos = [entry['video'] for entry in entries]
-    expected = 'good/0.mp4', 'good/deep/0.mp4', 'short.mp4'
+    expected = 'good/0.mp4', 'good/deep/0.mp4', 'short.mp4', *FAILED
     assert videos == [str(folder / name) for name in expected]
 
 
 def test_line_lists_the_best_first(entries):
-    for entry in entries:
+    for entry in entries[:3]:
         assert set(entry['labels']) == {'pan left', 'pan right'}
         assert entry['scores'] == sorted(entry['scores'], reverse=True)
+
+
+def test_line_of_a_failed_video_has_its_error(entries, folder):
+    for name, entry in zip(FAILED, entries[3:]):
+        assert set(entry) == {'video', 'error'}
+        assert f'Expected a video file, but {folder}/{name}' in entry['error']
 
 
 def test_failure_shows_in_the_exit_status(done):
@@ -132,14 +141,7 @@ def test_short_video_is_warned_of(done, folder):
 
 
 def test_summary_names_the_failed(done, folder):
-    failed = (
-        'none',
-        '*.webm',
-        'missing.mp4',
-        'corrupt.mp4',
-        'zero.mp4',
-        'image.png',
-    )
+    failed = 'none', '*.webm', *FAILED
     lines = [f'  failed: {folder}/{name}' for name in failed]
     assert done.stderr.endswith(
         '\n'.join(['3 of 9 videos recognised', *lines]) + '\n'
@@ -147,7 +149,7 @@ def test_summary_names_the_failed(done, folder):
 
 
 def test_annotated_copies(entries, folder):
-    files = [entry['annotated'] for entry in entries]
+    files = [entry['annotated'] for entry in entries[:3]]
     expected = '0.mp4', '0_2.mp4', 'short.mp4'
     assert files == [str(folder / 'out' / name) for name in expected]
     for file, frames in zip(files, (20, 20, 5)):
@@ -227,7 +229,8 @@ def test_crashes_and_odd_names_cost_one_file(
     assert done.returncode == 1
     assert 'a_deadly.mp4 stops the decoder (SIGSEGV)' in done.stderr
     assert 'b.mp4 is a pipe or a device' in done.stderr
-    videos = [json.loads(line)['video'] for line in done.stdout.splitlines()]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    videos = [line['video'] for line in lines if 'labels' in line]
     assert videos == [os.fsdecode(latin), str(tmp_path / 'z.mp4')]
 
 
@@ -245,7 +248,7 @@ def test_a_copy_on_a_full_disk_is_removed_and_not_reported(
         tmp_path,
         max_file=10_000,
     )
-    assert done.returncode == 1 and not done.stdout
+    assert done.returncode == 1 and 'annotated' not in done.stdout
     assert f"whole: '{tmp_path / '0.mp4'}'. Make room" in done.stderr
     assert not list(tmp_path.iterdir())
 

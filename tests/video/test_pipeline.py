@@ -5,6 +5,7 @@ from ata_mm.apis import load_config
 from ata_mm.video import VideoError
 from ata_mm.video.pipeline import (
     FilePipeline,
+    count_views,
     parse_views,
     set_views,
     step_names,
@@ -32,6 +33,17 @@ def test_pipeline_takes_the_views(cfg):
     _, sample, _, _, crop, _, _ = cfg.test_dataloader.dataset.pipeline
     assert sample.num_clips == 4
     assert crop == dict(type='CenterCrop', crop_size=32)
+
+
+@pytest.mark.parametrize('crops, clips', [(3, 1), (1, 4), (10, 2)])
+def test_views_are_counted(cfg, crops, clips):
+    set_views(cfg, crops, clips)
+    assert count_views(cfg) == crops * clips
+
+
+def test_frames_of_a_2d_recognizer_are_no_views(cfg):
+    cfg.test_dataloader.dataset.pipeline[1].update(clip_len=1, num_clips=8)
+    assert count_views(cfg) == 3  # crops
 
 
 @pytest.mark.parametrize('crops, clips', [(2, 1), (3, 0)])

@@ -296,7 +296,7 @@ class BilinearSampling:
         # pass for each of them takes the memory of a single map, where a
         # gather of (P, N, 4, C) would take four.
         rows, columns = corners  # (2, P, N)
-        start = torch.arange(len(positions), device=positions.device)
+        start = torch.arange(positions.shape[0], device=positions.device)
         start = start[:, None] * (grid[0] * grid[1])
         index = rows[:, None] * grid[1] + columns + start  # (2, 2, P, N)
         self._rows = index.view(4, -1)

@@ -10,7 +10,7 @@ from typing import Tuple
 import torch
 from torch import Tensor
 
-from ..lap.triton_op import HAS_TRITON
+from ..lap.operator import HAS_TRITON
 
 _LIBRARY = torch.library.Library('ata_mm', 'FRAGMENT')
 

@@ -6,13 +6,14 @@ permutation a problem. :func:`solve_scipy` is the reference for the others.
 """
 
 from .lapx import CPU_SOLVER, HAS_LAPX, solve_lapx, solve_on_cpu, solve_scipy
-from .triton_op import HAS_TRITON, MAX_TRITON, solve_lap
+from .operator import HAS_TRITON, MAX_TRITON, choose_solver, solve_lap
 
 __all__ = [
     'CPU_SOLVER',
     'HAS_LAPX',
     'HAS_TRITON',
     'MAX_TRITON',
+    'choose_solver',
     'solve_lap',
     'solve_lapx',
     'solve_on_cpu',

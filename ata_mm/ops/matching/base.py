@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..alignment import Alignment, SoftAlignment
 from ..types import Grid
+from ..validation import is_compiling
 from .similarity import compare, favour_place
 
 # Similarities that exist at a time: 256 MB of fp32. 32 frames of 56x56 patches
@@ -121,7 +122,9 @@ class Matcher:
             accepted = None if min_similarity is None else matching.bool()
             return Matching(matching, accepted)
         # A few pairs at a time: large maps have to fit into memory.
-        step = max(1, _MAX_SIMILARITIES // (batch * num**2))
+        step = pairs
+        if not is_compiling():  # the batch may be symbolic
+            step = max(1, _MAX_SIMILARITIES // (batch * num**2))
         parts = []
         for i in range(0, pairs, step):
             chosen = slice(i, i + step) if source.shape[1] > 1 else slice(None)

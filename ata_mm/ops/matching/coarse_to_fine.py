@@ -13,9 +13,15 @@ from torch import Tensor
 from ..norms import normalize
 from ..permutation import identity, invert
 from ..types import Grid
-from ..validation import check_finite, check_grid, check_square
+from ..validation import (
+    check_finite,
+    check_grid,
+    check_square,
+    is_compiling,
+)
 from .base import Matcher, Matching
 from .exact import ExactMatcher
+from .operator import describe, match_pairs
 from .similarity import unfold_support
 
 # Gains below the rounding of a mean of fp32 similarities are none: without the
@@ -193,6 +199,7 @@ class CoarseToFineMatcher(Matcher):
         self.active = active
         self.max_exact = max_exact
         self._exact = ExactMatcher()
+        self._text = describe(self)
 
     def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
         """Match by given similarities.
@@ -240,6 +247,16 @@ class CoarseToFineMatcher(Matcher):
                 source, target, grid, min_similarity, support_radius
             )
 
+        if is_compiling():
+            return match_pairs(
+                self._text,
+                source,
+                target,
+                grid,
+                min_similarity,
+                support_radius,
+            )
+
         def prepare(x: Tensor) -> Tensor:
             x = normalize(x)
             check_finite(x)
@@ -264,6 +281,10 @@ class CoarseToFineMatcher(Matcher):
                 torch.stack(matchings),
                 torch.stack(accepted) if accepted else None,
             )
+
+    def can_compile(self, device: torch.device, num_patches: int) -> bool:
+        """Return True: the matching is one operator."""
+        return True
 
     def _match(self, similarity: Similarity, grid: Optional[Grid]) -> Tensor:
         matching = _start(similarity, grid)

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from ..lap import (
-    CPU_SOLVER,
     HAS_LAPX,
     HAS_TRITON,
     MAX_TRITON,
+    choose_solver,
     solve_lap,
-    solve_on_cpu,
 )
 from ..types import Grid
 from ..validation import check_square, is_compiling
@@ -109,11 +108,8 @@ class ExactMatcher(Matcher):
             return similarity.new_empty(similarity.shape[:-1]).long()
         # fp32 also for half-precision input: the solvers know no bfloat16.
         problems = similarity.detach().reshape(-1, num, num).float()
-        solver = self.solver_for(problems.device, num)
-        if solver == 'triton':
-            solution = solve_lap(problems)
-        else:
-            solution = solve_on_cpu(problems, solver, self.num_threads)
+        self.solver_for(problems.device, num)  # raises and warns
+        solution = solve_lap(problems, self.solver, self.num_threads)
         return solution.view(similarity.shape[:-1])
 
     def solver_for(self, device: torch.device, num_patches: int) -> str:
@@ -140,20 +136,19 @@ class ExactMatcher(Matcher):
             )
         if self.solver is not None:
             return self.solver
-        if device.type == 'cuda':
-            if fits and HAS_TRITON:
-                return 'triton'
-            if not is_compiling():
-                _warn_of_fallback(
-                    f'more than {MAX_TRITON} patches a frame'
-                    if HAS_TRITON
-                    else 'triton is not installed'
-                )
-        return CPU_SOLVER
+        solver = choose_solver(device, num_patches)
+        falls_back = device.type == 'cuda' and solver != 'triton'
+        if falls_back and not is_compiling():
+            _warn_of_fallback(
+                f'more than {MAX_TRITON} patches a frame'
+                if HAS_TRITON
+                else 'triton is not installed'
+            )
+        return solver
 
     def can_compile(self, device: torch.device, num_patches: int) -> bool:
-        """Return whether the solver is triton, which can be traced."""
-        return self.solver_for(device, num_patches) == 'triton'
+        """Return True: the solvers are one operator."""
+        return True
 
     def _check_size(self, num_patches: int) -> None:
         if num_patches > self.max_patches:

@@ -13,9 +13,16 @@ from ..lap import MAX_TRITON
 from ..norms import normalize
 from ..permutation import complete, identity
 from ..types import Grid
-from ..validation import check_finite, check_grid, check_radius, check_square
+from ..validation import (
+    check_finite,
+    check_grid,
+    check_radius,
+    check_square,
+    is_compiling,
+)
 from .base import Matcher, Matching
 from .exact import ExactMatcher
+from .operator import describe, match_pairs
 from .similarity import favour_place, unfold_support
 from .window import correlate_window, gather_window, window_index
 
@@ -57,6 +64,7 @@ class LocalMatcher(Matcher):
     def __init__(self, radius: int = 3) -> None:
         self.radius = check_radius(radius)
         self._exact = ExactMatcher()
+        self._text = describe(self)
 
     def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
         """Match by given similarities.
@@ -109,6 +117,15 @@ class LocalMatcher(Matcher):
             return super().match_pairs(
                 source, target, grid, min_similarity, support_radius
             )
+        if is_compiling():
+            return match_pairs(
+                self._text,
+                source,
+                target,
+                grid,
+                min_similarity,
+                support_radius,
+            )
         device = target.device.type
         least = -np.inf if min_similarity is None else min_similarity
         solved = []
@@ -129,10 +146,8 @@ class LocalMatcher(Matcher):
         return Matching(matching, None if min_similarity is None else similar)
 
     def can_compile(self, device: torch.device, num_patches: int) -> bool:
-        """Return whether torch.compile can trace the dense solver."""
-        return num_patches <= _MAX_DENSE and self._exact.can_compile(
-            device, num_patches
-        )
+        """Return True: the solvers are operators."""
+        return True
 
     def _covers(self, grid: Grid) -> bool:
         """Return whether every window holds the whole grid."""

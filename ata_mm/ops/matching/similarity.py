@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import kernels
 from ..norms import rescale
 from ..types import Grid
-from ..validation import check_grid
+from ..validation import check_grid, is_compiling
 
 # Far below a difference of similarities that means anything, and above the
 # rounding of fp32 for similarities near 1.
@@ -73,8 +73,11 @@ def favour_place(similarity: Tensor) -> Tensor:
         similarity (Tensor): (..., N, N).
 
     Returns:
-        Tensor: The argument.
+        Tensor: The argument; a copy while torch.compile is tracing.
     """
+    if is_compiling():  # exporters want no changes in place
+        num = similarity.shape[-1]
+        return similarity + _STAY * torch.eye(num, device=similarity.device)
     similarity.diagonal(dim1=-2, dim2=-1).add_(_STAY)
     return similarity
 
@@ -83,6 +86,11 @@ def _products(
     source: Tensor, target: Tensor, rows: Tensor, columns: Tensor
 ) -> Tensor:
     batch, pairs, num, _ = target.shape
+    if is_compiling():  # the batch may be symbolic
+        with torch.autocast(target.device.type, enabled=False):
+            similarity = source @ target.transpose(2, 3)
+            similarity = similarity * rows.reciprocal()[..., None]
+            return similarity * columns.reciprocal()[:, :, None]
     similarity = target.new_empty(batch, pairs, num, num)
     with torch.autocast(target.device.type, enabled=False):
         # Normalising the product instead of the features saves a copy of the

@@ -72,7 +72,7 @@ def gather_window(similarity: Tensor, grid: Grid, radius: int) -> Tensor:
     index = window_index(grid, radius, similarity.device)
     # Any valid index serves outside the grid, where -inf replaces the value.
     taken = similarity.gather(
-        2, index.clamp_min(0).expand(len(similarity), -1, -1)
+        2, index.clamp_min(0).expand(similarity.shape[0], -1, -1)
     )
     return taken.masked_fill(index < 0, float('-inf'))
 

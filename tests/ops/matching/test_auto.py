@@ -12,7 +12,7 @@ from ata_mm.ops import (
     Matching,
     neighbour_similarity,
 )
-from ata_mm.ops.matching import auto, exact
+from ata_mm.ops.matching import auto
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,6 @@ def test_logs_each_choice_once(caplog):
     ]
 
 
-@pytest.mark.parametrize('num, able', [(9, True), (1025, False)])
-def test_is_traced_if_the_chosen_matcher_can_be(monkeypatch, num, able):
-    monkeypatch.setattr(exact, 'HAS_TRITON', True)
-    assert AutoMatcher().can_compile(torch.device('cuda'), num) == able
+@pytest.mark.parametrize('num', [9, 1025])
+def test_can_be_traced(num):
+    assert AutoMatcher().can_compile(torch.device('cpu'), num)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ata_mm.ops import ExactMatcher
+from ata_mm.ops.lap import operator
 from ata_mm.ops.matching import exact
 
 SOLVERS = ['lapx', 'scipy']
@@ -41,7 +42,7 @@ def test_no_frame_pair_has_no_matching():
 
 def test_scipy_solves_if_lapx_is_missing(monkeypatch):
     monkeypatch.setattr(exact, 'HAS_LAPX', False)
-    monkeypatch.setattr(exact, 'CPU_SOLVER', 'scipy')
+    monkeypatch.setattr(operator, 'CPU_SOLVER', 'scipy')
     assert ExactMatcher().solver_for(torch.device('cpu'), 196) == 'scipy'
     with pytest.raises(ValueError, match='pip install lapx'):
         ExactMatcher('lapx')
@@ -54,7 +55,8 @@ def test_scipy_solves_if_lapx_is_missing(monkeypatch):
 def test_solver_of_similarities_on_a_gpu(
     monkeypatch, caplog, triton, num, solver
 ):
-    monkeypatch.setattr(exact, 'HAS_TRITON', triton)
+    for module in (exact, operator):
+        monkeypatch.setattr(module, 'HAS_TRITON', triton)
     exact._warn_of_fallback.cache_clear()
     device = torch.device('cuda')
     assert ExactMatcher().solver_for(device, num) == solver

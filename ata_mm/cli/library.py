@@ -1,0 +1,290 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Lists of videos, shares of processes, and files of predictions.
+
+The processes of a job do not talk to each other. Each takes the lines of the
+list at its own positions, and appends to a file of its own; what is done is
+what the files hold.
+"""
+
+import fcntl
+import glob
+import json
+import os
+import os.path as osp
+import sys
+from contextlib import suppress
+from itertools import islice
+from typing import Iterable, Iterator, List, NamedTuple, Set
+
+from mmengine.fileio import get_text
+
+from .outputs import json_line
+
+# Environment variables that a launcher sets: index and number of a process,
+# and its index on this machine.
+_VARIABLES = dict(
+    pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+)
+
+
+class Process(NamedTuple):
+    """A process of a job.
+
+    Args:
+        rank (int): Its index in the job. Defaults to 0.
+        world_size (int): Number of processes. Defaults to 1.
+        local_rank (int): Its index on this machine. Defaults to 0.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+
+    @classmethod
+    def of(cls, launcher: str) -> 'Process':
+        """Return this process, as a launcher numbers it.
+
+        Args:
+            launcher (str): 'none', 'pytorch' or 'slurm'.
+
+        Raises:
+            ValueError: If the launcher did not start this process.
+        """
+        names = _VARIABLES.get(launcher, ())
+        missing = [name for name in names if name not in os.environ]
+        if missing:
+            raise ValueError(
+                f'Expected a process of the launcher {launcher!r}, but '
+                f'{missing[0]} is not set. Use tools/dist_predict.sh or '
+                'tools/slurm_predict.sh.'
+            )
+        return cls(*(int(os.environ[name]) for name in names))
+
+    def share(self, names: Iterable[str]) -> List[str]:
+        """Return the names whose positions are those of this process."""
+        own = islice(names, self.rank, None, self.world_size)
+        return list(dict.fromkeys(own))
+
+    def file(self, out: str) -> str:
+        """Return the file of this process: FILE.jsonl, or FILE.rank3.jsonl."""
+        if self.world_size == 1:
+            return out
+        stem, suffix = osp.splitext(out)
+        return f'{stem}.rank{self.rank}{suffix}'
+
+
+def read_list(path: str) -> Iterator[str]:
+    """Read the names of videos, one a line.
+
+    Args:
+        path (str): A file, '-' for stdin, or an address of one of mmengine's
+            file backends, such as ``s3://bucket/list.txt``.
+
+    Yields:
+        str: The lines that are not empty.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If there is no such backend.
+    """
+    if path == '-':
+        yield from _names(sys.stdin)
+    elif '://' in path:
+        try:
+            text = get_text(path)
+        except KeyError as error:
+            raise ValueError(
+                "Expected a file, or an address of one of mmengine's file "
+                f'backends, for --list, got {path}.'
+            ) from error
+        yield from _names(text.split('\n'))
+    else:
+        # Names of files may have any bytes.
+        with open(path, encoding='utf-8', errors='surrogateescape') as file:
+            yield from _names(file)
+
+
+def _names(lines: Iterable[str]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        name = line.rstrip('\r\n')
+        name = name.lstrip('\ufeff') if number == 0 else name
+        if name:
+            yield name
+
+
+def result_files(out: str) -> List[str]:
+    """Return the existing files of a job of any number of processes.
+
+    Args:
+        out (str): FILE.jsonl.
+
+    Returns:
+        list[str]: It, and those of ranks.
+    """
+    stem, suffix = map(glob.escape, osp.splitext(out))
+    files = sorted(glob.glob(f'{stem}.rank*{suffix}'))
+    return [file for file in (out, *files) if osp.exists(file)]
+
+
+def read_results(path: str) -> Iterator[dict]:
+    """Read a file of predictions, without a last line that was cut.
+
+    Args:
+        path (str): The file.
+
+    Yields:
+        dict: A line.
+
+    Raises:
+        ValueError: If another line has no name of a video.
+    """
+    with open(path, 'rb') as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b'\n'):
+                return
+            try:
+                entry = json.loads(line)
+                entry['video']
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(
+                    'Expected predictions, one {"video": …} a line, but line '
+                    f'{number} of {path} is none. Correct it, or choose '
+                    'another file for --out.'
+                ) from None
+            yield entry
+
+
+def drop_done(names: List[str], out: str) -> List[str]:
+    """Return the names without a line in any file of a job.
+
+    Args:
+        names (list[str]): Names of videos.
+        out (str): FILE.jsonl of the job.
+    """
+    left = dict.fromkeys(names)
+    for path in result_files(out):
+        for entry in read_results(path):
+            left.pop(entry['video'], None)
+    return list(left)
+
+
+class ResultFile:
+    """File of predictions to which lines are appended.
+
+    A line that was cut when its process was killed is removed. Lines are
+    written as a whole. A context manager.
+
+    Args:
+        path (str): The file. It and its folder are created.
+
+    Attributes:
+        path (str): The file.
+
+    Raises:
+        ValueError: If another process is writing to it, or it cannot be
+            created.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            os.makedirs(osp.dirname(path) or '.', exist_ok=True)
+            self._file = open(path, 'ab+')  # noqa: SIM115
+        except OSError as error:
+            raise ValueError(
+                f'Expected a file for --out, but {path} cannot be written: '
+                f'{error.strerror}.'
+            ) from error
+        # A lock of the process, which its children do not keep.
+        with suppress(OSError):  # of file systems without locks
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f'Expected a file of this process only, but another one '
+                    f'is writing to {path}.'
+                ) from None
+        self._repair()
+
+    def __enter__(self) -> 'ResultFile':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def write(self, entry: dict) -> None:
+        """Append an entry of plain values."""
+        self._file.write(f'{json_line(entry)}\n'.encode())
+        self._file.flush()
+
+    def _repair(self) -> None:
+        """Cut off what follows the last line break."""
+        end = size = self._file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - 65536)
+            self._file.seek(start)
+            found = self._file.read(end - start).rfind(b'\n')
+            if found >= 0:
+                end = start + found + 1
+                break
+            end = start
+        if end < size:
+            self._file.truncate(end)
+
+
+class Merged(NamedTuple):
+    """What the files of a job hold.
+
+    Args:
+        videos (int): Number of videos.
+        errors (list[str]): Those that failed.
+        missing (list[str]): Names of the list that have no line.
+    """
+
+    videos: int
+    errors: List[str]
+    missing: List[str]
+
+
+def merge(out: str, names: Iterable[str] = ()) -> Merged:
+    """Merge the files of all ranks into one, with a line for each video.
+
+    Args:
+        out (str): FILE.jsonl of the job. It is replaced as a whole; those of
+            the ranks are removed.
+        names (Iterable[str]): The names of all videos. Defaults to none, not
+            compared.
+
+    Returns:
+        Merged: What is in it.
+
+    Raises:
+        FileNotFoundError: If there is no file to merge.
+    """
+    files = result_files(out)
+    if not files:
+        raise FileNotFoundError(
+            f'Expected predictions in {out} or in files of ranks beside it, '
+            'but there are none.'
+        )
+    seen: Set[str] = set()
+    errors: List[str] = []
+    partial = f'{out}.partial'
+    with open(partial, 'wb') as file:
+        for path in files:
+            for entry in read_results(path):
+                if entry['video'] in seen:
+                    continue
+                seen.add(entry['video'])
+                if 'error' in entry:
+                    errors.append(entry['video'])
+                file.write(f'{json_line(entry)}\n'.encode())
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, out)
+    for path in files:
+        if path != out:
+            os.remove(path)
+    missing = dict.fromkeys(name for name in names if name not in seen)
+    return Merged(len(seen), errors, list(missing))

@@ -1,0 +1,112 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Register the matchers of large maps as a torch operator.
+
+As ``torch.ops.ata_mm.match_pairs``, a matching that reads values on the host,
+or takes some hundred operations, is one node of a compiled or exported graph.
+"""
+
+import json
+from functools import lru_cache
+from typing import List, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from ..types import Grid
+from .base import Matcher, Matching
+
+_LIBRARY = torch.library.Library('ata_mm', 'FRAGMENT')
+_LIBRARY.define(
+    'match_pairs(Tensor source, Tensor target, str matcher, int[]? grid, '
+    'float? min_similarity, int support_radius) -> (Tensor, Tensor)'
+)
+
+
+def describe(matcher: Matcher) -> str:
+    """Describe a matcher of this package by class and options.
+
+    Args:
+        matcher (Matcher): A `CoarseToFineMatcher` or a `LocalMatcher`.
+
+    Returns:
+        str: JSON, from which it can be built again in another process.
+    """
+    return json.dumps(dict(type=type(matcher).__name__, **matcher.options()))
+
+
+def match_pairs(
+    text: str,
+    source: Tensor,
+    target: Tensor,
+    grid: Optional[Grid],
+    min_similarity: Optional[float],
+    support_radius: int,
+) -> Matching:
+    """Match frame pairs one to one by a matcher of this package.
+
+    Args:
+        text (str): A matcher, as by :func:`describe`.
+        source (Tensor): See `Matcher.match_pairs`, as for the others.
+        target (Tensor): Likewise.
+        grid (tuple[int, int], optional): Likewise.
+        min_similarity (float, optional): Likewise.
+        support_radius (int): Likewise.
+
+    Returns:
+        Matching: int64 permutations of shape (B, P, N).
+    """
+    matching, accepted = torch.ops.ata_mm.match_pairs(
+        source.detach(),
+        target.detach(),
+        text,
+        grid,
+        min_similarity,
+        support_radius,
+    )
+    return Matching(matching, None if min_similarity is None else accepted)
+
+
+@lru_cache(maxsize=None)
+def _build(text: str) -> Matcher:
+    from . import coarse_to_fine, local
+
+    options = json.loads(text)
+    kinds = (coarse_to_fine.CoarseToFineMatcher, local.LocalMatcher)
+    names = {kind.__name__: kind for kind in kinds}
+    return names[options.pop('type')](**options)
+
+
+def _match_pairs(
+    source: Tensor,
+    target: Tensor,
+    matcher: str,
+    grid: Optional[List[int]],
+    min_similarity: Optional[float],
+    support_radius: int,
+) -> Tuple[Tensor, Tensor]:
+    size = None if grid is None else (grid[0], grid[1])
+    matching, accepted = _build(matcher).match_pairs(
+        source, target, size, min_similarity, support_radius
+    )
+    if accepted is None:
+        accepted = torch.ones_like(matching, dtype=torch.bool)
+    return matching, accepted
+
+
+def _match_pairs_fake(
+    source: Tensor,
+    target: Tensor,
+    matcher: str,
+    grid: Optional[List[int]],
+    min_similarity: Optional[float],
+    support_radius: int,
+) -> Tuple[Tensor, Tensor]:
+    matching = target.new_empty(target.shape[:3], dtype=torch.int64)
+    return matching, torch.empty_like(matching, dtype=torch.bool)
+
+
+for _key in ('CPU', 'CUDA'):
+    _LIBRARY.impl('match_pairs', _match_pairs, _key)
+torch.library.register_fake(
+    'ata_mm::match_pairs', _match_pairs_fake, lib=_LIBRARY
+)

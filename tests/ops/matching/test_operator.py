@@ -1,0 +1,56 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import pytest
+import torch
+
+from ata_mm.ops import (
+    CoarseToFineMatcher,
+    ExactMatcher,
+    LocalMatcher,
+    align_frames,
+)
+from ata_mm.ops.matching import local
+
+GRID = (4, 6)
+MATCHERS = [
+    ExactMatcher(),
+    ExactMatcher('scipy'),
+    LocalMatcher(2),
+    CoarseToFineMatcher(group_size=8, max_exact=10),
+]
+
+
+def moving_features():
+    """Features (2, 3, N, 16) of which half follows from the frame before."""
+    x = torch.randn(2, 3, 24, 16)
+    x[:, 1:] += x[:, :-1].roll(1, dims=2)
+    return x
+
+
+@pytest.mark.parametrize('options', [dict(min_similarity=0.4)], ids=str)
+@pytest.mark.parametrize('sparse', [False, True])
+@pytest.mark.parametrize('matcher', MATCHERS, ids=repr)
+def test_one_to_one_matchers_are_one_graph(
+    matcher, sparse, options, monkeypatch
+):
+    if sparse:
+        monkeypatch.setattr(local, '_MAX_DENSE', 10)
+
+    def step(x):
+        alignment = align_frames(x, matcher, GRID, **options)
+        return alignment.dealign(alignment.align(x).cumsum(1))
+
+    compiled = torch.compile(step, fullgraph=True, backend='aot_eager')
+    features = moving_features()
+    gradients = []
+    for function in (step, compiled):
+        x = features.clone().requires_grad_()
+        function(x).square().sum().backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_the_operator_is_declared_correctly():
+    source, target = torch.rand(2, 2, 3, 12, 4)
+    text = '{"type": "CoarseToFineMatcher", "group_size": 4, "max_exact": 8}'
+    arguments = source, target, text, [3, 4], 0.5, 0
+    torch.library.opcheck(torch.ops.ata_mm.match_pairs.default, arguments)
