@@ -24,7 +24,6 @@ from ata_mm.video import write_video
 from .recognizer import VideoRecognizer
 from .stream import find_sampling
 
-FORMATS = ('torch', 'onnx')
 _ONNX_MATCHERS = (SinkhornMatcher, DisplacementMatcher)
 
 
