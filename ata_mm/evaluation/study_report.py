@@ -21,9 +21,10 @@ def result_table(
     Returns:
         tuple: Header and rows. Means, of several seeds with the standard
         deviation of the sample and the lowest value; mean time of training,
-        of those that were not resumed.
+        if there is one that was not resumed.
     """
-    header = ['', 'seeds', *metrics, 'training, s']
+    timed = any(result['train_seconds'] for result in results)
+    header = ['', 'seeds', *metrics, *(['training, s'] if timed else [])]
     rows = []
     for arm, own in _by_arm(results).items():
         seeds = ' '.join(str(result['seed']) for result in own)
@@ -33,7 +34,7 @@ def result_table(
         ]
         times = [r['train_seconds'] for r in own if r['train_seconds']]
         time = f'{np.mean(times):.0f}' if times else '–'
-        rows.append([arm, seeds, *cells, time])
+        rows.append([arm, seeds, *cells, *([time] if timed else [])])
     return header, rows
 
 

@@ -37,3 +37,9 @@ def test_plot_has_a_line_of_means_for_each_arm():
     assert list(lines) == ['ATA', 'attention']
     assert list(lines['ATA'].get_xdata()) == [2, 4]
     assert list(lines['ATA'].get_ydata()) == pytest.approx([0.425, 0.85])
+
+
+def test_table_has_no_column_for_unknown_times():
+    header, rows = result_table(RESULTS[2:], ['all'])
+    assert header == ['', 'seeds', 'all']
+    assert rows == [['attention', '0', '0.750']]
