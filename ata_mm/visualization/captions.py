@@ -45,9 +45,9 @@ class OverlayWriter:
         os.makedirs(os.path.dirname(self.path) or '.', exist_ok=True)
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: Optional[type], *error: object) -> None:
         if self._writer is not None:
-            self._writer.__exit__(*error)
+            self._writer.__exit__(kind, *error)
 
     def write(
         self, frame: np.ndarray, predictions: Predictions, title: str = ''
