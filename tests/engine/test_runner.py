@@ -282,7 +282,7 @@ def test_weights_alone_are_not_resumed(train, tmp_path, whole_run):
     [
         (
             'optim_wrapper.optimizer.type=RMSprop',
-            'it has no alpha, centered',
+            'its optimizer has no ',
         ),
         (
             'model.cls_head.num_classes=3',
