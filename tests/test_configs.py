@@ -30,6 +30,7 @@ PAPER = {
     model['Name']: model['Metadata']
     for path in load(ROOT / 'model-index.yml')['Import']
     for model in load(ROOT / path)['Models']
+    if 'Weights' not in model  # those trained here are not in the paper
 }
 
 

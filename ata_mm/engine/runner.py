@@ -211,10 +211,15 @@ class ResumableRunner(Runner):
         try:
             super().resume(filename, *args, **kwargs)
             _check_settings(self.optim_wrapper)
-        except (RuntimeError, ValueError) as error:
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = (
+                f'its optimizer has no {error}.'
+                if isinstance(error, KeyError)
+                else error
+            )
             raise ResumeError(
                 'Expected a checkpoint of the model and the optimizer of the '
-                f'config to resume from, got {filename}: {error} To start a '
+                f'config to resume from, got {filename}: {reason} To start a '
                 'new training from its weights, use --cfg-options '
                 f'load_from={filename} without --resume.'
             ) from error
@@ -274,7 +279,7 @@ def _check_settings(wrapper: object) -> None:
         missing = wrapper.optimizer.defaults.keys() - group.keys()
         if missing:
             raise ValueError(
-                f'it has no {", ".join(sorted(missing))} of '
+                f'its optimizer has no {", ".join(sorted(missing))} of '
                 f'{type(wrapper.optimizer).__name__}.'
             )
 

@@ -281,8 +281,8 @@ def test_weights_alone_are_not_resumed(train, tmp_path, whole_run):
     'option, reason',
     [
         (
-            'optim_wrapper.optimizer.type=AdamW',
-            'it has no betas, eps of AdamW',
+            'optim_wrapper.optimizer.type=RMSprop',
+            'its optimizer has no ',
         ),
         (
             'model.cls_head.num_classes=3',
