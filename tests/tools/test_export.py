@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 USE = """
 import sys
-import ata_mm
+import ata_mm.ops
 import torch
 model = torch.export.load(sys.argv[1]).module()
 print(tuple(model(torch.zeros(5, 3, 4, 32, 32, dtype=torch.uint8)).shape))

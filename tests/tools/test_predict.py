@@ -246,7 +246,8 @@ def test_a_copy_on_a_full_disk_is_removed_and_not_reported(
         checkpoint,
         '--out-dir',
         tmp_path,
-        max_file=10_000,
+        # More than the pixels that the model takes, which pass by a file.
+        max_file=40_000,
     )
     assert done.returncode == 1 and 'annotated' not in done.stdout
     assert f"whole: '{tmp_path / '0.mp4'}'. Make room" in done.stderr
