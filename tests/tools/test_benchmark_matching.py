@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ata_mm.ops.lap.triton_op import HAS_TRITON
+from ata_mm.ops.lap.operator import HAS_TRITON
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
