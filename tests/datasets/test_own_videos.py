@@ -111,7 +111,7 @@ def no_classes(folder):
     [
         (emptied, 'got none in b. Remove the folder'),
         (one_left, r'got fewer of b \(1\)'),
-        (no_classes, 'got 0 folders without any'),
+        (no_classes, 'got 0 folders and no video'),
         (lambda _: ['nowhere'], 'nowhere does not exist'),
         (
             lambda f: write(f, 'x.csv', 'path,label\na/0.mp4,a\nz/9.mp4,b\n'),
