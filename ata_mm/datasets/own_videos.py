@@ -220,8 +220,8 @@ def _read_folder(root: Path) -> OwnVideos:
     if not videos:
         raise ValueError(
             f'Expected a folder of videos ({", ".join(SUFFIXES)}) for each '
-            f'class in {root}, got {len(parts)} folders and no video. Sort the '
-            'videos into a folder per class, or pass a CSV of path and label.'
+            f'class in {root}, got {len(parts)} folders and no video. Sort '
+            'them into a folder per class, or pass a CSV of path and label.'
         )
     if empty:
         raise ValueError(
