@@ -2,7 +2,7 @@
 """Action recognition in videos and streams from Python."""
 
 from .config import load_config
-from .library import predict_videos
+from .prediction import predict_videos
 from .recognizer import VideoRecognizer
 from .stream import StreamRecognizer
 
