@@ -5,8 +5,9 @@ Runs the validation pipeline of Kinetics-400 (8 frames, one in 8, of 224 x 224
 pixels) on each video, round after round in one process: as MMAction2 does with
 decord, with each decoder of ``VideoInit``, and as our training and prediction
 do with their guards. Prints medians, and the medians of the ratios within each
-round, as a Markdown table for each video. Without videos, it makes H.264 clips
-of 320 x 240 and 1280 x 720 pixels.
+round, as a Markdown table for each video. A time is that of ``--clips`` clips,
+one after another; of prediction with the start of its process. Without videos,
+it makes H.264 clips of 320 x 240 and 1280 x 720 pixels.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Callable, Dict, List, Tuple, Union
 
-from ata_mm.cli.arguments import add_timing_options
+from ata_mm.cli.arguments import add_timing_options, positive
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,6 +28,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('videos', nargs='*', metavar='VIDEO')
     parser.add_argument(
         '--frames', type=int, default=250, help='frames of a made clip (250)'
+    )
+    parser.add_argument(
+        '--clips',
+        type=positive,
+        default=16,
+        help='number of clips that are read in a row (16)',
     )
     parser.add_argument(
         '--cpu-time',
@@ -48,13 +55,15 @@ from mmaction.datasets.transforms import DecordDecode, DecordInit
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
+from ata_mm.apis.prediction import read_videos
 from ata_mm.cli.console import hide_log, round_progress
 from ata_mm.cli.errors import user_errors
 from ata_mm.cli.timing import paired_times, ratio_table
 from ata_mm.engine.bad_videos import Journal, NotingPipeline
-from ata_mm.video import FilePipeline, VideoError, Workers, open_video
+from ata_mm.video import FilePipeline, VideoError, open_video
 
 Step = Union[dict, Callable]
+_TIME_LIMIT = 300.0
 SIZES = ((320, 240), (1280, 720))
 
 
@@ -109,29 +118,38 @@ def stock_steps() -> List[Step]:
     )
 
 
-def pipelines(video: str, stack: ExitStack) -> Dict[str, Callable]:
-    """Return the alternatives that can read a video, by name."""
+def pipelines(folder: Path) -> Dict[str, Callable]:
+    """Return the pipelines that run in this process, by name."""
     decode = dict(type='VideoDecode')
     found: Dict[str, Callable] = {'MMAction2, decord': Compose(stock_steps())}
     for decoder in ('decord', 'pyav', 'opencv', 'auto'):
         found[decoder] = FilePipeline(
             steps(dict(type='VideoInit', decoder=decoder), decode)
         )
-    crumbs = stack.enter_context(tempfile.TemporaryDirectory())
-    journal = Journal(f'{crumbs}/notes', crumbs, 1, 300.0)
-    auto = steps(dict(type='VideoInit'), decode)
-    found['training, auto'] = NotingPipeline(auto, journal, skip=False)
-    found['prediction, auto'] = stack.enter_context(
-        Workers(FilePipeline(auto), time_limit=300.0)
+    found['training, auto'] = NotingPipeline(
+        steps(dict(type='VideoInit'), decode),
+        Journal(str(folder / 'notes'), 0, 1, _TIME_LIMIT),
+        skip=False,
     )
-    return {
-        name: read for name, read in found.items() if is_readable(read, video)
-    }
+    return found
 
 
 def read_sample(read: Callable, video: str) -> object:
     """Run a pipeline on what a data set passes to it."""
     return read(dict(filename=video, label=0, start_index=0, modality='RGB'))
+
+
+def read_clips(read: Callable, video: str, number: int) -> None:
+    """Read a clip again and again."""
+    for _ in range(number):
+        read_sample(read, video)
+
+
+def predict_clips(read: Callable, video: str, number: int) -> None:
+    """Read a clip again and again as ``tools/predict.py`` does."""
+    read = partial(read_sample, read)
+    for _ in read_videos(read, [video] * number, 1, 1, _TIME_LIMIT):
+        pass
 
 
 def is_readable(read: Callable, video: str) -> bool:
@@ -141,6 +159,20 @@ def is_readable(read: Callable, video: str) -> bool:
     except VideoError:
         return False
     return True
+
+
+def alternatives(
+    pipelines: Dict[str, Callable], video: str, number: int
+) -> Dict[str, Callable]:
+    """Return what is timed, by name: the ways that can read a video."""
+    found = {
+        name: partial(read_clips, read, video, number)
+        for name, read in pipelines.items()
+        if is_readable(read, video)
+    }
+    auto = pipelines['auto']
+    found['prediction, auto'] = partial(predict_clips, auto, video, number)
+    return found
 
 
 def main() -> None:
@@ -157,12 +189,10 @@ def main() -> None:
             path = folder / f'{width}x{height}.mp4'
             make_video(path, (width, height), args.frames)
             videos.append(str(path))
+        ways = pipelines(folder)
         for video in videos:
             open_video(video).close()  # says what is wrong with the file
-            functions = {
-                name: partial(read_sample, read, video)
-                for name, read in pipelines(video, stack).items()
-            }
+            functions = alternatives(ways, video, args.clips)
             clock = time.perf_counter
             if args.cpu_time:
                 clock = time.process_time

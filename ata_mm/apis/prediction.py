@@ -1,11 +1,11 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Recognise the actions in many video files."""
 
+import os
 import signal
 import sys
-import tempfile
 import warnings
-from typing import Any, Callable, Iterator, List, Optional, Sequence
+from typing import Callable, Iterator, List, Optional, Sequence
 
 import cv2
 from torch.utils.data import DataLoader, Dataset
@@ -51,16 +51,14 @@ def predict_videos(
     """
     size = max(1, batch // count_views(recognizer.cfg))
     names = iter(videos)
-    with tempfile.TemporaryDirectory(prefix='ata_mm_') as folder:
-        for answers in _load(
-            recognizer.read, videos, size, workers, time_limit, folder
-        ):
-            outcomes = []
-            for (sample, error, notes), name in zip(answers, names):
-                for note in notes:
-                    warnings.warn(note, stacklevel=2)
-                outcomes.append(Outcome(name, sample, error))
-            yield from _score(recognizer, outcomes)
+    loader = read_videos(recognizer.read, videos, size, workers, time_limit)
+    for answers in loader:
+        outcomes = []
+        for (sample, error, notes), name in zip(answers, names):
+            for note in notes:
+                warnings.warn(note, stacklevel=2)
+            outcomes.append(Outcome(name, sample, error))
+        yield from _score(recognizer, outcomes)
 
 
 def _score(
@@ -79,16 +77,28 @@ def _score(
         yield outcome
 
 
-def _load(
+def read_videos(
     read: Callable[[str], dict],
     videos: Sequence[str],
     batch_size: int,
     workers: int,
     time_limit: float,
-    folder: str,
-) -> Iterator[List[Any]]:
-    """Yield the answers of :func:`attempt` to a batch of files."""
-    journal = Journal(f'{folder}/notes.jsonl', folder, sys.maxsize, time_limit)
+) -> Iterator[List[tuple]]:
+    """Read video files in other processes, ahead of the caller.
+
+    Args:
+        read (Callable): Returns the views of a file.
+        videos (Sequence[str]): The video files.
+        batch_size (int): Number of files that are returned at a time.
+        workers (int): Number of processes.
+        time_limit (float): Seconds to read one file.
+
+    Yields:
+        list[tuple]: What :func:`ata_mm.video.isolation.attempt` returns for
+        each file of a batch, in their order.
+    """
+    # Workers are forked, with the notes of this process.
+    journal = Journal(os.devnull, workers, sys.maxsize, time_limit)
     loader = DataLoader(
         _Files(videos, read, journal),
         batch_size=batch_size,
@@ -98,7 +108,7 @@ def _load(
         multiprocessing_context='fork',  # inherits the pipeline
     )
     make_resumable(loader, seed=None)
-    return iter(GuardedLoader(loader, journal, skip=True))
+    yield from GuardedLoader(loader, journal, skip=True)
 
 
 def _start_worker(worker: int) -> None:

@@ -3,7 +3,6 @@
 
 import logging
 import os.path as osp
-import tempfile
 from collections import Counter
 from typing import Any, Iterator, List, Optional
 
@@ -51,8 +50,6 @@ class BadVideoHook(Hook):
         self.time_limit = time_limit
         self._journal: Optional[Journal] = None
         self._logged: Counter = Counter()  # notes by their kind
-        # Files that state what processes read; removed when this one ends.
-        self._crumbs: Optional[tempfile.TemporaryDirectory] = None
 
     def before_train(self, runner: Runner) -> None:
         """Guard the training data."""
@@ -60,8 +57,8 @@ class BadVideoHook(Hook):
         number = len(loop.dataloader.dataset)
         allowed = max(int(self.limit > 0), int(self.limit * number))
         path = osp.join(runner.log_dir, 'bad_videos.jsonl')
-        self._journal = self._new_journal(path, allowed)
-        loop.dataloader = self._guard(loop.dataloader, self._journal, True)
+        loop.dataloader = self._guard(loop.dataloader, path, allowed, True)
+        self._journal = loop.dataloader.journal
         iterator = getattr(loop, 'dataloader_iterator', None)
         # That of IterBasedTrainLoop. A resumable loop makes its own later.
         if isinstance(iterator, _InfiniteDataloaderIterator):
@@ -71,11 +68,11 @@ class BadVideoHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Guard the validation data."""
-        self._guard_loop(runner.val_loop)
+        self._guard_loop(runner, runner.val_loop, 'val')
 
     def before_test(self, runner: Runner) -> None:
         """Guard the test data."""
-        self._guard_loop(runner.test_loop)
+        self._guard_loop(runner, runner.test_loop, 'test')
 
     def after_train_iter(
         self,
@@ -111,24 +108,16 @@ class BadVideoHook(Hook):
                     level=logging.WARNING,
                 )
 
-    def _new_journal(self, path: str, allowed: int) -> Journal:
-        return Journal(path, self._make_crumbs(), allowed, self.time_limit)
-
-    def _make_crumbs(self) -> str:
-        if self._crumbs is None:
-            self._crumbs = tempfile.TemporaryDirectory(prefix='ata_mm_')
-        return self._crumbs.name
-
-    def _guard_loop(self, loop: Any) -> None:
+    def _guard_loop(self, runner: Runner, loop: Any, name: str) -> None:
         """Guard the data of a loop that no bad video may pass."""
         if not isinstance(loop.dataloader, GuardedLoader):
-            path = osp.join(self._make_crumbs(), 'notes.jsonl')
-            journal = self._new_journal(path, allowed=0)
-            loop.dataloader = self._guard(loop.dataloader, journal, False)
+            path = osp.join(runner.log_dir, f'bad_videos_{name}.jsonl')
+            loop.dataloader = self._guard(loop.dataloader, path, 0, False)
 
     def _guard(
-        self, loader: Any, journal: Journal, skip: bool
+        self, loader: Any, path: str, allowed: int, skip: bool
     ) -> GuardedLoader:
+        journal = Journal(path, loader.num_workers, allowed, self.time_limit)
         for dataset in _leaves(loader.dataset):
             dataset.pipeline = NotingPipeline(
                 dataset.pipeline.transforms, journal, skip

@@ -8,8 +8,10 @@ import os.path as osp
 import signal
 import threading
 from contextlib import contextmanager
+from multiprocessing.sharedctypes import RawArray
 from types import FrameType
 from typing import (
+    Any,
     Callable,
     Dict,
     Iterator,
@@ -30,6 +32,7 @@ from ata_mm.video.reader import too_slow
 # that it waits for code that can be interrupted.
 TOO_SLOW = 1
 _GRACE = 5.0
+_PATH_MAX = 4096  # bytes of a path on Linux, with the 0 at its end
 SKIPPED, SHORT = 'skipped', 'short'
 
 
@@ -56,30 +59,30 @@ class Note(NamedTuple):
 
 
 class Journal:
-    """Notes on videos, and which video each process is reading.
+    """Notes on videos, and which video each data loader worker is reading.
 
     Notes are lines of JSON in one file, appended by data loader workers and
-    processes of a distributed training. The video that a process reads is
-    stated in a file of its own (a breadcrumb), which outlives the process.
+    processes of a distributed training. The video that a worker reads stands
+    in memory that it shares with its parent, and so outlives the worker.
 
     Args:
         path (str): The file of the notes.
-        crumbs (str): Folder of the files of processes.
+        workers (int): Number of the data loader's workers.
         allowed (int): Number of videos that may be skipped.
         time_limit (float): Seconds to read one video.
     """
 
     def __init__(
-        self, path: str, crumbs: str, allowed: int, time_limit: float
+        self, path: str, workers: int, allowed: int, time_limit: float
     ) -> None:
         self.path = path
-        self.crumbs = crumbs
         self.allowed = allowed
         self.time_limit = time_limit
         self._size = 0  # bytes of the notes that this process has read
         self._read: Set[str] = set()
-        self._crumb: Optional[int] = None
-        self._owner = 0  # process that opened the breadcrumb
+        self._in_work: List[Any] = [
+            RawArray('c', _PATH_MAX) for _ in range(workers)
+        ]
         self.notes: Dict[str, Note] = {}
 
     def add(self, kind: str, video: str, reason: str) -> None:
@@ -152,22 +155,16 @@ class Journal:
         finally:
             self._state('')
 
-    def last_read(self, process: int) -> str:
-        """Return the video that a process was reading when it died, or ''."""
-        path = osp.join(self.crumbs, str(process))
-        if not osp.exists(path):
-            return ''
-        with open(path, 'rb') as file:
-            return os.fsdecode(file.read().split(b'\0')[0])
+    def last_read(self, worker: int) -> str:
+        """Return the video that a worker was reading when it died, or ''."""
+        return os.fsdecode(self._in_work[worker].value)
 
     def _state(self, video: str) -> None:
-        """State what this process reads."""
-        process = os.getpid()
-        if self._crumb is None or self._owner != process:
-            path = osp.join(self.crumbs, str(process))
-            self._crumb = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-            self._owner = process
-        os.pwrite(self._crumb, os.fsencode(video) + b'\0', 0)
+        """State what this data loader worker reads."""
+        worker = get_worker_info()
+        if worker is not None:
+            name = os.fsencode(video)[: _PATH_MAX - 1]
+            self._in_work[worker.id].value = name
 
 
 class NotingPipeline(FilePipeline):

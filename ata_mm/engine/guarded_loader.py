@@ -111,11 +111,11 @@ class GuardedLoader:
 
     def _fault(self, batches: Any) -> Optional[VideoError]:
         """Return what a dead worker was reading, and its end."""
-        for worker in getattr(batches, '_workers', ()):
+        for index, worker in enumerate(getattr(batches, '_workers', ())):
             code = worker.exitcode
             if code in (None, 0, CANNOT_SEND):  # not by a video
                 continue
-            video = self.journal.last_read(worker.pid)
+            video = self.journal.last_read(index)
             if not video:
                 continue
             if code == TOO_SLOW:

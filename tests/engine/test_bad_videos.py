@@ -1,7 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import os
 import time
 
 import pytest
+from torch.utils.data import DataLoader, Dataset
 
 from ata_mm.engine.bad_videos import (
     SHORT,
@@ -25,7 +27,7 @@ def new_journal(tmp_path):
 
     def new(allowed=1, time_limit=60.0):
         path = str(tmp_path / 'bad_videos.jsonl')
-        return Journal(path, str(tmp_path), allowed, time_limit)
+        return Journal(path, 2, allowed, time_limit)
 
     return new
 
@@ -58,13 +60,28 @@ def test_too_many_are_an_error_that_names_them(new_journal):
         journal.check_limit()
 
 
-def test_video_in_work_is_known_from_outside(new_journal):
-    import os
+class Reading(Dataset):
+    """Reads what never ends, in a worker."""
 
+    def __init__(self, journal):
+        self.journal = journal
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        with self.journal.reading(f'nämé {index}.mp4'):
+            if index:
+                os._exit(3)
+        return index
+
+
+def test_video_in_work_outlives_its_worker(new_journal):
     journal = new_journal()
-    with journal.reading('a long name.mp4'):
-        assert new_journal().last_read(os.getpid()) == 'a long name.mp4'
-    assert new_journal().last_read(os.getpid()) == ''
+    loader = DataLoader(Reading(journal), num_workers=2)
+    with pytest.raises(RuntimeError, match='exited unexpectedly'):
+        list(loader)
+    assert [journal.last_read(n) for n in (0, 1)] == ['', 'nämé 1.mp4']
 
 
 def test_reading_ends_after_the_time_limit(new_journal):

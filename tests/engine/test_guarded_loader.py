@@ -37,7 +37,7 @@ def load(tmp_path):
 
     def load(*fatal, skip=True, batch_size=1, workers=2, persistent=False):
         path = str(tmp_path / 'notes')
-        journal = Journal(path, str(tmp_path), 5, 60)
+        journal = Journal(path, workers, 5, 60)
         loader = DataLoader(
             Numbers(journal, *fatal),
             batch_size=batch_size,
