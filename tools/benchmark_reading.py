@@ -165,7 +165,7 @@ def alternatives(
     pipelines: Dict[str, Callable], video: str, number: int
 ) -> Dict[str, Callable]:
     """Return what is timed, by name: the ways that can read a video."""
-    found = {
+    found: Dict[str, Callable] = {
         name: partial(read_clips, read, video, number)
         for name, read in pipelines.items()
         if is_readable(read, video)
