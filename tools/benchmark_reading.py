@@ -134,7 +134,7 @@ def pipelines(folder: Path) -> Dict[str, Callable]:
     return found
 
 
-def read_sample(read: Callable, video: str) -> object:
+def read_sample(read: Callable, video: str) -> dict:
     """Run a pipeline on what a data set passes to it."""
     return read(dict(filename=video, label=0, start_index=0, modality='RGB'))
 
