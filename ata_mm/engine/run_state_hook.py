@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Hooks that make a resumed run equal to an uninterrupted one."""
 
+import logging
 from typing import Optional
 
 from mmaction.registry import HOOKS
@@ -37,12 +38,23 @@ class RunStateHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Move the loop to the position of the checkpoint, if resumed."""
         state = runner.message_hub.get_info(STATE)
+        now = len(runner.train_dataloader)
         if state is None:
-            state = dict(batch=0, batches=0, validated=0)
-        elif isinstance(runner.train_loop, ResumableEpochLoop):
+            state = dict(batch=0, batches=now, validated=0)
+        if state['batches'] != now:
+            print_log(
+                f'An epoch has {now} batches, but had {state["batches"]} when '
+                'the checkpoint was saved: the number of processes, the batch '
+                'size or the data are others. The run goes on as another one; '
+                'schedules by iteration, also converted ones '
+                '(convert_to_iter_based), keep their length in iterations.',
+                logger='current',
+                level=logging.WARNING,
+            )
+        if isinstance(runner.train_loop, ResumableEpochLoop):
             runner.train_loop.start_at(state['batch'], state['batches'])
         runner.message_hub.update_info(STATE, state)
-        self._record(runner, batches=len(runner.train_dataloader))
+        self._record(runner, batches=now)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed the generators, and tell the loader the epoch."""

@@ -299,6 +299,15 @@ def test_a_run_of_another_config_is_not_resumed(
 
 
 @in_main_process
+def test_another_length_of_the_epoch_is_said(train, tmp_path, whole_run):
+    options = ('train_dataloader.batch_size=2', 'train_cfg.max_epochs=4')
+    done = train(tmp_path, *options, resume=[whole_run / 'epoch_3.pth'])
+    assert done.returncode == 0, done.stderr
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    assert 'An epoch has 2 batches, but had 4' in log
+
+
+@in_main_process
 def test_a_misspelt_option_of_the_hook_is_refused(train, tmp_path):
     done = train(tmp_path, 'default_hooks.checkpoint.max_keep_ckpt=1')
     assert done.returncode == 1 and 'got max_keep_ckpt' in (
