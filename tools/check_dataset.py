@@ -5,7 +5,8 @@ Validates each line of each annotation file: its fields, its label, that its
 video or folder of frames exists, and that it can be decoded: the frames that
 the decoder of the config reads at random have to be those read in order. Files
 are read in other processes, whose crashes are faults of these files. Prints
-the number of samples of each class, and file and line of each fault. The exit
+the number of samples of each class, and file and line of each fault; warns of
+videos with two labels, and of training videos in validation or test. The exit
 status is 1 if there is a fault, or if nothing could be checked. Before it
 starts, ``tools/train.py`` runs the same checks except decoding.
 """
@@ -73,6 +74,7 @@ from ata_mm.datasets.checks import (
     decode_fault,
     multi_label_faults,
     num_classes,
+    repetitions,
     same_frames,
     segment_faults,
 )
@@ -206,6 +208,8 @@ def main() -> None:
         names, found = names_of_classes(cfg, classes)
         faults += found
         show_classes(names, samples)
+    for message in repetitions(samples):
+        print_message(f'warning: {message}')
     if not args.no_decode:
         init_default_scope(cfg.default_scope)
         faults += decode(cfg, samples, args.workers, args.time_limit)

@@ -15,6 +15,7 @@ from typing import (
     Iterable,
     Iterator,
     List,
+    Mapping,
     NamedTuple,
     Optional,
     Sequence,
@@ -300,15 +301,49 @@ def same_frames(samples: Iterable[Sample]) -> List[List[Sample]]:
     """
     groups: Dict[Tuple[Any, ...], List[Sample]] = defaultdict(list)
     for sample in samples:
-        file = sample.file
-        key = (
-            sample.path,
-            file.filename_tmpl,
-            file.start_index,
-            *sorted(sample.numbers.items()),
-        )
-        groups[key].append(sample)
+        groups[_frames(sample)].append(sample)
     return list(groups.values())
+
+
+def _frames(sample: Sample) -> Tuple[Any, ...]:
+    """Return what identifies the frames of a sample."""
+    file = sample.file
+    numbers = sorted(sample.numbers.items())
+    return sample.path, file.filename_tmpl, file.start_index, *numbers
+
+
+def repetitions(samples: Mapping[str, Sequence[Sample]]) -> List[str]:
+    """Find frames with two labels, and training frames in validation or test.
+
+    Args:
+        samples (Mapping[str, Sequence[Sample]]): Lines by loader.
+
+    Returns:
+        list[str]: A sentence for each loader with such frames.
+    """
+    found = []
+    groups = {loader: same_frames(lines) for loader, lines in samples.items()}
+    for loader, own in groups.items():
+        several = [g for g in own if len({sample.labels for sample in g}) > 1]
+        if several:
+            labels = ' and '.join(
+                f'{" ".join(map(str, sample.labels))} (line {sample.line})'
+                for sample in several[0]
+            )
+            found.append(
+                f'{len(several)} of {len(own)} in {loader} have lines with '
+                f'different labels, such as {several[0][0].path}: {labels}'
+            )
+    seen = {_frames(group[0]) for group in groups.get('train', ())}
+    for loader in groups.keys() - {'train'}:
+        known = [g[0] for g in groups[loader] if _frames(g[0]) in seen]
+        if known:
+            found.append(
+                f'{len(known)} of {len(groups[loader])} in {loader} are '
+                f'in train, too, such as {known[0].path}: scores do not show '
+                'how the model generalizes'
+            )
+    return sorted(found)
 
 
 def decode_fault(

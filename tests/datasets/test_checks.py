@@ -16,6 +16,7 @@ from ata_mm.datasets.checks import (
     decode_fault,
     multi_label_faults,
     num_classes,
+    repetitions,
     same_frames,
     segment_faults,
 )
@@ -364,3 +365,24 @@ def test_pipelines_of_as_many_segments_as_the_neck_pass(num_clips):
 def test_a_test_of_other_segments_is_found_before_a_training():
     with pytest.raises(ValueError, match='test_dataloader.* got 25. Set num_'):
         check_config(neck(25), ['train'])
+
+
+def test_frames_with_two_labels_are_found(listed):
+    lines, _ = read_samples(listed('a.mp4 0', 'b.mp4 1', 'a.mp4 1'))
+    (found,) = repetitions({'val': lines})
+    assert '1 of 2 in val' in found and '0 (line 1) and 1 (line 3)' in found
+    assert repetitions({'val': lines[:2]}) == []
+
+
+def test_training_frames_in_validation_are_found(listed):
+    lines, _ = read_samples(listed('a.mp4 0', 'b.mp4 1'))
+    (found,) = repetitions({'train': lines, 'val': lines[1:]})
+    assert '1 of 1 in val are in train, too' in found and 'b.mp4' in found
+    assert repetitions({'train': lines[:1], 'val': lines[1:]}) == []
+
+
+def test_other_segments_of_a_video_are_other_frames(listed):
+    fields = ('path', 'offset', 'total_frames')
+    file = listed('a 0 9 0', 'a 9 9 1', fields=fields, delimiter=None)
+    first, second = read_samples(file)[0]
+    assert repetitions({'train': [first], 'val': [second]}) == []

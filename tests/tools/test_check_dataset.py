@@ -35,6 +35,7 @@ def test_a_good_data_set_has_status_0(run, tiny_config):
     assert '| 1 | pan right | 2 | 2 | 2 |' in done.stdout
     assert done.stdout.endswith('train 4, val 4, test 4; faults: 0\n')
     assert '4/4' in done.stderr  # a file that is read three times counts once
+    assert 'warning: 4 of 4 in val are in train, too' in done.stderr
 
 
 def test_every_fault_is_named_and_shows_in_the_status(faulty):
