@@ -139,7 +139,7 @@ def choose_backbone(name: str, wanted: Wanted) -> Choice:
     absent = [package for package in PACKAGES if not find_spec(package)]
     missing = (
         f' More are in {", ".join(absent)}, which this environment does not '
-        f'have: pip install "ata_mm[{absent[0]}]".'
+        f"have: pip install '.[{absent[0]}]' in the checkout of ata_mm."
         if absent
         else ''
     )

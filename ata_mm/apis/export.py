@@ -162,7 +162,7 @@ def check_onnx(model: nn.Module) -> None:
         raise ImportError(
             'Expected the packages onnx, onnxruntime and onnxscript for the '
             f'format onnx, but {error.name} is missing. Run pip install '
-            "'.[export]'."
+            "'.[export]' in the checkout of ata_mm."
         ) from error
 
 
