@@ -23,7 +23,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, List
+from typing import Any, Callable, Dict, List
 
 from ata_mm.cli.arguments import (
     add_model_options,
@@ -113,7 +113,9 @@ Score = Callable[[], List[Tensor]]
 
 def own_config() -> Config:
     """Return the config of the default model."""
-    pipeline = steps(dict(type='VideoInit'), dict(type='VideoDecode'))
+    pipeline: List[Any] = steps(
+        dict(type='VideoInit'), dict(type='VideoDecode')
+    )
     pipeline[1].update(frame_interval=4)
     pipeline[3].update(scale=(-1, SIDE))
     pipeline[4].update(crop_size=SIDE)

@@ -41,7 +41,8 @@ class ClipClassifier(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model: Any = model.eval()
-        if (self.model.test_cfg or {}).get('fcn_test'):
+        test_cfg = self.model.test_cfg
+        if test_cfg and test_cfg.get('fcn_test'):
             raise ValueError(
                 'Expected a test_cfg without fcn_test, got fcn_test=True. '
                 'Remove it: it is an option of tests alone.'

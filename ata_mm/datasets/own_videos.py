@@ -87,7 +87,8 @@ def read_own_videos(data: Sequence[str]) -> OwnVideos:
     Raises:
         FileNotFoundError: If data or listed videos do not exist.
         ValueError: If there are no classes, a class has no videos or just
-            one, or a file is not in one of these formats.
+            one, a video has two labels or splits, or a file is not in one of
+            these formats.
     """
     for path in data:
         if not osp.exists(path):
@@ -107,6 +108,7 @@ def read_own_videos(data: Sequence[str]) -> OwnVideos:
             f'list files, got {", ".join(data)}.'
         )
     _check_files(found, data[0])
+    _check_contradictions(found, data[0])
     _check_classes(found, data[0])
     return found
 
@@ -367,6 +369,20 @@ def _check_files(found: OwnVideos, data: str) -> None:
             f'{found.root}, but {len(missing)} of {len(found.videos)} do not '
             f'exist: {", ".join(missing[:3])}. Correct the paths, or remove '
             'the lines.'
+        )
+
+
+def _check_contradictions(found: OwnVideos, data: str) -> None:
+    first: Dict[str, OwnVideo] = {}
+    twice = dict.fromkeys(
+        video.path
+        for video in found.videos
+        if first.setdefault(video.path, video) != video
+    )
+    if twice:
+        raise ValueError(
+            f'Expected one label and one split for each video in {data}, got '
+            f'several for {", ".join(list(twice)[:3])}. Remove lines.'
         )
 
 

@@ -139,6 +139,10 @@ def no_classes(folder):
             lambda f: write(f, 'x.csv', 'path,label\na/0.mp4,a\nb/0.mp4,\n'),
             r"path and a label in .*x.csv, line 3, got \['b/0.mp4', ''\]",
         ),
+        (
+            lambda f: write(f, 'x.csv', 'path,label\na/0.mp4,a\na/0.mp4,b\n'),
+            'one label and one split .* several for a/0.mp4. Remove',
+        ),
         (not_utf8, 'x.csv is not UTF-8 .* Save it as "CSV UTF-8"'),
         (
             lambda f: write(f, 'x.csv', 'path,label,split\na/0.mp4,a,dev\n'),
