@@ -41,7 +41,7 @@ class ClipClassifier(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model: Any = model.eval()
-        test_cfg = self.model.test_cfg
+        test_cfg: Any = model.test_cfg
         if test_cfg and test_cfg.get('fcn_test'):
             raise ValueError(
                 'Expected a test_cfg without fcn_test, got fcn_test=True. '
