@@ -128,7 +128,7 @@ def test_mmcv_is_left_to_the_user(setup_cfg):
 @pytest.mark.parametrize(
     'file, extras',
     [
-        ('constraints.txt', ('lite', 'tests', 'browser', 'dev')),
+        ('constraints.txt', ('lite', 'tests', 'browser', 'dev', 'export')),
         (
             'constraints-integrations.txt',
             (
@@ -136,6 +136,7 @@ def test_mmcv_is_left_to_the_user(setup_cfg):
                 'tests',
                 'browser',
                 'dev',
+                'export',
                 'timm',
                 'torchvision',
                 'mmpretrain',

@@ -17,7 +17,7 @@ if [ "${1:-}" = --integrations ]; then
 else
     _ata_venv=.venv
     _ata_constraints=constraints.txt
-    _ata_more=,dev
+    _ata_more=,dev,export
 fi
 
 _ata_say() { echo "[setup_env] $*" >&2; }

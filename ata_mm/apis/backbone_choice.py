@@ -139,7 +139,7 @@ def choose_backbone(name: str, wanted: Wanted) -> Choice:
     absent = [package for package in PACKAGES if not find_spec(package)]
     missing = (
         f' More are in {", ".join(absent)}, which this environment does not '
-        f'have: pip install "ata_mm[{absent[0]}]".'
+        f"have: pip install '.[{absent[0]}]' in the checkout of ata_mm."
         if absent
         else ''
     )
@@ -280,9 +280,10 @@ def _reason(
     rest = [name for name in every if name not in chosen]
     if rest:
         large = sorted({_patches(layouts[name]) for name in rest})
+        names = ' to '.join(dict.fromkeys((rest[0], rest[-1])))
         reason += (
-            f'; {rest[0]} to {rest[-1]} of {", ".join(map(str, large))} left '
-            'out, whose matching takes longer than the network'
+            f'; {names} of {", ".join(map(str, large))} left out, whose '
+            'matching takes longer than the network'
         )
     return reason
 

@@ -32,11 +32,21 @@ class ClipClassifier(nn.Module):
 
     Args:
         model (nn.Module): A recognizer of MMAction2. Set to evaluation.
+
+    Raises:
+        ValueError: If the model computes other scores in a test than its
+            forward pass.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model: Any = model.eval()
+        test_cfg: Any = model.test_cfg
+        if test_cfg and test_cfg.get('fcn_test'):
+            raise ValueError(
+                'Expected a test_cfg without fcn_test, got fcn_test=True. '
+                'Remove it: it is an option of tests alone.'
+            )
 
     def forward(self, clips: Tensor) -> Tensor:
         """Compute the scores of clips.
@@ -47,7 +57,8 @@ class ClipClassifier(nn.Module):
 
         Returns:
             Tensor: (B, num_classes), as ``average_clips`` of the head says.
-            The scores of a video are the mean over its views.
+            The scores of a video are the mean over its views, except with a
+            TSNHead, which averages their features before it classifies.
         """
         preprocessor = self.model.data_preprocessor
         x = clips.float()
@@ -162,7 +173,7 @@ def check_onnx(model: nn.Module) -> None:
         raise ImportError(
             'Expected the packages onnx, onnxruntime and onnxscript for the '
             f'format onnx, but {error.name} is missing. Run pip install '
-            "'.[export]'."
+            "'.[export]' in the checkout of ata_mm."
         ) from error
 
 

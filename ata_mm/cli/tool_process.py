@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import runpy
+import shlex
 import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -51,7 +52,7 @@ def run_tool(
     """
     script = Path(ata_mm.__file__).parent / '.mim' / 'tools' / name
     words = [str(arg) for arg in args]
-    print(f'$ python tools/{" ".join([name, *words])}', flush=True)
+    print(f'$ {shlex.join(["python", f"tools/{name}", *words])}', flush=True)
     reader, writer = multiprocessing.Pipe(duplex=False)
     lines = Thread(target=_show, args=(reader, shown, log))
     lines.start()

@@ -17,6 +17,7 @@ SPLITS = ('train', 'val')
 _SPLIT_NAMES = dict(
     train='train', training='train', val='val', valid='val', validation='val'
 )
+_TEST_NAMES = ('test', 'testing')
 _PATH_COLUMNS = ('path', 'video', 'file', 'filename', 'name', 'clip')
 _LABEL_COLUMNS = ('label', 'class', 'category', 'action', 'target')
 _SPLIT_COLUMNS = ('split', 'subset', 'set')
@@ -86,7 +87,8 @@ def read_own_videos(data: Sequence[str]) -> OwnVideos:
     Raises:
         FileNotFoundError: If data or listed videos do not exist.
         ValueError: If there are no classes, a class has no videos or just
-            one, or a file is not in one of these formats.
+            one, a video has two labels or splits, or a file is not in one of
+            these formats.
     """
     for path in data:
         if not osp.exists(path):
@@ -106,6 +108,7 @@ def read_own_videos(data: Sequence[str]) -> OwnVideos:
             f'list files, got {", ".join(data)}.'
         )
     _check_files(found, data[0])
+    _check_contradictions(found, data[0])
     _check_classes(found, data[0])
     return found
 
@@ -197,6 +200,7 @@ def write_lists(
 
 def _read_folder(root: Path) -> OwnVideos:
     folders = _folders(root)
+    _check_splits(root, [folder.name for folder in folders])
     splits = {_SPLIT_NAMES.get(f.name.lower()): f for f in folders}
     parts: List[Tuple[Path, Optional[str]]]
     if set(splits) == set(SPLITS):
@@ -220,8 +224,8 @@ def _read_folder(root: Path) -> OwnVideos:
     if not videos:
         raise ValueError(
             f'Expected a folder of videos ({", ".join(SUFFIXES)}) for each '
-            f'class in {root}, got {len(parts)} folders and no video. Sort '
-            'them into a folder per class, or pass a CSV of path and label.'
+            f'class in {root}, got {len(parts)} folders without any. Sort the '
+            'videos into a folder per class, or pass a CSV of path and label.'
         )
     if empty:
         raise ValueError(
@@ -229,6 +233,22 @@ def _read_folder(root: Path) -> OwnVideos:
             f'{", ".join(empty)}. Remove the folder, or add videos.'
         )
     return OwnVideos(str(root.resolve()), classes, videos)
+
+
+def _check_splits(root: Path, names: Sequence[str]) -> None:
+    """Raise if folders are splits, but not one to train and one to validate.
+
+    They would be taken for classes.
+    """
+    lower = [name.lower() for name in names]
+    splits = [_SPLIT_NAMES.get(name, 'test') for name in lower]
+    are_splits = {*_SPLIT_NAMES, *_TEST_NAMES}.issuperset(lower)
+    if names and are_splits and sorted(splits) != sorted(SPLITS):
+        raise ValueError(
+            f'Expected the folders train and val in {root}, got '
+            f'{", ".join(names)}. Rename or move the others; videos to test '
+            'may take the place of val.'
+        )
 
 
 def _folders(root: Path) -> List[Path]:
@@ -240,7 +260,13 @@ def _folders(root: Path) -> List[Path]:
 
 
 def _read_csv(path: Path) -> OwnVideos:
-    text = path.read_text(encoding='utf-8-sig')
+    try:
+        text = path.read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'Expected UTF-8 text, but {path} is not UTF-8 ({error}). Save it '
+            'as "CSV UTF-8".'
+        ) from error
     head = text.split('\n', 1)[0]
     mark = max(',;\t', key=head.count)
     rows = list(csv.reader(text.splitlines(), delimiter=mark))
@@ -271,6 +297,11 @@ def _read_csv(path: Path) -> OwnVideos:
                 f'got {stated!r}.'
             )
         path_and_label = row[places[0]].strip(), row[places[1]].strip()
+        if not all(path_and_label):
+            raise ValueError(
+                f'Expected a path and a label in {path}, line {number}, got '
+                f'{row}.'
+            )
         entries.append((*path_and_label, split))
     if len({split is None for _, _, split in entries}) > 1:
         raise ValueError(
@@ -338,6 +369,20 @@ def _check_files(found: OwnVideos, data: str) -> None:
             f'{found.root}, but {len(missing)} of {len(found.videos)} do not '
             f'exist: {", ".join(missing[:3])}. Correct the paths, or remove '
             'the lines.'
+        )
+
+
+def _check_contradictions(found: OwnVideos, data: str) -> None:
+    first: Dict[str, OwnVideo] = {}
+    twice = dict.fromkeys(
+        video.path
+        for video in found.videos
+        if first.setdefault(video.path, video) != video
+    )
+    if twice:
+        raise ValueError(
+            f'Expected one label and one split for each video in {data}, got '
+            f'several for {", ".join(list(twice)[:3])}. Remove lines.'
         )
 
 

@@ -1,6 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+from pathlib import Path
+
 import pytest
 import torch
+from mmaction.registry import MODELS
 
 from ata_mm.apis import VideoRecognizer, load_config
 from ata_mm.apis.export import (
@@ -10,6 +13,11 @@ from ata_mm.apis.export import (
     export,
     load,
 )
+
+NECK = Path(__file__).resolve().parents[2] / 'configs/ata_neck_tsn_r50_k400.py'
+TEST = 'test_dataloader.dataset.pipeline'
+RESNET = dict(depth=18, norm_eval=False, pretrained=None)
+TSM = dict(type='ResNetTSM', num_segments=4, pretrained2d=False, **RESNET)
 
 
 @pytest.fixture
@@ -26,6 +34,54 @@ def build(tiny_config, checkpoint):
     return build
 
 
+@pytest.fixture
+def exported(tmp_path):
+    """Export a model, and check that any number of clips have its scores."""
+
+    def exported(recognizer, format):
+        path = str(tmp_path / {'torch': 'm.pt2', 'onnx': 'm.onnx'}[format])
+        clips = example_clips(recognizer)
+        model = export(recognizer, path, format, clips)
+        loaded = load(path, format)
+        more = torch.cat([clips, clips[:1]])
+        with torch.no_grad():
+            torch.testing.assert_close(loaded(more), model(more))
+        return loaded
+
+    return exported
+
+
+@pytest.fixture
+def build_2d(tmp_path):
+    """Build a small Recognizer2D: ATANeck on TSN, or other parts."""
+
+    def build_2d(**parts):
+        cfg = load_config(
+            NECK,
+            {
+                'model.neck.num_segments': 4,
+                'model.neck.embed_dims': 512,
+                'model.cls_head.in_channels': 512,
+                'model.cls_head.num_classes': 2,
+                f'{TEST}.1.num_clips': 4,
+                f'{TEST}.3.scale': (-1, 64),
+                f'{TEST}.4.type': 'ThreeCrop',
+                f'{TEST}.4.crop_size': 64,
+            },
+        )
+        cfg.model.backbone.update(RESNET)
+        cfg.model.update(parts)
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        if model.with_neck:  # starts as the identity
+            torch.nn.init.normal_(model.neck.blocks[0].temporal_fc.weight)
+        checkpoint = str(tmp_path / 'checkpoint.pth')
+        torch.save(dict(state_dict=model.state_dict()), checkpoint)
+        return VideoRecognizer(cfg, checkpoint, 'cpu')
+
+    return build_2d
+
+
 def test_scores_of_views_are_those_of_the_recognizer(build, video_root):
     recognizer = build()
     sample = recognizer.read(video_root / '0.mp4')
@@ -39,15 +95,37 @@ def test_examples_are_clips_of_the_pipeline(build):
     assert clips.shape == (2, 3, 4, 32, 32) and clips.dtype == torch.uint8
 
 
-def test_an_exact_matching_is_an_operator_of_the_file(build, tmp_path):
-    recognizer = build()
-    path, clips = str(tmp_path / 'model.pt2'), example_clips(recognizer)
-    model = export(recognizer, path, 'torch', clips)
-    loaded = load(path, 'torch')
-    assert 'ata_mm.solve_lap' in str(loaded.graph)
-    more = torch.cat([clips, clips[:1]])  # any number of clips
+def test_an_exact_matching_is_an_operator_of_the_file(build, exported):
+    assert 'ata_mm.solve_lap' in str(exported(build(), 'torch').graph)
+
+
+def test_scores_of_a_recognizer_2d(build_2d, video_root):
+    options = dict(average_clips='prob', num_classes=2, in_channels=512)
+    recognizer = build_2d(
+        backbone=TSM,
+        neck=None,
+        cls_head=dict(type='TSMHead', num_segments=4, **options),
+    )
+    frames = recognizer.read(video_root / '0.mp4')['inputs']
     with torch.no_grad():
-        assert torch.equal(loaded(more), model(more))
+        scores = ClipClassifier(recognizer.model)(frames.unflatten(0, (3, 4)))
+    torch.testing.assert_close(
+        scores.mean(0), recognizer.scores(video_root / '0.mp4')
+    )
+
+
+def test_a_recognizer_2d_is_exported_with_its_neck(build_2d, exported):
+    assert 'ata_mm.solve_lap' in str(exported(build_2d(), 'torch').graph)
+
+
+def test_clips_of_a_recognizer_2d_are_segments(build_2d):
+    assert example_clips(build_2d()).shape == (2, 4, 3, 64, 64)
+
+
+def test_a_fully_convolutional_test_is_refused(build_2d):
+    recognizer = build_2d(test_cfg=dict(fcn_test=True))
+    with pytest.raises(ValueError, match='without fcn_test'):
+        ClipClassifier(recognizer.model)
 
 
 def test_other_names_than_pt2_are_refused(build, tmp_path):
@@ -81,12 +159,17 @@ def test_onnx_refuses_one_to_one_matchers(build, matcher):
     ],
     ids=str,
 )
-def test_onnx_runtime_gives_the_same_scores(build, tmp_path, options):
+def test_onnx_runtime_gives_the_same_scores(build, exported, options):
     pytest.importorskip('onnxscript')
     pytest.importorskip('onnxruntime')
-    recognizer = build(**options)
-    path, clips = str(tmp_path / 'model.onnx'), example_clips(recognizer)
-    model = export(recognizer, path, 'onnx', clips)
-    more = torch.cat([clips, clips[:1]])
-    with torch.no_grad():
-        torch.testing.assert_close(load(path, 'onnx')(more), model(more))
+    exported(build(**options), 'onnx')
+
+
+@pytest.mark.slow
+def test_onnx_runtime_runs_a_recognizer_2d(build_2d, exported):
+    pytest.importorskip('onnxscript')
+    pytest.importorskip('onnxruntime')
+    matcher = dict(type='SinkhornMatcher', num_iters=3)
+    temporal = dict(type='ATA', matcher=matcher)
+    neck = dict(embed_dims=512, num_segments=4, temporal=temporal)
+    exported(build_2d(neck=dict(type='ATANeck', **neck)), 'onnx')

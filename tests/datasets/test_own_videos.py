@@ -90,6 +90,13 @@ def write(folder, name, text):
     return [str(folder / name)]
 
 
+def not_utf8(folder):
+    (folder / 'x.csv').write_bytes(
+        'path;label\na/0.mp4;größer\n'.encode('cp1252')
+    )
+    return [str(folder / 'x.csv')]
+
+
 def emptied(folder):
     for file in (folder / 'b').iterdir():
         file.unlink()
@@ -102,6 +109,12 @@ def one_left(folder):
     return [str(folder)]
 
 
+def split_for_test(folder):
+    (folder / 'a').rename(folder / 'train')
+    (folder / 'b').rename(folder / 'test')
+    return [str(folder)]
+
+
 def no_classes(folder):
     return [str(folder / 'a')]
 
@@ -111,7 +124,8 @@ def no_classes(folder):
     [
         (emptied, 'got none in b. Remove the folder'),
         (one_left, r'got fewer of b \(1\)'),
-        (no_classes, 'got 0 folders and no video'),
+        (no_classes, 'got 0 folders without any'),
+        (split_for_test, 'folders train and val in .*, got test, train. Ren'),
         (lambda _: ['nowhere'], 'nowhere does not exist'),
         (
             lambda f: write(f, 'x.csv', 'path,label\na/0.mp4,a\nz/9.mp4,b\n'),
@@ -121,6 +135,15 @@ def no_classes(folder):
             lambda f: write(f, 'x.csv', 'a/0.mp4,a\n'),
             'columns path and label',
         ),
+        (
+            lambda f: write(f, 'x.csv', 'path,label\na/0.mp4,a\nb/0.mp4,\n'),
+            r"path and a label in .*x.csv, line 3, got \['b/0.mp4', ''\]",
+        ),
+        (
+            lambda f: write(f, 'x.csv', 'path,label\na/0.mp4,a\na/0.mp4,b\n'),
+            'one label and one split .* several for a/0.mp4. Remove',
+        ),
+        (not_utf8, 'x.csv is not UTF-8 .* Save it as "CSV UTF-8"'),
         (
             lambda f: write(f, 'x.csv', 'path,label,split\na/0.mp4,a,dev\n'),
             "line 2, got 'dev'",

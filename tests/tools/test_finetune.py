@@ -1,7 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Own classes in one command, on a handful of videos."""
 
+import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +70,15 @@ def test_prints_the_cost_before_the_training(finetuned):
     cost = finetuned[0].split('== training')[0].split('== cost')[1]
     for word in ('parameters', 'frame pairs of 36 patches', 'epoch: 1 steps'):
         assert word in cost
+
+
+def test_printed_commands_are_those_of_a_shell(finetuned):
+    lines = finetuned[0].splitlines()
+    (line,) = [
+        one for one in lines if one.startswith('$ python tools/predict')
+    ]
+    _, _, _, video, *_ = shlex.split(line)
+    assert Path(video).is_file() and ' ' in video
 
 
 def test_tests_the_model_and_draws_its_routes(finetuned):

@@ -82,10 +82,12 @@ def _split_scope(kind: str) -> Tuple[str, str]:
 
 def _check_installed(package: str, kind: str) -> None:
     if find_spec(package) is None:
-        extra = f'ata_mm[{package}]' if package in _EXTRAS else package
+        command = f'pip install {package}'
+        if package in _EXTRAS:
+            command = f"pip install '.[{package}]' in the checkout of ata_mm"
         raise ImportError(
             f'Expected the package {package} for image_backbone=dict(type='
-            f'{kind!r}), but it is not installed. Run pip install "{extra}". '
+            f'{kind!r}), but it is not installed. Run {command}. '
             'timm, torchvision and mmpretrain need the torchvision that was '
             'built for the installed torch.'
         )

@@ -36,7 +36,9 @@ def test_builds_a_class_by_its_full_name():
 def test_missing_package_names_the_extra_to_install(package):
     if find_spec(package):
         pytest.skip(f'{package} is installed')
-    with pytest.raises(ImportError, match=rf'pip install "ata_mm\[{package}'):
+    with pytest.raises(
+        ImportError, match=rf"pip install '\.\[{package}\]' in the checkout"
+    ):
         build_image_backbone(dict(type=f'{package}.resnet18'))
 
 
