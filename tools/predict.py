@@ -14,6 +14,7 @@ decoder costs its own line only.
 """
 
 import argparse
+import os
 import os.path as osp
 import sys
 import time
@@ -309,6 +310,15 @@ def find_device(device: Optional[str], process: Process) -> Optional[str]:
     return device
 
 
+def leave_cores(workers: int) -> None:
+    """Leave a core to each decoding process, unless the user decides.
+
+    Threads of the model spin while they wait for one whose core is taken.
+    """
+    if 'OMP_NUM_THREADS' not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() - workers))
+
+
 def predict_files(args: argparse.Namespace) -> List[str]:
     """Write the line of each video, and return those that failed."""
     process = Process.of(args.launcher)
@@ -319,6 +329,7 @@ def predict_files(args: argparse.Namespace) -> List[str]:
     total = len(videos) + len(failed)
     files = annotated_files(videos, args.out_dir)
     make_folder(args.out_dir)
+    leave_cores(args.workers)
     start = time.monotonic()
     with ExitStack() as stack:
         if args.out:

@@ -1,4 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import importlib
 import json
 import os
 import shutil
@@ -258,3 +259,23 @@ def test_demo(run):
     done = run('predict.py', '--demo')
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)['labels'][0] == 'roll clockwise'
+
+
+@pytest.mark.parametrize(
+    'variables, threads', [({}, 2), ({'OMP_NUM_THREADS': '4'}, 4)]
+)
+def test_decoding_processes_have_cores(variables, threads, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    before = torch.get_num_threads()
+    tool = importlib.import_module('predict')
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    try:
+        torch.set_num_threads(4)
+        tool.leave_cores(2)
+        assert torch.get_num_threads() == threads
+        tool.leave_cores(9)
+        assert torch.get_num_threads() == (threads if variables else 1)
+    finally:
+        torch.set_num_threads(before)
