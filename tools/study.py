@@ -51,6 +51,9 @@ def parse_args() -> argparse.Namespace:
         help='report the results that exist, without running anything',
     )
     parser.add_argument('--plot', help='write curves over the epochs here')
+    parser.add_argument(
+        '--plot-speed', help='write accuracy against speed here'
+    )
     args = parser.parse_args()
     if args.work_dir is None:
         suffix = '_smoke' if args.smoke else ''
@@ -67,9 +70,14 @@ if __name__ == '__main__':
 import torch
 
 from ata_mm.cli.errors import user_errors
-from ata_mm.cli.study import load_study, read_results, run_study
+from ata_mm.cli.study import Study, load_study, read_results, run_study
 from ata_mm.cli.tables import markdown_table
-from ata_mm.evaluation.study_report import plot_curves, result_table
+from ata_mm.evaluation.study_report import (
+    plot_curves,
+    plot_speed,
+    result_table,
+    trial_table,
+)
 from ata_mm.visualization.canvas import save_figure
 
 
@@ -83,20 +91,35 @@ def main() -> None:
     args = parse_args()
     with user_errors():
         study = load_study(args.study, args.work_dir, args.seeds, args.smoke)
-        if args.report:
-            results = read_results(args.results, study.runs)
-        else:
-            jobs = args.jobs or default_jobs()
-            results = run_study(study, args.results, jobs)
-        missing = len(study.runs) - len(results)
-        if missing:
-            print(f'{missing} of {len(study.runs)} runs have no result yet.')
-        if results:
-            print(f'{study.title}\n')
-            print(markdown_table(*result_table(results, list(study.metrics))))
-            if args.plot:
-                figure = plot_curves(results, list(study.metrics))
-                save_figure(figure, args.plot, dpi=100)
+        if not args.report:
+            run_study(study, args.results, args.jobs or default_jobs())
+        print_report(study, args)
+
+
+def print_report(study: Study, args: argparse.Namespace) -> None:
+    """Print the tables of the results that exist, and draw the plots."""
+    metrics = list(study.metrics)
+    trials = study.trials()
+    tried = read_results(args.results, trials)
+    results = read_results(args.results, study.runs(args.results))
+    number = sum(len(arm.seeds) for arm in study.arms)
+    for name, total, known in (
+        ('trials', len(trials), len(tried)),
+        ('runs', number, len(results)),
+    ):
+        if known < total:
+            print(f'{total - known} of {total} {name} have no result yet.')
+    if tried:
+        print(f'Settings by {study.selection} in the last validation\n')
+        print(markdown_table(*trial_table(tried, study.selection)), '\n')
+    if results:
+        print(f'{study.title}\n')
+        table = result_table(results, metrics, study.baseline)
+        print(markdown_table(*table))
+        if args.plot:
+            save_figure(plot_curves(results, metrics), args.plot, dpi=100)
+        if args.plot_speed:
+            save_figure(plot_speed(results), args.plot_speed, dpi=100)
 
 
 if __name__ == '__main__':
