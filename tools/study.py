@@ -25,6 +25,9 @@ def parse_args() -> argparse.Namespace:
         help='seeds of every arm (default: those of the study)',
     )
     parser.add_argument(
+        '--arms', nargs='+', metavar='ARM', help='these arms (default: all)'
+    )
+    parser.add_argument(
         '--smoke',
         action='store_true',
         help='run every step, too short to learn',
@@ -90,7 +93,9 @@ def main() -> None:
     """Run and report."""
     args = parse_args()
     with user_errors():
-        study = load_study(args.study, args.work_dir, args.seeds, args.smoke)
+        study = load_study(
+            args.study, args.work_dir, args.seeds, args.smoke, args.arms
+        )
         if not args.report:
             run_study(study, args.results, args.jobs or default_jobs())
         print_report(study, args)

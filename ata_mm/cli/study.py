@@ -100,6 +100,11 @@ class Run:
         words = [*plain.split(), f'seed{self.seed}', self.digest]
         return self.root / '_'.join(words)
 
+    @property
+    def config_file(self) -> Path:
+        """File of the config with its options, for the tools."""
+        return self.folder / 'config.py'
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -182,6 +187,7 @@ def load_study(
     root: Path,
     seeds: Optional[Sequence[int]] = None,
     smoke: bool = False,
+    arms: Optional[Sequence[str]] = None,
 ) -> Study:
     """Read the config file of a study.
 
@@ -202,13 +208,15 @@ def load_study(
             to None.
         smoke (bool): Run every step, too short to learn, with the first two
             settings of a grid. Defaults to False.
+        arms (Sequence[str], optional): Names of the arms to keep. Defaults to
+            None, all.
 
     Returns:
         Study: The study.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a key is missing or unknown.
+        ValueError: If a key is missing or unknown, or an arm.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
@@ -227,14 +235,16 @@ def load_study(
             f'Expected baseline of {path} to be the name of an arm, got '
             f'{baseline!r}.'
         )
-    arms = [
-        _read_arm(name, own, content, path, root, seeds, smoke)
-        for name, own in content['arms'].items()
-    ]
+    chosen = list(content['arms']) if arms is None else arms
+    _check_keys(dict.fromkeys(chosen), list(content['arms']), path)
     return Study(
         content['title'],
         content['metrics'],
-        arms,
+        [
+            _read_arm(name, own, content, path, root, seeds, smoke)
+            for name, own in content['arms'].items()
+            if name in chosen
+        ],
         content.get('selection', {}).get('metric'),
         baseline,
     )
@@ -374,21 +384,19 @@ def _make_data(runs: Sequence[Run]) -> None:
 def _run(run: Run, study: Study, results: Path) -> None:
     """Train and test, and append the result."""
     run.folder.mkdir(parents=True, exist_ok=True)
+    run.cfg.dump(run.config_file)
     resume = (run.folder / 'last_checkpoint').is_file()
-    words = [f'{key}={value}' for key, value in run.options.items()]
-    options = ['--cfg-options', *words] if words else []
     start = time.perf_counter()
     _call(
         run,
         'train.txt',
         'tools/train.py',
-        run.config,
+        run.config_file,
         '--work-dir',
         run.folder,
         '--seed',
         run.seed,
         *(['--resume'] if resume else []),
-        *options,
     )
     result = dict(
         arm=run.arm,
@@ -405,13 +413,13 @@ def _run(run: Run, study: Study, results: Path) -> None:
         software=dict(ata_mm=__version__, torch=torch.__version__),
     )
     if not run.trial:
-        result.update(_test(run, study, options))
+        result.update(_test(run, study))
     with _WRITING:
         before = results.read_text() if results.is_file() else ''
         put_text(f'{before}{json.dumps(result)}\n', results)
 
 
-def _test(run: Run, study: Study, options: Sequence[str]) -> Dict[str, object]:
+def _test(run: Run, study: Study) -> Dict[str, object]:
     """Test the last checkpoint."""
     start = time.perf_counter()
     checkpoint = (run.folder / 'last_checkpoint').read_text()
@@ -420,13 +428,12 @@ def _test(run: Run, study: Study, options: Sequence[str]) -> Dict[str, object]:
         run,
         'test.txt',
         'tools/test.py',
-        run.config,
+        run.config_file,
         checkpoint,
         '--work-dir',
         run.folder / 'test',
         '--dump',
         predictions,
-        *options,
     )
     return dict(
         checkpoint=os.path.relpath(checkpoint),

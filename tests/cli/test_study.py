@@ -127,6 +127,16 @@ def test_smoke_options_replace_others(file, tmp_path):
     assert cfg.model.backbone.temporal.route_heads == 2
 
 
+def test_some_arms_are_chosen(file, tmp_path):
+    study = load_study(file, tmp_path, arms=['two heads'])
+    assert [arm.name for arm in study.arms] == ['two heads']
+
+
+def test_unknown_arm_is_refused(file, tmp_path):
+    with pytest.raises(ValueError, match='plain, two heads in .*, got three'):
+        load_study(file, tmp_path, arms=['three'])
+
+
 def test_study_without_grid_has_no_trials(study):
     assert study.trials() == []
 
