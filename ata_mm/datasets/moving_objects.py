@@ -96,9 +96,10 @@ def _draw_scene(
     speed: Sequence[float],
 ) -> _Scene:
     # The order of the draws defines the videos: see VERSION.
-    path = _draw_path(rng, label, num_frames, rng.uniform(*speed))
+    low, high = speed
+    path = _draw_path(rng, label, num_frames, rng.uniform(low, high))
     other = int(rng.integers(len(_LEGS)))
-    moved = -_draw_path(rng, other, num_frames, rng.uniform(*speed))
+    moved = -_draw_path(rng, other, num_frames, rng.uniform(low, high))
     still = np.zeros(num_frames)
     return _Scene((moved, still, still), _place_objects(rng, path, size))
 

@@ -97,7 +97,7 @@ class RenderedDataset(VideoDataset):
             )
         barrier()
         self._rng_of = functools.partial(_video_rng, seed, split)
-        self._options = dict(num_frames=num_frames, size=size, speed=speed)
+        self._clip = num_frames, size, speed
         super().__init__(
             f'{split}.txt', pipeline, data_root=data_root, **kwargs
         )
@@ -283,7 +283,7 @@ class RenderedDataset(VideoDataset):
 
     def load_data_list(self) -> List[dict]:
         """Return file name, label and speed (pixels per frame) of videos."""
-        low, high = self._options['speed']
+        low, high = self._clip[2]
         return [
             dict(video, speed=self._rng_of(i).uniform(low, high))
             for i, video in enumerate(super().load_data_list())
@@ -296,12 +296,12 @@ class RenderedDataset(VideoDataset):
             idx (int): Index of the video.
         """
         info = super().get_data_info(idx)
-        info['size'] = self._options['size']
+        info['size'] = self._clip[1]
         info['layers'] = functools.partial(
             self.layers,
             self._rng_of(info['sample_idx']),
             info['label'],
-            **self._options,
+            *self._clip,
         )
         return info
 

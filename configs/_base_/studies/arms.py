@@ -31,22 +31,23 @@ arms = {
     'joint attention': dict(
         options={_temporal: dict(_delete_=True, type='JointAttention')}
     ),
-    # As in the paper, then with one option each, then with two.
+    # As in the paper, and with two options that are not.
     'ATA': dict(),
-    'ATA, support_radius=1': dict(options={f'{_temporal}.support_radius': 1}),
-    'ATA, 2 of 4 heads': dict(options={f'{_temporal}.route_heads': 2}),
     'refined ATA': dict(options=_refined),
-    'ATA, shared': dict(options={f'{_temporal}.share_alignment': 'stage'}),
-    'ATA, soft': dict(options={f'{_temporal}.matcher': 'SinkhornMatcher'}),
-    'ATA, displacement': dict(
-        options={f'{_temporal}.matcher': 'DisplacementMatcher'}
-    ),
     # Controls: what routes cannot fall below, and cannot surpass.
     'random routes': dict(options={f'{_temporal}.matcher': 'RandomMatcher'}),
     'true motion': dict(options=_true_motion),
     'true motion, 2 of 4 heads': dict(
         options={**_true_motion, f'{_temporal}.route_heads': 2}
     ),
+    # One option at a time.
+    'ATA, support_radius=1': dict(options={f'{_temporal}.support_radius': 1}),
+    'ATA, 2 of 4 heads': dict(options={f'{_temporal}.route_heads': 2}),
+    'ATA, shared': dict(options={f'{_temporal}.share_alignment': 'stage'}),
+    'ATA, displacement': dict(
+        options={f'{_temporal}.matcher': 'DisplacementMatcher'}
+    ),
+    'ATA, soft': dict(options={f'{_temporal}.matcher': 'SinkhornMatcher'}),
 }
 baseline = 'temporal attention'
 
