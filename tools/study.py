@@ -10,6 +10,7 @@ trainings that were interrupted are resumed. ``--report`` only reads the file.
 import argparse
 import os
 from pathlib import Path
+from typing import Sequence
 
 from ata_mm.cli.arguments import positive
 
@@ -57,6 +58,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--plot-speed', help='write accuracy against speed here'
     )
+    parser.add_argument(
+        '--routes',
+        type=positive,
+        metavar='VIDEOS',
+        help='compare the routes of the first seed of each arm with the true '
+        'motion of this number of test videos',
+    )
     args = parser.parse_args()
     if args.work_dir is None:
         suffix = '_smoke' if args.smoke else ''
@@ -75,6 +83,7 @@ import torch
 from ata_mm.cli.errors import user_errors
 from ata_mm.cli.study import Study, load_study, read_results, run_study
 from ata_mm.cli.tables import markdown_table
+from ata_mm.evaluation.rendered_routes import ROUTE_COLUMNS, route_rows
 from ata_mm.evaluation.study_report import (
     plot_curves,
     plot_speed,
@@ -125,6 +134,29 @@ def print_report(study: Study, args: argparse.Namespace) -> None:
             save_figure(plot_curves(results, metrics), args.plot, dpi=100)
         if args.plot_speed:
             save_figure(plot_speed(results), args.plot_speed, dpi=100)
+        if args.routes:
+            print('\nRoutes, and mutual information beyond unrelated frames\n')
+            print(route_table(study, args, results))
+
+
+def route_table(
+    study: Study, args: argparse.Namespace, results: Sequence[dict]
+) -> str:
+    """Measure the routes of the first seed of each arm."""
+    cfgs = {(r.arm, r.seed): r.cfg for r in study.runs(args.results)}
+    first = {result['arm']: result for result in reversed(results)}
+    metric = study.selection or next(iter(study.metrics))
+    rows = []
+    for arm in study.arms:
+        if arm.name in first:
+            found = first[arm.name]
+            cfg = cfgs[arm.name, found['seed']]
+            accuracy = f'{found["metrics"][metric]:.3f}'
+            rows += [
+                [arm.name, accuracy, *row]
+                for row in route_rows(cfg, found['checkpoint'], args.routes)
+            ]
+    return markdown_table(['', metric, *ROUTE_COLUMNS], rows)
 
 
 if __name__ == '__main__':

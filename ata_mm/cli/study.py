@@ -207,7 +207,7 @@ def load_study(
         seeds (Sequence[int], optional): Replace those of the file. Defaults
             to None.
         smoke (bool): Run every step, too short to learn, with the first two
-            settings of a grid. Defaults to False.
+            settings of a grid and the first seed. Defaults to False.
         arms (Sequence[str], optional): Names of the arms to keep. Defaults to
             None, all.
 
@@ -295,7 +295,8 @@ def _read_arm(
             trial=True,
         )
         trials.append(run)
-    return Arm(name, trials, list(seeds or arm['seeds']))
+    own_seeds = arm['seeds'][:1] if smoke else arm['seeds']
+    return Arm(name, trials, list(seeds or own_seeds))
 
 
 def _check_keys(found: dict, known: Sequence[str], place: str) -> None:

@@ -4,6 +4,7 @@
 from .camera_motion import CameraMotionDataset
 from .layers import Layer, shown_layer
 from .moving_objects import MovingObjectsDataset
+from .photo_motion import PhotoMotionDataset
 from .rendered import RenderedDataset
 from .rendering import CLASSES, camera_poses, render_clip
 from .transforms import (
@@ -21,6 +22,7 @@ __all__ = [
     'CameraMotionDataset',
     'Layer',
     'MovingObjectsDataset',
+    'PhotoMotionDataset',
     'RenderedDataset',
     'SafeColorJitter',
     'VideoDecode',

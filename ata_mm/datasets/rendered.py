@@ -98,9 +98,22 @@ class RenderedDataset(VideoDataset):
         barrier()
         self._rng_of = functools.partial(_video_rng, seed, split)
         self._clip = num_frames, size, speed
+        self._scenes = self.scenes(split)
         super().__init__(
             f'{split}.txt', pipeline, data_root=data_root, **kwargs
         )
+
+    @staticmethod
+    def scenes(split: str) -> Dict[str, Any]:
+        """Return further arguments of `render` and `layers` for a split.
+
+        Args:
+            split (str): Name of the split.
+
+        Returns:
+            dict: Nothing by default.
+        """
+        return {}
 
     @staticmethod
     def render(
@@ -272,6 +285,7 @@ class RenderedDataset(VideoDataset):
             parameters['num_frames'],
             parameters['size'],
             parameters['speed'],
+            **cls.scenes(split),
         )
         temporary = f'{path[:-4]}.{uuid.uuid4().hex}.mp4'
         # Motion JPEG codes every frame by itself. Codecs that predict frames
@@ -302,6 +316,7 @@ class RenderedDataset(VideoDataset):
             self._rng_of(info['sample_idx']),
             info['label'],
             *self._clip,
+            **self._scenes,
         )
         return info
 

@@ -36,6 +36,12 @@ arms = {
     'refined ATA': dict(options=_refined),
     # Controls: what routes cannot fall below, and cannot surpass.
     'random routes': dict(options={f'{_temporal}.matcher': 'RandomMatcher'}),
+    'random routes, 2 of 4 heads': dict(
+        options={
+            f'{_temporal}.matcher': 'RandomMatcher',
+            f'{_temporal}.route_heads': 2,
+        }
+    ),
     'true motion': dict(options=_true_motion),
     'true motion, 2 of 4 heads': dict(
         options={**_true_motion, f'{_temporal}.route_heads': 2}
@@ -63,4 +69,4 @@ seeds = [0, 1, 2]
 metrics = dict(
     slow='acc/slow', medium='acc/medium', fast='acc/fast', all='acc/top1'
 )
-options = {'train_cfg.max_epochs': 6}
+options = {'train_cfg.max_epochs': 8}
