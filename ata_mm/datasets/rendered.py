@@ -312,13 +312,13 @@ class RenderedDataset(VideoDataset):
         info = super().get_data_info(idx)
         info['size'] = self._clip[1]
         info['layers'] = functools.partial(
-            self.layers,
-            self._rng_of(info['sample_idx']),
-            info['label'],
-            *self._clip,
-            **self._scenes,
+            self._layers_of, info['sample_idx'], info['label']
         )
         return info
+
+    def _layers_of(self, index: int, label: int) -> List[Layer]:
+        rng = self._rng_of(index)
+        return self.layers(rng, label, *self._clip, **self._scenes)
 
 
 def _check_parameters(

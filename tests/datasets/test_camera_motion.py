@@ -174,3 +174,9 @@ def test_videos_carry_their_speed(tmp_path):
         CameraMotionDataset.write_video(path, 'val', i, label, parameters)
         expected = Path(video['filename']).read_bytes()
         assert Path(path).read_bytes() == expected
+
+
+def test_true_motion_is_the_same_at_every_call(tmp_path):
+    video = CameraMotionDataset(str(tmp_path), 'val', **SPLIT)[0]
+    first, second = (video['layers']()[0].poses for _ in range(2))
+    assert np.array_equal(first, second)

@@ -37,5 +37,9 @@ def test_videos_of_a_split_have_its_photos(tmp_path):
     dataset = PhotoMotionDataset(
         str(tmp_path), 'test', [], num_videos=4, **OPTIONS
     )
-    used = dataset[0]['layers'].keywords['photos']
-    assert used == PHOTOS['test']
+    video = dataset[0]
+    (plane,) = video['layers']()
+    expected = PhotoMotionDataset.layers(
+        dataset._rng_of(0), video['label'], **OPTIONS, photos=PHOTOS['test']
+    )
+    assert np.array_equal(plane.poses, expected[0].poses)
