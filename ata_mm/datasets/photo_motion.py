@@ -91,7 +91,7 @@ def _draw(
     """Draw a photo, and affine maps (T, 2, 3) from frames to its pixels."""
     # The order of the draws defines the videos: see VERSION.
     poses = camera_poses(rng, label, num_frames, size, speed)
-    name = photos[rng.integers(len(photos))]
+    name = photos[int(rng.integers(len(photos)))]
     height, width = _pyramid(name)[0].shape[:2]
     # Upright and at scale 1 halfway, then of a random scale and position.
     middle = (np.array(size) - 1) / 2

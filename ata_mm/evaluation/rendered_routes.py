@@ -112,7 +112,8 @@ def measure_routes(
         :class:`~ata_mm.introspection.InformationProbe` by name.
     """
     counter, found = _RouteCounter(), defaultdict(list)
-    with counter.attach(model), InformationProbe(model) as probe:
+    probe = InformationProbe(model)
+    with counter.attach(model), probe:
         for index in indices:
             sample, counter.clip = _load(dataset, index)
             model.test_step(pseudo_collate([sample]))
