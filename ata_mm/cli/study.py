@@ -120,13 +120,15 @@ class Arm:
     trials: List[Run]
     seeds: List[int]
 
-    def choose(self, results: Sequence[dict], metric: str) -> Optional[Run]:
+    def choose(
+        self, results: Sequence[dict], metric: Optional[str]
+    ) -> Optional[Run]:
         """Return the trial of the setting to use.
 
         Args:
             results (Sequence[dict]): Results of trials.
-            metric (str): Name of the metric to compare, in the last
-                validation.
+            metric (str | None): Name of the metric to compare, in the last
+                validation; None without a grid.
 
         Returns:
             Run | None: None if the result of a trial is missing.
@@ -147,7 +149,8 @@ class Study:
         title (str): Title of the table.
         metrics (dict[str, str]): Keys of the metrics by column.
         arms (list[Arm]): The arms.
-        selection (str): Name of the metric by which settings are chosen.
+        selection (str | None): Name of the metric by which settings are
+            chosen; None without a grid.
         baseline (str, optional): Name of the arm that others are compared
             with. Defaults to None.
     """
@@ -155,7 +158,7 @@ class Study:
     title: str
     metrics: Dict[str, str]
     arms: List[Arm]
-    selection: str
+    selection: Optional[str]
     baseline: Optional[str] = None
 
     def trials(self) -> List[Run]:
@@ -295,8 +298,13 @@ def _read_arm(
             trial=True,
         )
         trials.append(run)
-    own_seeds = arm['seeds'][:1] if smoke else arm['seeds']
-    return Arm(name, trials, list(seeds or own_seeds))
+    seeds = seeds or (arm['seeds'][:1] if smoke else arm['seeds'])
+    if grid and selection.get('seed') in seeds:
+        raise ValueError(
+            f'Expected seeds of arm {name} of {path} other than that of '
+            f'selection, got {selection.get("seed")} in both.'
+        )
+    return Arm(name, trials, list(seeds))
 
 
 def _check_keys(found: dict, known: Sequence[str], place: str) -> None:
@@ -376,10 +384,14 @@ def _report(run: Run, future: Future) -> None:
 
 def _make_data(runs: Sequence[Run]) -> None:
     """Build the data sets, which write the videos that runs share."""
+    made = set()
     for run in runs:
         init_default_scope(run.cfg.default_scope)
-        for loader in (run.cfg.train_dataloader, run.cfg.test_dataloader):
-            DATASETS.build(loader.dataset)
+        for name in ('train', 'val', 'test'):
+            dataset = run.cfg[f'{name}_dataloader'].dataset
+            if repr(dataset) not in made:
+                made.add(repr(dataset))
+                DATASETS.build(dataset)
 
 
 def _run(run: Run, study: Study, results: Path) -> None:

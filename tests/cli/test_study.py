@@ -158,6 +158,11 @@ def test_smoke_has_two_trials_of_each_arm(grid_study, file, tmp_path):
     assert len(study.trials()) == 4
 
 
+def test_seed_of_the_selection_is_no_other(grid_study, file, tmp_path):
+    with pytest.raises(ValueError, match='got 100 in both'):
+        load_study(file, tmp_path, seeds=[0, 100])
+
+
 def test_nothing_is_chosen_before_the_trials(grid_study, tmp_path):
     assert grid_study.runs(tmp_path / 'results.jsonl') == []
 
