@@ -123,7 +123,7 @@ def print_report(study: Study, args: argparse.Namespace) -> None:
     ):
         if known < total:
             print(f'{total - known} of {total} {name} have no result yet.')
-    if tried:
+    if tried and study.selection:
         print(f'Settings by {study.selection} in the last validation\n')
         print(markdown_table(*trial_table(tried, study.selection)), '\n')
     if results:

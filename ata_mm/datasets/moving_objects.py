@@ -25,10 +25,10 @@ _AROUND = tuple(_DIRECTIONS)
 _LEGS = [
     (_AROUND[i], _AROUND[(i + turn) % 4]) for i in range(4) for turn in (1, -1)
 ]
-_AREA = 26**2  # pixels per object
-_SIDES = (12.0, 20.0)  # shortest and longest side of an object, in pixels
+_AREA = 24**2  # pixels per object
+_SIDES = (14.0, 24.0)  # shortest and longest side of an object, in pixels
 _JITTER = 0.5  # pixels per frame, standard deviation
-_CONTRAST = 0.6  # of the background, relative to that of the objects
+_CONTRAST = 0.5  # of the background, relative to that of the objects
 
 
 class _Scene(NamedTuple):
