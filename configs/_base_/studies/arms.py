@@ -15,6 +15,11 @@ _true_motion = {
     f'{_temporal}.type': 'GivenRoutesATA',
     **_positions,
 }
+_others = {
+    'model.backbone.other_temporal': dict(
+        type='TemporalAttention', **_attention
+    )
+}
 _refined = {f'{_temporal}.support_radius': 1, f'{_temporal}.route_heads': 2}
 
 arms = {
@@ -52,6 +57,12 @@ arms = {
     'ATA, shared': dict(options={f'{_temporal}.share_alignment': 'stage'}),
     'ATA, displacement': dict(
         options={f'{_temporal}.matcher': 'DisplacementMatcher'}
+    ),
+    'ATA in block 0': dict(
+        options={**_others, 'model.backbone.temporal_blocks': [0]}
+    ),
+    'ATA in block 1': dict(
+        options={**_others, 'model.backbone.temporal_blocks': [1]}
     ),
     'ATA, soft': dict(options={f'{_temporal}.matcher': 'SinkhornMatcher'}),
 }
