@@ -125,7 +125,7 @@ def print_report(study: Study, args: argparse.Namespace) -> None:
             print(f'{total - known} of {total} {name} have no result yet.')
     if tried and study.selection:
         print(f'Settings by {study.selection} in the last validation\n')
-        print(markdown_table(*trial_table(tried, study.selection)), '\n')
+        print(f'{markdown_table(*trial_table(tried, study.selection))}\n')
     if results:
         print(f'{study.title}\n')
         table = result_table(results, metrics, study.baseline)
