@@ -120,7 +120,8 @@ def test_class_token_and_embeddings_do_not_decay(cfg, model):
 
 def test_testing_has_three_crops(cfg):
     steps = [step.type for step in cfg.test_dataloader.dataset.pipeline]
-    assert 'ThreeCrop' in steps
+    # Studies, which test many models on cached videos, have one view.
+    assert 'ThreeCrop' in steps or steps[0] == 'CachedVideo'
 
 
 @pytest.mark.parametrize('name', [n for n in RECIPES if 'k400' in n])

@@ -12,7 +12,7 @@ import torch
 from mmengine.fileio import load
 
 from ata_mm.apis import VideoRecognizer, load_config
-from ata_mm.datasets import CLASSES, make_camera_motion
+from ata_mm.datasets import CLASSES, CameraMotionDataset
 
 ROOT = Path(__file__).resolve().parents[1]
 METAFILES = [ROOT / path for path in load(ROOT / 'model-index.yml')['Import']]
@@ -36,7 +36,8 @@ of_trained_models = pytest.mark.parametrize(
 def clips(tmp_path_factory):
     """Paths and labels of 24 videos of camera motion."""
     root = tmp_path_factory.mktemp('camera_motion')
-    make_camera_motion(str(root), dict(new=24), speed=(2.0, 18.0), seed=1)
+    number = dict(new=24)
+    CameraMotionDataset.make(str(root), number, speed=(2.0, 18.0), seed=1)
     lines = (root / 'new.txt').read_text().splitlines()
     pairs = [line.split() for line in lines]
     return [(str(root / name), CLASSES[int(label)]) for name, label in pairs]

@@ -201,6 +201,12 @@ from ata_mm.checkpoints import load_pretrained, read_checkpoint
 from ata_mm.cli.console import hide_log, stderr_progress
 from ata_mm.cli.errors import user_errors
 from ata_mm.cli.tables import markdown_table
+from ata_mm.datasets.photos import (
+    PHOTOS,
+    import_routes_package,
+    load_photo,
+    load_stereo_pair,
+)
 from ata_mm.evaluation import (
     MotionSuite,
     RouteCount,
@@ -209,12 +215,6 @@ from ata_mm.evaluation import (
     patch_features,
 )
 from ata_mm.evaluation.motion_suite import parse_motion
-from ata_mm.evaluation.photos import (
-    PHOTOS,
-    import_routes_package,
-    load_photo,
-    load_stereo_pair,
-)
 from ata_mm.evaluation.route_report import Counts, plot_followed, route_tables
 from ata_mm.ops import align_frames
 from ata_mm.ops.types import Grid

@@ -71,7 +71,8 @@ def main() -> None:
     study = load_study(STUDY, root, args.seeds, args.fast)
     results = run_study(study, root / 'results.jsonl', args.jobs)
     shown = next(result for result in results if result['arm'] == SHOWN)
-    data = Path(study.runs[0].cfg.test_dataloader.dataset.data_root)
+    cfg = study.arms[0].trials[0].cfg
+    data = Path(cfg.test_dataloader.dataset.data_root)
     video = data / 'val' / '00000.mp4'
     run_on_video('tools/predict.py', shown, video, root / 'prediction')
     run_on_video('tools/visualize.py', shown, video, root / 'routes')

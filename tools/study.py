@@ -10,6 +10,7 @@ trainings that were interrupted are resumed. ``--report`` only reads the file.
 import argparse
 import os
 from pathlib import Path
+from typing import Sequence
 
 from ata_mm.cli.arguments import positive
 
@@ -23,6 +24,9 @@ def parse_args() -> argparse.Namespace:
         type=int,
         nargs='+',
         help='seeds of every arm (default: those of the study)',
+    )
+    parser.add_argument(
+        '--arms', nargs='+', metavar='ARM', help='these arms (default: all)'
     )
     parser.add_argument(
         '--smoke',
@@ -51,6 +55,16 @@ def parse_args() -> argparse.Namespace:
         help='report the results that exist, without running anything',
     )
     parser.add_argument('--plot', help='write curves over the epochs here')
+    parser.add_argument(
+        '--plot-speed', help='write accuracy against speed here'
+    )
+    parser.add_argument(
+        '--routes',
+        type=positive,
+        metavar='VIDEOS',
+        help='compare the routes of the first seed of each arm with the true '
+        'motion of this number of test videos',
+    )
     args = parser.parse_args()
     if args.work_dir is None:
         suffix = '_smoke' if args.smoke else ''
@@ -67,9 +81,15 @@ if __name__ == '__main__':
 import torch
 
 from ata_mm.cli.errors import user_errors
-from ata_mm.cli.study import load_study, read_results, run_study
+from ata_mm.cli.study import Study, load_study, read_results, run_study
 from ata_mm.cli.tables import markdown_table
-from ata_mm.evaluation.study_report import plot_curves, result_table
+from ata_mm.evaluation.rendered_routes import ROUTE_COLUMNS, route_rows
+from ata_mm.evaluation.study_report import (
+    plot_curves,
+    plot_speed,
+    result_table,
+    trial_table,
+)
 from ata_mm.visualization.canvas import save_figure
 
 
@@ -82,21 +102,61 @@ def main() -> None:
     """Run and report."""
     args = parse_args()
     with user_errors():
-        study = load_study(args.study, args.work_dir, args.seeds, args.smoke)
-        if args.report:
-            results = read_results(args.results, study.runs)
-        else:
-            jobs = args.jobs or default_jobs()
-            results = run_study(study, args.results, jobs)
-        missing = len(study.runs) - len(results)
-        if missing:
-            print(f'{missing} of {len(study.runs)} runs have no result yet.')
-        if results:
-            print(f'{study.title}\n')
-            print(markdown_table(*result_table(results, list(study.metrics))))
-            if args.plot:
-                figure = plot_curves(results, list(study.metrics))
-                save_figure(figure, args.plot, dpi=100)
+        study = load_study(
+            args.study, args.work_dir, args.seeds, args.smoke, args.arms
+        )
+        if not args.report:
+            run_study(study, args.results, args.jobs or default_jobs())
+        print_report(study, args)
+
+
+def print_report(study: Study, args: argparse.Namespace) -> None:
+    """Print the tables of the results that exist, and draw the plots."""
+    metrics = list(study.metrics)
+    trials = study.trials()
+    tried = read_results(args.results, trials)
+    results = read_results(args.results, study.runs(args.results))
+    number = sum(len(arm.seeds) for arm in study.arms)
+    for name, total, known in (
+        ('trials', len(trials), len(tried)),
+        ('runs', number, len(results)),
+    ):
+        if known < total:
+            print(f'{total - known} of {total} {name} have no result yet.')
+    if tried and study.selection:
+        print(f'Settings by {study.selection} in the last validation\n')
+        print(f'{markdown_table(*trial_table(tried, study.selection))}\n')
+    if results:
+        print(f'{study.title}\n')
+        table = result_table(results, metrics, study.baseline)
+        print(markdown_table(*table))
+        if args.plot:
+            save_figure(plot_curves(results, metrics), args.plot, dpi=100)
+        if args.plot_speed:
+            save_figure(plot_speed(results), args.plot_speed, dpi=100)
+        if args.routes:
+            print('\nRoutes, and mutual information beyond unrelated frames\n')
+            print(route_table(study, args, results))
+
+
+def route_table(
+    study: Study, args: argparse.Namespace, results: Sequence[dict]
+) -> str:
+    """Measure the routes of the first seed of each arm."""
+    cfgs = {(r.arm, r.seed): r.cfg for r in study.runs(args.results)}
+    first = {result['arm']: result for result in reversed(results)}
+    metric = study.selection or next(iter(study.metrics))
+    rows = []
+    for arm in study.arms:
+        if arm.name in first:
+            found = first[arm.name]
+            cfg = cfgs[arm.name, found['seed']]
+            accuracy = f'{found["metrics"][metric]:.3f}'
+            rows += [
+                [arm.name, accuracy, *row]
+                for row in route_rows(cfg, found['checkpoint'], args.routes)
+            ]
+    return markdown_table(['', metric, *ROUTE_COLUMNS], rows)
 
 
 if __name__ == '__main__':

@@ -3,17 +3,19 @@
 
 A study is a config file, see ``configs/studies``. Each of its runs calls
 ``tools/train.py`` and ``tools/test.py`` as a user would. A result is one line
-of a JSON Lines file.
+of a JSON Lines file. If a study has a grid, each arm first tries all settings
+of its grid, without a test, and is then run with the best on validation data.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import subprocess
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -24,7 +26,7 @@ from ata_mm import __version__
 import torch
 from mmaction.registry import DATASETS
 from mmengine.config import Config
-from mmengine.fileio import put_text
+from mmengine.fileio import load, put_text
 from mmengine.registry import init_default_scope
 
 from ata_mm.apis import load_config
@@ -33,15 +35,18 @@ from .console import print_error
 
 _STUDY_KEYS = (
     'arms',
+    'baseline',
     'config',
+    'grid',
     'metrics',
     'options',
     'seeds',
+    'selection',
     'smoke',
     'title',
 )
 _WRITING = Lock()  # parallel runs share the file of results
-_ARM_KEYS = ('config', 'options', 'seeds')
+_ARM_KEYS = ('config', 'grid', 'options', 'seeds')
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,9 @@ class Run:
         options (dict[str, object]): Settings by dotted key.
         cfg (Config): The config with the options.
         root (Path): Folder of the study.
+        setting (dict[str, object]): Those of the options that are of the grid.
+        trial (bool): Whether the run only serves to choose a setting: it is
+            not tested.
     """
 
     arm: str
@@ -63,11 +71,14 @@ class Run:
     options: Dict[str, object]
     cfg: Config
     root: Path
+    setting: Dict[str, object]
+    trial: bool
 
     @property
     def name(self) -> str:
         """Title in messages."""
-        return f'{self.arm}, seed {self.seed}'
+        setting = [f'{key}={value}' for key, value in self.setting.items()]
+        return ', '.join([self.arm, *setting, f'seed {self.seed}'])
 
     @property
     def digest(self) -> str:
@@ -89,20 +100,89 @@ class Run:
         words = [*plain.split(), f'seed{self.seed}', self.digest]
         return self.root / '_'.join(words)
 
+    @property
+    def config_file(self) -> Path:
+        """File of the config with its options, for the tools."""
+        return self.folder / 'config.py'
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A model of a study.
+
+    Args:
+        name (str): Its name.
+        trials (list[Run]): A run with each setting of the grid.
+        seeds (list[int]): Seeds of the runs with the chosen setting.
+    """
+
+    name: str
+    trials: List[Run]
+    seeds: List[int]
+
+    def choose(
+        self, results: Sequence[dict], metric: Optional[str]
+    ) -> Optional[Run]:
+        """Return the trial of the setting to use.
+
+        Args:
+            results (Sequence[dict]): Results of trials.
+            metric (str | None): Name of the metric to compare, in the last
+                validation; None without a grid.
+
+        Returns:
+            Run | None: None if the result of a trial is missing.
+        """
+        if len(self.trials) == 1:
+            return self.trials[0]
+        found = {_identity(r): r['curve'][-1][metric] for r in results}
+        if not all(run.key in found for run in self.trials):
+            return None
+        return max(self.trials, key=lambda run: found[run.key])
+
 
 @dataclass(frozen=True)
 class Study:
-    """Runs, and what is reported of them.
+    """Arms, and what is reported of them.
 
     Args:
         title (str): Title of the table.
         metrics (dict[str, str]): Keys of the metrics by column.
-        runs (list[Run]): All arms with all their seeds.
+        arms (list[Arm]): The arms.
+        selection (str | None): Name of the metric by which settings are
+            chosen; None without a grid.
+        baseline (str, optional): Name of the arm that others are compared
+            with. Defaults to None.
     """
 
     title: str
     metrics: Dict[str, str]
-    runs: List[Run]
+    arms: List[Arm]
+    selection: Optional[str]
+    baseline: Optional[str] = None
+
+    def trials(self) -> List[Run]:
+        """Return the runs that serve to choose settings."""
+        arms = [arm for arm in self.arms if len(arm.trials) > 1]
+        return [run for arm in arms for run in arm.trials]
+
+    def runs(self, results: Path) -> List[Run]:
+        """Return the runs of the arms whose settings are chosen.
+
+        Args:
+            results (Path): JSON Lines file with the results of the trials; it
+                may not exist yet.
+        """
+        tried = read_results(results, self.trials())
+        chosen = [
+            (arm, arm.choose(tried, self.selection)) for arm in self.arms
+        ]
+        return [
+            replace(run, seed=seed, trial=False)
+            for arm, run in chosen
+            if run is not None
+            for seed in arm.seeds
+        ]
 
 
 def load_study(
@@ -110,27 +190,36 @@ def load_study(
     root: Path,
     seeds: Optional[Sequence[int]] = None,
     smoke: bool = False,
+    arms: Optional[Sequence[str]] = None,
 ) -> Study:
     """Read the config file of a study.
 
     Args:
         path (str): The file. It sets ``title``, ``metrics``, ``config``,
             ``seeds`` and ``arms``: by name, what an arm has other than the
-            study, of ``config``, ``seeds`` and ``options``. The ``options`` of
-            the study are merged into the config of each arm, before those of
-            the arm; the ``smoke`` options last, if asked for. Names that start
-            with an underscore are variables of the file.
+            study, of ``config``, ``seeds``, ``options`` and ``grid``. The
+            ``options`` of the study are merged into the config of each arm,
+            before those of the arm; the ``smoke`` options last, if asked for.
+            A ``grid`` has a list of values by key of an option. All
+            combinations are tried with the seed of ``selection``, and the one
+            with the best final validation metric, whose name is in
+            ``selection`` too, is used. Intervals of differences are relative
+            to the arm named ``baseline``. Names that start with an underscore
+            are variables of the file.
         root (Path): Folder for those of the runs.
         seeds (Sequence[int], optional): Replace those of the file. Defaults
             to None.
-        smoke (bool): Run every step, too short to learn. Defaults to False.
+        smoke (bool): Run every step, too short to learn, with the first two
+            settings of a grid and the first seed. Defaults to False.
+        arms (Sequence[str], optional): Names of the arms to keep. Defaults to
+            None, all.
 
     Returns:
         Study: The study.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a key is missing or unknown.
+        ValueError: If a key is missing or unknown, or an arm.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
@@ -143,24 +232,79 @@ def load_study(
     for key in ('title', 'metrics', 'arms'):
         if not content.get(key):
             raise ValueError(f'Expected {key} in the study {path}.')
-    runs = []
-    for name, own in content['arms'].items():
-        _check_keys(own, _ARM_KEYS, f'{path}, arm {name}')
-        arm = {**content, **own}
-        if not arm.get('config') or not arm.get('seeds'):
-            raise ValueError(
-                f'Expected config and seeds for arm {name} of {path}: its '
-                'own, or those of the study.'
-            )
+    baseline = content.get('baseline')
+    if baseline is not None and baseline not in content['arms']:
+        raise ValueError(
+            f'Expected baseline of {path} to be the name of an arm, got '
+            f'{baseline!r}.'
+        )
+    chosen = list(content['arms']) if arms is None else arms
+    _check_keys(dict.fromkeys(chosen), list(content['arms']), path)
+    return Study(
+        content['title'],
+        content['metrics'],
+        [
+            _read_arm(name, own, content, path, root, seeds, smoke)
+            for name, own in content['arms'].items()
+            if name in chosen
+        ],
+        content.get('selection', {}).get('metric'),
+        baseline,
+    )
+
+
+def _read_arm(
+    name: str,
+    own: dict,
+    study: dict,
+    path: str,
+    root: Path,
+    seeds: Optional[Sequence[int]],
+    smoke: bool,
+) -> Arm:
+    """Read an arm; the arguments are those of :func:`load_study`."""
+    _check_keys(own, _ARM_KEYS, f'{path}, arm {name}')
+    arm = {**study, **own}
+    if not arm.get('config') or not arm.get('seeds'):
+        raise ValueError(
+            f'Expected config and seeds for arm {name} of {path}: its '
+            'own, or those of the study.'
+        )
+    grid = arm.get('grid', {})
+    selection = study.get('selection', {})
+    if grid and selection.get('metric') not in study['metrics']:
+        raise ValueError(
+            f'Expected selection=dict(seed=…, metric=…) in {path}, with the '
+            f'name of a metric, for the grid of arm {name}.'
+        )
+    trials = []
+    values = list(itertools.product(*grid.values()))
+    for combination in values[:2] if smoke else values:
+        setting = dict(zip(grid, combination))
         options = {
-            **content.get('options', {}),
+            **study.get('options', {}),
             **own.get('options', {}),
-            **(content.get('smoke', {}) if smoke else {}),
+            **setting,
+            **(study.get('smoke', {}) if smoke else {}),
         }
-        cfg = load_config(arm['config'], options)
-        for seed in seeds or arm['seeds']:
-            runs.append(Run(name, seed, arm['config'], options, cfg, root))
-    return Study(content['title'], content['metrics'], runs)
+        run = Run(
+            arm=name,
+            seed=selection.get('seed', 0),
+            config=arm['config'],
+            options=options,
+            cfg=load_config(arm['config'], options),
+            root=root,
+            setting=setting,
+            trial=True,
+        )
+        trials.append(run)
+    seeds = seeds or (arm['seeds'][:1] if smoke else arm['seeds'])
+    if grid and selection.get('seed') in seeds:
+        raise ValueError(
+            f'Expected seeds of arm {name} of {path} other than that of '
+            f'selection, got {selection.get("seed")} in both.'
+        )
+    return Arm(name, trials, list(seeds))
 
 
 def _check_keys(found: dict, known: Sequence[str], place: str) -> None:
@@ -193,7 +337,7 @@ def _identity(result: dict) -> tuple:
 
 
 def run_study(study: Study, results: Path, jobs: int) -> List[dict]:
-    """Run what has no result yet.
+    """Run what has no result yet: all trials, then the runs.
 
     Args:
         study (Study): The study.
@@ -201,26 +345,35 @@ def run_study(study: Study, results: Path, jobs: int) -> List[dict]:
         jobs (int): Number of parallel runs.
 
     Returns:
-        list[dict]: The results of all runs.
+        list[dict]: The results of the runs, without the trials.
 
     Raises:
-        SystemExit: If a run fails, after all others.
+        SystemExit: If a run fails, after all others that do not depend on it.
     """
-    finished = set(map(_identity, read_results(results, study.runs)))
     results.parent.mkdir(parents=True, exist_ok=True)
-    _make_data(study.runs)
+    done = _run_all(study.trials(), study, results, jobs)
+    done &= _run_all(study.runs(results), study, results, jobs)
+    if not done:
+        sys.exit(1)
+    return read_results(results, study.runs(results))
+
+
+def _run_all(
+    runs: Sequence[Run], study: Study, results: Path, jobs: int
+) -> bool:
+    """Run what has no result yet, and return whether all have one."""
+    finished = set(map(_identity, read_results(results, runs)))
+    _make_data(runs)
     running: List[Future] = []
     with ThreadPoolExecutor(jobs) as pool:
-        for run in study.runs:
+        for run in runs:
             if run.key in finished:
                 print(f'[{run.name}] is in {results}', flush=True)
             else:
                 future = pool.submit(_run, run, study, results)
                 future.add_done_callback(partial(_report, run))
                 running.append(future)
-    if any(future.exception() for future in running):
-        sys.exit(1)
-    return read_results(results, study.runs)
+    return not any(future.exception() for future in running)
 
 
 def _report(run: Run, future: Future) -> None:
@@ -231,59 +384,76 @@ def _report(run: Run, future: Future) -> None:
 
 def _make_data(runs: Sequence[Run]) -> None:
     """Build the data sets, which write the videos that runs share."""
+    made = set()
     for run in runs:
         init_default_scope(run.cfg.default_scope)
-        for loader in (run.cfg.train_dataloader, run.cfg.test_dataloader):
-            DATASETS.build(loader.dataset)
+        for name in ('train', 'val', 'test'):
+            dataset = run.cfg[f'{name}_dataloader'].dataset
+            if repr(dataset) not in made:
+                made.add(repr(dataset))
+                DATASETS.build(dataset)
 
 
 def _run(run: Run, study: Study, results: Path) -> None:
     """Train and test, and append the result."""
     run.folder.mkdir(parents=True, exist_ok=True)
+    run.cfg.dump(run.config_file)
     resume = (run.folder / 'last_checkpoint').is_file()
-    words = [f'{key}={value}' for key, value in run.options.items()]
-    options = ['--cfg-options', *words] if words else []
     start = time.perf_counter()
     _call(
         run,
         'train.txt',
         'tools/train.py',
-        run.config,
+        run.config_file,
         '--work-dir',
         run.folder,
         '--seed',
         run.seed,
         *(['--resume'] if resume else []),
-        *options,
-    )
-    trained = time.perf_counter()
-    checkpoint = (run.folder / 'last_checkpoint').read_text()
-    _call(
-        run,
-        'test.txt',
-        'tools/test.py',
-        run.config,
-        checkpoint,
-        '--work-dir',
-        run.folder / 'test',
-        *options,
     )
     result = dict(
         arm=run.arm,
         seed=run.seed,
         config=run.config,
         options=run.options,
+        setting=run.setting,
         digest=run.digest,
-        checkpoint=os.path.relpath(checkpoint),
         # That of a resumed training is not known.
-        train_seconds=None if resume else round(trained - start, 1),
-        test_seconds=round(time.perf_counter() - trained, 1),
-        **read_metrics(run.folder, study.metrics),
+        train_seconds=(
+            None if resume else round(time.perf_counter() - start, 1)
+        ),
+        curve=read_curve(run.folder, study.metrics),
         software=dict(ata_mm=__version__, torch=torch.__version__),
     )
+    if not run.trial:
+        result.update(_test(run, study))
     with _WRITING:
         before = results.read_text() if results.is_file() else ''
         put_text(f'{before}{json.dumps(result)}\n', results)
+
+
+def _test(run: Run, study: Study) -> Dict[str, object]:
+    """Test the last checkpoint."""
+    start = time.perf_counter()
+    checkpoint = (run.folder / 'last_checkpoint').read_text()
+    predictions = run.folder / 'predictions.pkl'
+    _call(
+        run,
+        'test.txt',
+        'tools/test.py',
+        run.config_file,
+        checkpoint,
+        '--work-dir',
+        run.folder / 'test',
+        '--dump',
+        predictions,
+    )
+    return dict(
+        checkpoint=os.path.relpath(checkpoint),
+        test_seconds=round(time.perf_counter() - start, 1),
+        metrics=read_test(run.folder, study.metrics),
+        **read_predictions(predictions),
+    )
 
 
 def _call(run: Run, log: str, *command: object) -> None:
@@ -308,34 +478,62 @@ def _call(run: Run, log: str, *command: object) -> None:
         raise RuntimeError(f'python {line} failed, see {path}:\n{tail}')
 
 
-def read_metrics(folder: Path, metrics: Dict[str, str]) -> Dict[str, object]:
-    """Read the metrics of a run from the files of mmengine.
+def read_test(folder: Path, metrics: Dict[str, str]) -> Dict[str, float]:
+    """Read the metrics of the newest test of a run.
 
     Args:
         folder (Path): The folder of the run.
         metrics (dict[str, str]): Keys of the metrics by name.
 
     Returns:
-        dict: ``'metrics'``: those of the test by name; ``'curve'``: those of
-        each validation, with its ``'epoch'``.
+        dict[str, float]: The metrics by name.
     """
     tests = sorted(
         folder.glob('test/*/*.json'), key=lambda file: file.stat().st_mtime
     )
-    tested = json.loads(tests[-1].read_text())
+    return _rounded(json.loads(tests[-1].read_text()), metrics)
+
+
+def read_predictions(path: Path) -> Dict[str, object]:
+    """Read which videos were recognised.
+
+    Args:
+        path (Path): What ``tools/test.py --dump`` has written.
+
+    Returns:
+        dict: ``'correct'``: a character for each test video, '1' if its top-1
+        is right; ``'speeds'``: those of the videos, if they have one.
+    """
+    samples = load(path)
+    correct = [s['pred_score'].argmax() == s['gt_label'] for s in samples]
+    result: Dict[str, object] = dict(
+        correct=''.join(str(int(right)) for right in correct)
+    )
+    if all('speed' in sample for sample in samples):
+        result['speeds'] = [round(s['speed'], 1) for s in samples]
+    return result
+
+
+def read_curve(folder: Path, metrics: Dict[str, str]) -> List[dict]:
+    """Read the validations of a run from the files of mmengine.
+
+    Args:
+        folder (Path): The folder of the run.
+        metrics (dict[str, str]): Keys of the metrics by name.
+
+    Returns:
+        list[dict]: The metrics of each by name, with the ``'epoch'``.
+    """
     epochs: Dict[int, dict] = {}
     for file in sorted(folder.glob('*/vis_data/scalars.json')):
         for line in file.read_text().splitlines():
             entry = json.loads(line)
             if all(key in entry for key in metrics.values()):
                 epochs[entry['step']] = entry
-    return dict(
-        metrics=_rounded(tested, metrics),
-        curve=[
-            dict(epoch=epoch, **_rounded(epochs[epoch], metrics))
-            for epoch in sorted(epochs)
-        ],
-    )
+    return [
+        dict(epoch=epoch, **_rounded(epochs[epoch], metrics))
+        for epoch in sorted(epochs)
+    ]
 
 
 def _rounded(entry: dict, metrics: Dict[str, str]) -> Dict[str, float]:

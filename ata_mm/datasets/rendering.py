@@ -47,7 +47,7 @@ _JITTER = 0.5  # px per frame, standard deviation of each of the four motions
 
 # Centres (T, 2) in texels of octave 1, log2 scales (T,), rolls (T,) in
 # radians.
-_CameraPath = Tuple[np.ndarray, np.ndarray, np.ndarray]
+CameraPath = Tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def render_clip(
@@ -84,7 +84,7 @@ def render_clip(
     """
     # The order of the draws defines the videos: see _VERSION in camera_motion.
     path = _draw_path(rng, label, num_frames, size, speed)
-    return _expose(rng, _film(rng, _texture(rng), path, size))
+    return expose(rng, film(rng, draw_texture(rng), path, size))
 
 
 def camera_poses(
@@ -114,7 +114,7 @@ def camera_poses(
     """
     centre, scale, roll = _draw_path(rng, label, num_frames, size, speed)
     views = [_view_matrix(2.0**s, r) for s, r in zip(scale, roll)]
-    shift = [c - view @ _middle(size) for c, view in zip(centre, views)]
+    shift = [c - view @ middle(size) for c, view in zip(centre, views)]
     return np.concatenate([views, np.array(shift)[..., None]], -1)
 
 
@@ -124,7 +124,7 @@ def _draw_path(
     num_frames: int,
     size: Sequence[int],
     speed: Sequence[float],
-) -> _CameraPath:
+) -> CameraPath:
     """Draw the speed of a clip, and the pose of the camera in each frame."""
     if not 0 <= label < len(CLASSES):
         raise ValueError(
@@ -140,7 +140,7 @@ def _camera_path(
     velocity: np.ndarray,
     num_frames: int,
     size: Sequence[int],
-) -> _CameraPath:
+) -> CameraPath:
     """Draw the pose of the camera in each frame."""
     rho = np.hypot(size[0], size[1]) / 2
     steps = rng.normal(velocity, _JITTER, (num_frames - 1, 4))  # px
@@ -155,8 +155,11 @@ def _camera_path(
     return np.column_stack([centre.real, centre.imag]), scale, roll
 
 
-def _texture(rng: np.random.Generator) -> np.ndarray:
+def draw_texture(rng: np.random.Generator) -> np.ndarray:
     """Draw a periodic tile of smooth coloured noise and shapes.
+
+    Args:
+        rng (np.random.Generator): Source of all randomness.
 
     Returns:
         np.ndarray: (_TILE, _TILE, 3), float32, of zero mean and unit variance.
@@ -176,15 +179,22 @@ def _texture(rng: np.random.Generator) -> np.ndarray:
     return tile / tile.std()
 
 
-def _film(
+def film(
     rng: np.random.Generator,
     tile: np.ndarray,
-    path: _CameraPath,
+    path: CameraPath,
     size: Sequence[int],
 ) -> np.ndarray:
     """Render the scene along a path.
 
     The scene is a sum of octaves. Octave k is the tile, enlarged 2**k times.
+
+    Args:
+        rng (np.random.Generator): Source of all randomness.
+        tile (np.ndarray): As of :func:`draw_texture`.
+        path (tuple): Centres (T, 2) in texels of octave 1, log2 scales (T,)
+            and rolls (T,) in radians.
+        size (Sequence[int]): Width W and height H, in pixels.
 
     Returns:
         np.ndarray: (T, H, W, 3), float32, of unit variance.
@@ -220,7 +230,7 @@ def _view(
 ) -> np.ndarray:
     """Sample the tile around ``centre`` (texels), ``scale`` texels a pixel."""
     matrix = _view_matrix(scale, roll)
-    shift = centre % _TILE - matrix @ _middle(size)
+    shift = centre % _TILE - matrix @ middle(size)
     return cv2.warpAffine(
         tile,
         np.column_stack([matrix, shift]),
@@ -235,13 +245,21 @@ def _view_matrix(scale: float, roll: float) -> np.ndarray:
     return np.array([[cos, -sin], [sin, cos]])
 
 
-def _middle(size: Sequence[int]) -> np.ndarray:
+def middle(size: Sequence[int]) -> np.ndarray:
     """Return the centre (x, y) of a frame, in pixels."""
     return (np.array(size) - 1) / 2
 
 
-def _expose(rng: np.random.Generator, frames: np.ndarray) -> np.ndarray:
-    """Convert frames of unit variance to uint8, with flicker and noise."""
+def expose(rng: np.random.Generator, frames: np.ndarray) -> np.ndarray:
+    """Convert frames of unit variance to uint8, with flicker and noise.
+
+    Args:
+        rng (np.random.Generator): Source of all randomness.
+        frames (np.ndarray): (T, H, W, 3), float32, changed in place.
+
+    Returns:
+        np.ndarray: (T, H, W, 3), uint8.
+    """
     shape = frames.shape[:3] + (1,)
     light = rng.uniform(107, 147) + rng.normal(0, 4, (len(frames), 1, 1, 1))
     frames = frames * np.float32(rng.uniform(40, 50))

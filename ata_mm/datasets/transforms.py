@@ -1,17 +1,26 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Data transforms."""
 
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 import cv2
 import numpy as np
-from mmaction.datasets.transforms import ColorJitter, DecordDecode
+from mmaction.datasets.transforms import (
+    ArrayDecode,
+    ColorJitter,
+    DecordDecode,
+)
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmengine.fileio import get_local_path
 
 from ata_mm.video import VideoReader, open_video
 from ata_mm.video.pipeline import with_suffix
+
+from .layers import shown_layer
+
+# Pixels between the positions of different planes; float32 is exact enough.
+_APART = 1e4
 
 
 @TRANSFORMS.register_module()
@@ -154,3 +163,95 @@ class SafeColorJitter(ColorJitter):
         hues = hsv[..., 0].astype(np.int16) + int(factor * 255)
         hsv[..., 0] = hues % 180
         return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).astype(np.float32)
+
+
+@TRANSFORMS.register_module()
+class CachedVideo(BaseTransform):
+    """Decode a whole video once, shrink it, and keep it in memory.
+
+    For many epochs over small videos. Sample from the frames with
+    ``ArrayDecode``. Required key is ``filename``; added keys are ``array``,
+    frames (T, H, W, 3), uint8, RGB, and ``total_frames``.
+
+    Each worker has a cache of its own, of all videos that it has read.
+
+    Args:
+        height (int): Height of the frames in memory; areas are averaged.
+
+    Example:
+        >>> pipeline = [
+        ...     dict(type='CachedVideo', height=24),
+        ...     dict(type='SampleFrames', clip_len=8),
+        ...     dict(type='ArrayDecode'),
+        ... ]
+    """
+
+    def __init__(self, height: int) -> None:
+        self.height = height
+        self._videos: Dict[str, np.ndarray] = {}
+
+    def transform(self, results: dict) -> dict:
+        """Read a video, from memory from the second time on.
+
+        Raises:
+            FileNotFoundError: If the file does not exist.
+            VideoError: If it is not a video or cannot be decoded.
+        """
+        name = results['filename']
+        if name not in self._videos:
+            self._videos[name] = self._read(name)
+        results['array'] = self._videos[name]
+        results['total_frames'] = len(results['array'])
+        return results
+
+    def _read(self, name: str) -> np.ndarray:
+        with open_video(name) as reader:
+            frames = reader.frames(range(len(reader)))
+        height, width = frames[0].shape[:2]
+        size = round(width * self.height / height), self.height
+        return np.stack(
+            [cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames]
+        )
+
+    def __repr__(self) -> str:
+        return f'CachedVideo(height={self.height})'
+
+
+@TRANSFORMS.register_module()
+class ArrayDecodeWithPositions(ArrayDecode):
+    """Take frames from an array, and append what point each pixel shows.
+
+    The true motion of rendered videos, for
+    :class:`~ata_mm.models.controls.TrueMotionTimeSformer`. Every pixel gets
+    the position (x, y), in pixels of these frames, at which the point that it
+    shows would be in the first of them. The positions of different planes are
+    far from each other. Crops may follow, but no resizing or flipping.
+
+    Takes the place of ``ArrayDecode``. Required keys are ``array``,
+    ``frame_inds``, and ``layers`` and ``size``, which
+    :class:`~ata_mm.datasets.RenderedDataset` provides; added key is ``imgs``,
+    a list of (H, W, 5), float32.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Take frames, and append two channels."""
+        results = super().transform(results)
+        layers, first = results['layers'](), results['frame_inds'][0]
+        height, width = results['img_shape']
+        scale = results['size'][0] / width
+        rows, columns = np.mgrid[:height, :width]
+        # Pixels are squares, whose centres are half a pixel from their corner.
+        pixels = (np.stack([columns, rows], -1) + 0.5) * scale - 0.5
+        for i, frame in enumerate(results['frame_inds']):
+            shown = shown_layer(layers, pixels, frame)
+            points = np.zeros(pixels.shape)
+            for index, layer in enumerate(layers):
+                own = shown == index
+                moved = layer.move(pixels[own], frame, first)
+                points[own] = (moved + 0.5) / scale - 0.5 + index * _APART
+            channels = np.concatenate([results['imgs'][i], points], -1)
+            results['imgs'][i] = channels.astype(np.float32)
+        return results
+
+    def __repr__(self) -> str:
+        return 'ArrayDecodeWithPositions()'

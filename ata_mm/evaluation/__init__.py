@@ -6,7 +6,7 @@ Besides, the comparison of routes with known motion: see
 """
 
 from .accuracy_by_speed import AccuracyBySpeed
-from .known_motion import Layer, LayeredClip, MovingClip, StereoPair
+from .known_motion import LayeredClip, MovingClip, StereoPair
 from .motion_suite import MotionSuite
 from .mutual_information import MutualInformation, MutualInformationHook
 from .patch_features import patch_features
@@ -19,7 +19,6 @@ from .routes import (
 
 __all__ = [
     'AccuracyBySpeed',
-    'Layer',
     'LayeredClip',
     'MotionSuite',
     'MovingClip',

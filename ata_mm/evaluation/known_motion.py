@@ -1,12 +1,11 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Clips whose motion is known: the truth that routes are compared with."""
 
-from dataclasses import dataclass
-from typing import Optional, Sequence, Tuple
+from typing import Sequence
 
-import cv2
 import numpy as np
 
+from ata_mm.datasets.layers import Layer, shown_layer
 from ata_mm.ops.types import Grid
 
 # A patch has one motion if at least this share of it has.
@@ -39,33 +38,6 @@ class MovingClip:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
-class Layer:
-    """Plane that moves before the camera.
-
-    Args:
-        poses (np.ndarray): Affine maps from the pixels (x, y) of each frame to
-            the plane, (T, 2, 3).
-        extent (tuple[float, float], optional): Largest x and y of the plane;
-            the least are 0. Defaults to None, unlimited.
-    """
-
-    poses: np.ndarray
-    extent: Optional[Tuple[float, float]] = None
-
-    def move(self, points: np.ndarray, source: int, target: int) -> np.ndarray:
-        """Map pixels (..., 2) of one frame to those of another."""
-        plane = _apply(self.poses[source], points)
-        return _apply(cv2.invertAffineTransform(self.poses[target]), plane)
-
-    def covers(self, points: np.ndarray, frame: int) -> np.ndarray:
-        """Return whether pixels (..., 2) of a frame show the plane."""
-        if self.extent is None:
-            return np.ones(points.shape[:-1], bool)
-        plane = _apply(self.poses[frame], points)
-        return np.all((plane >= 0) & (plane <= self.extent), axis=-1)
-
-
 class LayeredClip(MovingClip):
     """Clip of moving planes.
 
@@ -89,24 +61,17 @@ class LayeredClip(MovingClip):
         # 4 x 4 samples of each patch, (N, 16, 2).
         offsets = _patches((4, 4)) - 1.5
         samples = centres[:, None] + offsets * side / 4
-        shown = self._nearest(samples, source)
+        shown = shown_layer(self.layers, samples, source)
         result = np.full(centres.shape, np.nan)
         for index, layer in enumerate(self.layers):
             own = (shown == index).mean(1) >= _MAJORITY
             moved = layer.move(samples[own], source, target)
-            hidden = (self._nearest(moved, target) != index).mean(1)
+            hidden = (shown_layer(self.layers, moved, target) != index).mean(1)
             position = layer.move(centres[own], source, target)
             position[hidden > 1 - _MAJORITY] = np.nan
             position[hidden >= _MAJORITY] = np.inf
             result[own] = position
         return (result[:, ::-1] + 0.5) / side - 0.5
-
-    def _nearest(self, points: np.ndarray, frame: int) -> np.ndarray:
-        """Return the index of the plane that pixels (..., 2) show."""
-        shown = np.zeros(points.shape[:-1], np.int64)
-        for index, layer in enumerate(self.layers):
-            shown[layer.covers(points, frame)] = index
-        return shown
 
 
 class StereoPair(MovingClip):
@@ -154,11 +119,6 @@ class StereoPair(MovingClip):
         result = np.full((len(known), 2), np.nan)
         result[known] = moved
         return result
-
-
-def _apply(pose: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Apply an affine map (2, 3) to points (..., 2)."""
-    return points @ pose[:, :2].T + pose[:, 2]
 
 
 def _patches(grid: Grid) -> np.ndarray:

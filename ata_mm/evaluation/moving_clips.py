@@ -10,9 +10,9 @@ from typing import List, Optional, Sequence, Union
 import cv2
 import numpy as np
 
-from ata_mm.datasets import camera_poses, render_clip
+from ata_mm.datasets import Layer, camera_poses, render_clip
 
-from .known_motion import Layer, LayeredClip, StereoPair
+from .known_motion import LayeredClip, StereoPair
 
 # Share of the short side of a photo that a frame shows.
 _SHOWN = 0.625

@@ -1,32 +1,41 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Tables and plots of the results of a study, see :mod:`ata_mm.cli.study`."""
 
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.stats import bootstrap
 
 Cells = List[List[str]]
 
 
 def result_table(
-    results: Sequence[dict], metrics: Sequence[str]
+    results: Sequence[dict],
+    metrics: Sequence[str],
+    baseline: Optional[str] = None,
 ) -> Tuple[List[str], Cells]:
     """Summarize the metrics of the test over the seeds of each arm.
 
     Args:
         results (Sequence[dict]): Lines of the result file.
         metrics (Sequence[str]): Names of the metrics, a column each.
+        baseline (str, optional): Name of an arm to compare the others with.
+            Defaults to None.
 
     Returns:
         tuple: Header and rows. Means, of several seeds with the standard
         deviation of the sample and the lowest value; mean time of training,
-        if there is one that was not resumed.
+        if there is one that was not resumed; see :func:`difference`.
     """
     timed = any(result['train_seconds'] for result in results)
     header = ['', 'seeds', *metrics, *(['training, s'] if timed else [])]
     rows = []
-    for arm, own in _by_arm(results).items():
+    arms = _by_arm(results)
+    compared = arms.get(baseline or '', [])
+    if compared:
+        header.append(f'minus {baseline}, 95 %')
+    for arm, own in arms.items():
         seeds = ' '.join(str(result['seed']) for result in own)
         cells = [
             _summary([result['metrics'][name] for result in own])
@@ -35,7 +44,76 @@ def result_table(
         times = [r['train_seconds'] for r in own if r['train_seconds']]
         time = f'{np.mean(times):.0f}' if times else '–'
         rows.append([arm, seeds, *cells, *([time] if timed else [])])
+        if compared:
+            rows[-1].append(
+                '–' if own is compared else _interval(own, compared)
+            )
     return header, rows
+
+
+def trial_table(
+    results: Sequence[dict], metric: str
+) -> Tuple[List[str], Cells]:
+    """List the settings that were tried.
+
+    Args:
+        results (Sequence[dict]): Results of the trials.
+        metric (str): Name of the metric that decides.
+
+    Returns:
+        tuple: Header and rows: arms, with a column for each setting. The best
+        is bold.
+    """
+    names = list(dict.fromkeys(_setting(result) for result in results))
+    rows = []
+    for arm, own in _by_arm(results).items():
+        found = {_setting(r): r['curve'][-1][metric] for r in own}
+        best = max(found, key=found.__getitem__)
+        cells = {name: f'{value:.3f}' for name, value in found.items()}
+        cells[best] = f'**{cells[best]}**'
+        rows.append([arm, *(cells.get(name, '–') for name in names)])
+    return ['', *names], rows
+
+
+def _setting(result: dict) -> str:
+    """Describe a setting by the last words of its keys."""
+    return ', '.join(
+        f'{key.split(".")[-1]}={value}'
+        for key, value in result['setting'].items()
+    )
+
+
+def difference(
+    results: Sequence[dict], others: Sequence[dict]
+) -> Tuple[float, float, float]:
+    """Compare the accuracy of two arms on the same test videos.
+
+    Args:
+        results (Sequence[dict]): Results of the seeds of an arm.
+        others (Sequence[dict]): Those of the arm to subtract.
+
+    Returns:
+        tuple[float, float, float]: The difference of the means over seeds, and
+        its 95 % interval: BCa bootstrap over test videos, paired. It does not
+        contain the variation of other seeds.
+    """
+    paired = _correct(results).mean(0) - _correct(others).mean(0)
+    if not paired.any():  # scipy has no interval of a constant
+        return 0.0, 0.0, 0.0
+    found = bootstrap((paired,), np.mean, random_state=0, batch=100)
+    interval = found.confidence_interval
+    return float(paired.mean()), float(interval.low), float(interval.high)
+
+
+def _interval(results: Sequence[dict], others: Sequence[dict]) -> str:
+    if not all('correct' in result for result in (*results, *others)):
+        return '–'  # written before predictions were
+    return '{:+.3f} [{:+.3f}, {:+.3f}]'.format(*difference(results, others))
+
+
+def _correct(results: Sequence[dict]) -> np.ndarray:
+    """Return whether each run recognised each video, (runs, videos)."""
+    return np.array([list(r['correct']) for r in results]).astype(int)
 
 
 def _by_arm(results: Sequence[dict]) -> Dict[str, List[dict]]:
@@ -84,4 +162,35 @@ def plot_curves(results: Sequence[dict], metrics: Sequence[str]) -> Figure:
         axes.grid(alpha=0.3)
     panels[0].set_ylabel('accuracy of one view')
     panels[-1].legend(loc='center left', bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def plot_speed(results: Sequence[dict], videos: int = 64) -> Figure:
+    """Plot the accuracy on the test videos against their speed.
+
+    Args:
+        results (Sequence[dict]): Lines of the result file; those without
+            speeds are left out.
+        videos (int): Number of videos of similar speed that are averaged.
+            Defaults to 64.
+
+    Returns:
+        Figure: A line for each arm, of all its seeds together.
+    """
+    figure = Figure(figsize=(9, 4), layout='constrained')
+    axes = figure.subplots()
+    results = [result for result in results if 'speeds' in result]
+    for index, (arm, own) in enumerate(_by_arm(results).items()):
+        speeds = np.array(own[0]['speeds'])
+        order = speeds.argsort(kind='stable')
+        window = np.ones(min(videos, len(order))) / min(videos, len(order))
+        axes.plot(
+            np.convolve(speeds[order], window, 'valid'),
+            np.convolve(_correct(own).mean(0)[order], window, 'valid'),
+            '-' if index < 10 else '--',
+            label=arm,
+        )
+    axes.set(xlabel='speed, pixels per frame', ylabel='accuracy')
+    axes.grid(alpha=0.3)
+    axes.legend(loc='center left', bbox_to_anchor=(1, 0.5))
     return figure

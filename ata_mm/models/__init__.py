@@ -10,6 +10,7 @@ from .backbones import (
     CycleMLP,
     JointAttention,
 )
+from .controls import GivenRoutesATA, RandomMatcher, TrueMotionTimeSformer
 from .necks import ATANeck
 from .temporal import ATA, TemporalAttention, TemporalAveraging, TemporalModule
 
@@ -22,8 +23,11 @@ __all__ = [
     'ATATimeSformer',
     'ConvNeXt',
     'CycleMLP',
+    'GivenRoutesATA',
     'JointAttention',
+    'RandomMatcher',
     'TemporalAttention',
     'TemporalAveraging',
     'TemporalModule',
+    'TrueMotionTimeSformer',
 ]

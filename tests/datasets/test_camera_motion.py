@@ -11,9 +11,8 @@ from mmaction.registry import DATASETS
 from ata_mm.datasets import (
     CLASSES,
     CameraMotionDataset,
-    camera_motion,
-    make_camera_motion,
     render_clip,
+    rendered,
 )
 
 SMALL = dict(num_videos=dict(train=8), num_frames=6, size=(32, 16))
@@ -30,7 +29,7 @@ def contents(root):
 
 @pytest.fixture
 def data(tmp_path):
-    make_camera_motion(str(tmp_path), **SMALL)
+    CameraMotionDataset.make(str(tmp_path), **SMALL)
     return tmp_path
 
 
@@ -68,11 +67,11 @@ def test_mmaction_reads_it_with_its_own_pipeline(data):
 def test_every_frame_survives_the_video(tmp_path):
     parameters = dict(num_frames=16, size=(64, 48), speed=(4.0, 8.0), seed=0)
     path = str(tmp_path / 'a.mp4')
-    camera_motion._write_video(path, 'val', 3, 1, parameters)
+    CameraMotionDataset.write_video(path, 'val', 3, 1, parameters)
     decoded = decord.VideoReader(path)
-    rendered = render_clip(camera_motion._rng(0, 'val', 4), 1)
+    expected = render_clip(rendered._rng(0, 'val', 4), 1)
     decoded = decoded.get_batch(range(len(decoded))).asnumpy()
-    errors = (decoded.astype(float) - rendered) ** 2
+    errors = (decoded.astype(float) - expected) ** 2
     assert (10 * np.log10(255**2 / errors.mean((1, 2, 3))) > 28).all()
 
 
@@ -83,13 +82,13 @@ def test_frames_are_coded_one_by_one(data):
 
 def test_the_same_seed_makes_the_same_files(data, tmp_path_factory):
     other = tmp_path_factory.mktemp('other')
-    make_camera_motion(str(other), **SMALL)
+    CameraMotionDataset.make(str(other), **SMALL)
     assert contents(other) == contents(data)
 
 
 def test_complete_files_are_not_written_again(data):
     before = {p: p.stat().st_mtime_ns for p in data.rglob('*')}
-    make_camera_motion(str(data), **SMALL)
+    CameraMotionDataset.make(str(data), **SMALL)
     assert {p: p.stat().st_mtime_ns for p in data.rglob('*')} == before
 
 
@@ -105,7 +104,7 @@ def test_complete_files_are_not_written_again(data):
 def test_damaged_files_are_restored(data, damage):
     before = contents(data)
     damage(data)
-    make_camera_motion(str(data), **SMALL)
+    CameraMotionDataset.make(str(data), **SMALL)
     assert contents(data) == before
 
 
@@ -113,13 +112,13 @@ def test_only_the_damaged_video_is_restored(data):
     other = data / 'train/00002.mp4'
     before = other.stat().st_mtime_ns
     (data / 'train/00003.mp4').unlink()
-    make_camera_motion(str(data), **SMALL)
+    CameraMotionDataset.make(str(data), **SMALL)
     assert other.stat().st_mtime_ns == before
 
 
 def test_other_parameters_in_the_same_folder_are_an_error(data):
     with pytest.raises(ValueError, match='got seed=0 instead of 1.*Delete'):
-        make_camera_motion(str(data), **SMALL, seed=1)
+        CameraMotionDataset.make(str(data), **SMALL, seed=1)
 
 
 @pytest.mark.parametrize(
@@ -133,11 +132,11 @@ def test_other_parameters_in_the_same_folder_are_an_error(data):
 )
 def test_parameters_out_of_range_are_an_error(tmp_path, wrong):
     with pytest.raises(ValueError, match=f'Expected {list(wrong)[0]}'):
-        make_camera_motion(str(tmp_path), **{**SMALL, **wrong})
+        CameraMotionDataset.make(str(tmp_path), **{**SMALL, **wrong})
 
 
 def test_nothing_is_printed_on_stderr(tmp_path, capfd):
-    make_camera_motion(str(tmp_path), **SMALL)
+    CameraMotionDataset.make(str(tmp_path), **SMALL)
     assert 'OpenCV' not in capfd.readouterr().err
 
 
@@ -160,8 +159,8 @@ def test_splits_share_a_folder(tmp_path):
 
 
 def test_an_unknown_split_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="train.*val.*got 'test'"):
-        CameraMotionDataset(str(tmp_path), 'test', **SPLIT)
+    with pytest.raises(ValueError, match="train.*val.*got 'none'"):
+        CameraMotionDataset(str(tmp_path), 'none', **SPLIT)
 
 
 def test_videos_carry_their_speed(tmp_path):
@@ -171,6 +170,13 @@ def test_videos_carry_their_speed(tmp_path):
     for i in (0, 5):
         video = dataset[i]
         parameters['speed'] = (video['speed'],) * 2
-        camera_motion._write_video(path, 'val', i, video['label'], parameters)
-        rendered = Path(video['filename']).read_bytes()
-        assert Path(path).read_bytes() == rendered
+        label = video['label']
+        CameraMotionDataset.write_video(path, 'val', i, label, parameters)
+        expected = Path(video['filename']).read_bytes()
+        assert Path(path).read_bytes() == expected
+
+
+def test_true_motion_is_the_same_at_every_call(tmp_path):
+    video = CameraMotionDataset(str(tmp_path), 'val', **SPLIT)[0]
+    first, second = (video['layers']()[0].poses for _ in range(2))
+    assert np.array_equal(first, second)

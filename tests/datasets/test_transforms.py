@@ -7,6 +7,8 @@ import pytest
 from mmaction.registry import TRANSFORMS
 from mmengine.dataset import Compose
 
+from ata_mm.datasets import Layer
+
 OFF = dict(brightness=(1.0, 1.0), contrast=(1.0, 1.0), saturation=(1.0, 1.0))
 
 
@@ -83,3 +85,59 @@ def test_name_without_its_suffix(video_root):
 def test_files_of_another_backend(video_root):
     results = read(video_root / '0.mp4', backend_args=dict(backend='local'))
     assert len(results['imgs']) == 8 and results['video_reader'] is None
+
+
+@pytest.fixture
+def cached(video_root):
+    transform = TRANSFORMS.build(dict(type='CachedVideo', height=24))
+    return transform, dict(filename=str(video_root / '0.mp4'))
+
+
+def test_whole_video_is_decoded_and_shrunk(cached):
+    transform, results = cached
+    results = transform(results)
+    assert results['array'].shape == (20, 24, 32, 3)
+    assert results['total_frames'] == 20
+
+
+def test_video_is_decoded_once(cached):
+    transform, results = cached
+    first = transform(dict(results))['array']
+    assert transform(dict(results))['array'] is first
+
+
+def positions(frame_inds, layers, size=(16, 8), shape=(4, 8)):
+    """The last two channels of frames, (T, *shape, 2)."""
+    results = dict(
+        array=np.zeros((6, *shape, 3), np.uint8),
+        frame_inds=np.array(frame_inds),
+        layers=lambda: layers,
+        size=size,
+        modality='RGB',
+    )
+    transform = TRANSFORMS.build(dict(type='ArrayDecodeWithPositions'))
+    return np.stack(transform(results)['imgs'])[..., 3:]
+
+
+def panning(step):
+    """Poses of a plane that moves right by step pixels a frame."""
+    poses = np.tile(np.eye(2, 3), (6, 1, 1))
+    poses[:, 0, 2] = -step * np.arange(6)
+    return poses
+
+
+def test_pixels_have_their_position_in_the_first_frame():
+    found = positions([1, 2, 4], [Layer(panning(4))])
+    rows, columns = np.mgrid[:4, :8]
+    assert np.allclose(found[0], np.stack([columns, rows], -1), atol=1e-4)
+    # 4 pixels of the video are 2 of the frames.
+    assert np.allclose(found[1] - found[0], (-2, 0), atol=1e-4)
+    assert np.allclose(found[2] - found[0], (-6, 0), atol=1e-4)
+
+
+def test_positions_on_different_planes_are_far_apart():
+    planes = [Layer(panning(0)), Layer(panning(4), extent=(6, 100))]
+    found = positions([0, 1], planes)
+    near = found[..., 0] > 1000
+    assert near[0, 0].tolist() == [True] * 3 + [False] * 5
+    assert near[1, 0].tolist() == [False] * 2 + [True] * 3 + [False] * 3

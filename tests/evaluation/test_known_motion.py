@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from ata_mm.evaluation.known_motion import Layer, LayeredClip, StereoPair
+from ata_mm.datasets import Layer
+from ata_mm.evaluation.known_motion import LayeredClip, StereoPair
 
 GRID = 4, 4
 SIDE = 8  # pixels of a patch

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from ata_mm.evaluation.known_motion import Layer, LayeredClip
+from ata_mm.datasets import Layer
+from ata_mm.evaluation.known_motion import LayeredClip
 from ata_mm.evaluation.routes import (
     RouteCount,
     count_followed,

@@ -1,7 +1,13 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pytest
 
-from ata_mm.evaluation.study_report import plot_curves, result_table
+from ata_mm.evaluation.study_report import (
+    difference,
+    plot_curves,
+    plot_speed,
+    result_table,
+    trial_table,
+)
 
 
 def result(arm, seed, accuracy, seconds=60.0):
@@ -12,6 +18,9 @@ def result(arm, seed, accuracy, seconds=60.0):
         metrics=dict(all=accuracy),
         curve=curve,
         train_seconds=seconds,
+        correct='1' * round(10 * accuracy) + '0' * round(10 - 10 * accuracy),
+        speeds=list(range(10)),
+        setting={'optimizer.lr': seed},
     )
 
 
@@ -43,3 +52,40 @@ def test_table_has_no_column_for_unknown_times():
     header, rows = result_table(RESULTS[2:], ['all'])
     assert header == ['', 'seeds', 'all']
     assert rows == [['attention', '0', '0.750']]
+
+
+def test_table_compares_with_the_baseline():
+    header, rows = result_table(RESULTS, ['all'], 'ATA')
+    assert header[-1] == 'minus ATA, 95 %'
+    assert rows[0][-1] == '–'
+    assert rows[1][-1].startswith('-0.050 [')
+
+
+def test_interval_is_that_of_paired_videos():
+    # On the same 500 of 1000 videos each, and then on 20 more.
+    first = dict(correct='1' * 520 + '0' * 480)
+    second = dict(correct='1' * 500 + '0' * 500)
+    mean, low, high = difference([first], [second])
+    assert mean == pytest.approx(0.02)
+    # Unpaired, it would reach from -0.02 to 0.06.
+    assert 0.01 < low < 0.02 < high < 0.035
+
+
+def test_arms_that_agree_differ_by_nothing():
+    assert difference(RESULTS[:1], RESULTS[:1]) == (0, 0, 0)
+
+
+def test_best_setting_is_bold():
+    header, rows = trial_table(RESULTS, 'all')
+    assert header == ['', 'lr=0', 'lr=1']
+    assert rows == [
+        ['ATA', '0.800', '**0.900**'],
+        ['attention', '**0.750**', '–'],
+    ]
+
+
+def test_accuracy_is_plotted_over_speed():
+    axes = plot_speed(RESULTS, videos=2).axes[0]
+    assert [line.get_label() for line in axes.lines] == ['ATA', 'attention']
+    assert axes.lines[0].get_xdata()[0] == pytest.approx(0.5)
+    assert axes.lines[0].get_ydata()[-1] == pytest.approx(0.25)

@@ -14,4 +14,4 @@ def test_shown_model_is_an_arm_of_the_study(monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)  # configs are named relative to it
     tool = importlib.import_module('quickstart')
     study = load_study(tool.STUDY, tmp_path, smoke=True)
-    assert tool.SHOWN in [run.arm for run in study.runs]
+    assert tool.SHOWN in [arm.name for arm in study.arms]

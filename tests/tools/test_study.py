@@ -1,4 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+from pathlib import Path
+
 import pytest
 
 STUDY = """
@@ -41,3 +43,26 @@ def test_missing_study_is_one_line(run):
     assert done.returncode == 1
     assert 'nowhere.py is not a file' in done.stderr
     assert 'Traceback' not in done.stderr
+
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDIES = ('camera_motion', 'moving_objects')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', STUDIES)
+def test_study_of_the_repository_runs(run, name, tmp_path):
+    done = run(
+        'study.py',
+        f'configs/studies/{name}.py',
+        '--smoke',
+        '--arms',
+        'true motion, 2 of 4 heads',
+        '--routes',
+        '4',
+        '--work-dir',
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    routes = done.stdout.splitlines()[-2:]
+    assert all(row.startswith('| true motion') for row in routes)

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from ata_mm.evaluation.photos import (
+from ata_mm.datasets.photos import (
     PHOTOS,
     import_routes_package,
     load_photo,

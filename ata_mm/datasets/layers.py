@@ -1,0 +1,60 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Planes that move before the camera: the true motion of rendered clips."""
+
+from dataclasses import dataclass
+from typing import Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Plane that moves before the camera.
+
+    Args:
+        poses (np.ndarray): Affine maps from the pixels (x, y) of each frame to
+            the plane, (T, 2, 3).
+        extent (tuple[float, float], optional): Largest x and y of the plane;
+            the least are 0. Defaults to None, unlimited.
+    """
+
+    poses: np.ndarray
+    extent: Optional[Tuple[float, float]] = None
+
+    def move(self, points: np.ndarray, source: int, target: int) -> np.ndarray:
+        """Map pixels (..., 2) of one frame to those of another."""
+        plane = _apply(self.poses[source], points)
+        return _apply(cv2.invertAffineTransform(self.poses[target]), plane)
+
+    def covers(self, points: np.ndarray, frame: int) -> np.ndarray:
+        """Return whether pixels (..., 2) of a frame show the plane."""
+        if self.extent is None:
+            return np.ones(points.shape[:-1], bool)
+        plane = _apply(self.poses[frame], points)
+        return np.all((plane >= 0) & (plane <= self.extent), axis=-1)
+
+
+def shown_layer(
+    layers: Sequence[Layer], points: np.ndarray, frame: int
+) -> np.ndarray:
+    """Return the index of the plane that pixels of a frame show.
+
+    Args:
+        layers (Sequence[Layer]): The planes, the farthest first; that one is
+            unlimited.
+        points (np.ndarray): Pixels (x, y), (..., 2).
+        frame (int): Index of the frame.
+
+    Returns:
+        np.ndarray: (...), int64.
+    """
+    shown = np.zeros(points.shape[:-1], np.int64)
+    for index, layer in enumerate(layers):
+        shown[layer.covers(points, frame)] = index
+    return shown
+
+
+def _apply(pose: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Apply an affine map (2, 3) to points (..., 2)."""
+    return points @ pose[:, :2].T + pose[:, 2]

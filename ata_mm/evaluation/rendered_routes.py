@@ -1,0 +1,142 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Routes of recognizers on rendered videos, against their true motion."""
+
+from collections import defaultdict
+from typing import Dict, Iterable, List, Tuple
+
+import numpy as np
+import torch
+from mmaction.registry import DATASETS, MODELS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+
+from ata_mm.datasets import Layer, RenderedDataset
+from ata_mm.introspection import (
+    AlignmentEvent,
+    InformationProbe,
+    Listener,
+    temporal_taps,
+)
+
+from .known_motion import LayeredClip
+from .routes import RouteCount, count_followed
+
+_STEPS = (1, 3, 5, 7)
+#: Columns of :func:`route_rows`.
+ROUTE_COLUMNS = (
+    'block',
+    'followed per step, %',
+    'after 1/3/5/7 steps, %',
+    'information in place',
+    'aligned',
+)
+
+
+def route_rows(cfg: Config, checkpoint: str, videos: int) -> List[List[str]]:
+    """Describe the routes of a trained recognizer, block by block.
+
+    Args:
+        cfg (Config): Its config, with a :class:`RenderedDataset` for the test.
+        checkpoint (str): Its weights.
+        videos (int): Number of test videos.
+
+    Returns:
+        list[list[str]]: A row for each temporal module: visible content that
+        its routes follow within one cell, per step and after steps from frame
+        0; and the mutual information of neighbouring frames before it in nats,
+        in place and aligned, beyond that of frames of different videos.
+    """
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model).eval()
+    load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    indices = range(min(videos, len(dataset)))
+    counts, information = measure_routes(model, dataset, indices)
+    rows = []
+    for index, tap in enumerate(temporal_taps(model)):
+        own = counts.get(tap.name)
+        gains = []
+        for quantity in ('in_place', 'aligned'):
+            name = f'block{index}/before/{quantity}'
+            gain = information[name] - information[f'{name}_unrelated']
+            gains.append(f'{gain:.3f}')
+        shares = ['–', '–']
+        if own is not None:
+            after = [_percent(own[str(step)]) for step in _STEPS]
+            shares = [_percent(own['step']), '/'.join(after)]
+        rows.append([str(index), *shares, *gains])
+    return rows
+
+
+def _percent(count: RouteCount) -> str:
+    return f'{100 * count.within_share:.0f}'
+
+
+class _RouteCounter(Listener):
+    """Listener that compares the routes of a clip with its motion."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clip = LayeredClip(np.empty(0), [])
+        self.counts: Dict[str, Dict[str, RouteCount]] = defaultdict(
+            lambda: defaultdict(RouteCount)
+        )
+
+    def on_alignment(self, event: AlignmentEvent) -> None:
+        """Count the routes of one temporal module."""
+        assert event.grid is not None  # backbones know their grid
+        counts = count_followed(event.alignment, self.clip, event.grid, _STEPS)
+        for step, count in counts.items():
+            self.counts[event.name][step] += count
+
+
+@torch.no_grad()
+def measure_routes(
+    model: BaseModel, dataset: RenderedDataset, indices: Iterable[int]
+) -> Tuple[Dict[str, Dict[str, RouteCount]], Dict[str, float]]:
+    """Compare the routes of a recognizer with the true motion of videos.
+
+    Args:
+        model (BaseModel): The recognizer, in evaluation mode.
+        dataset (RenderedDataset): Videos, with a pipeline that crops squares
+            as the last change of size or position.
+        indices (Iterable[int]): The videos to measure.
+
+    Returns:
+        tuple: Counts by the name of the temporal module and the number of
+        steps, see :func:`~ata_mm.evaluation.count_followed`; nothing for
+        modules without routes. Mean values of
+        :class:`~ata_mm.introspection.InformationProbe` by name.
+    """
+    counter, found = _RouteCounter(), defaultdict(list)
+    probe = InformationProbe(model)
+    with counter.attach(model), probe:
+        for index in indices:
+            sample, counter.clip = _load(dataset, index)
+            model.test_step(pseudo_collate([sample]))
+            for name, value in probe.take(1)[0].items():
+                found[name].append(value)
+    return counter.counts, {k: float(np.mean(v)) for k, v in found.items()}
+
+
+def _load(dataset: RenderedDataset, index: int) -> Tuple[dict, LayeredClip]:
+    """Return what the pipeline yields, and the motion in the frames of it."""
+    results = dataset.get_data_info(index)
+    for transform in dataset.pipeline.transforms:
+        results = transform(results)
+        if 'imgs' in results:
+            cropped = dict(results)  # packing forgets these keys
+    left, top, right, _ = cropped['crop_bbox']
+    scale = cropped['size'][0] / cropped['original_shape'][1]
+    # From the centre of a pixel of the crop to pixels of the video.
+    shift = (np.array([left, top]) + 0.5) * scale - 0.5
+    resized = np.array([[scale, 0, shift[0]], [0, scale, shift[1]], [0, 0, 1]])
+    layers = [
+        Layer(layer.poses[cropped['frame_inds']] @ resized, layer.extent)
+        for layer in cropped['layers']()
+    ]
+    frames = np.empty((len(cropped['frame_inds']), right - left, 0, 3))
+    return results, LayeredClip(frames, layers)

@@ -1,0 +1,83 @@
+# Arms of a study as options of a small ViT with ATA, and the grid of settings
+# that each of them tries before its runs.
+_temporal = 'model.backbone.temporal'
+_attention = dict(zero_init=False, time_bias_slopes=(2.0, 0.25))
+
+# For the true motion of rendered videos: two more channels, and their use.
+_positions = {
+    f'{loader}_dataloader.dataset.pipeline.2.type': 'ArrayDecodeWithPositions'
+    for loader in ('train', 'val', 'test')
+}
+_true_motion = {
+    'model.data_preprocessor.mean': [127.5, 127.5, 127.5, 0.0, 0.0],
+    'model.data_preprocessor.std': [40.0, 40.0, 40.0, 1.0, 1.0],
+    'model.backbone.type': 'TrueMotionTimeSformer',
+    f'{_temporal}.type': 'GivenRoutesATA',
+    **_positions,
+}
+_others = {
+    'model.backbone.other_temporal': dict(
+        type='TemporalAttention', **_attention
+    )
+}
+_refined = {f'{_temporal}.support_radius': 1, f'{_temporal}.route_heads': 2}
+
+arms = {
+    'averaging': dict(
+        options={_temporal: dict(_delete_=True, type='TemporalAveraging')}
+    ),
+    'temporal attention': dict(
+        options={
+            _temporal: dict(
+                _delete_=True, type='TemporalAttention', **_attention
+            )
+        }
+    ),
+    'joint attention': dict(
+        options={_temporal: dict(_delete_=True, type='JointAttention')}
+    ),
+    # As in the paper, and with two options that are not.
+    'ATA': dict(),
+    'refined ATA': dict(options=_refined),
+    # Controls: what routes cannot fall below, and cannot surpass.
+    'random routes': dict(options={f'{_temporal}.matcher': 'RandomMatcher'}),
+    'random routes, 2 of 4 heads': dict(
+        options={
+            f'{_temporal}.matcher': 'RandomMatcher',
+            f'{_temporal}.route_heads': 2,
+        }
+    ),
+    'true motion': dict(options=_true_motion),
+    'true motion, 2 of 4 heads': dict(
+        options={**_true_motion, f'{_temporal}.route_heads': 2}
+    ),
+    # One option at a time.
+    'ATA, support_radius=1': dict(options={f'{_temporal}.support_radius': 1}),
+    'ATA, 2 of 4 heads': dict(options={f'{_temporal}.route_heads': 2}),
+    'ATA, shared': dict(options={f'{_temporal}.share_alignment': 'stage'}),
+    'ATA, displacement': dict(
+        options={f'{_temporal}.matcher': 'DisplacementMatcher'}
+    ),
+    'ATA in block 0': dict(
+        options={**_others, 'model.backbone.temporal_blocks': [0]}
+    ),
+    'ATA in block 1': dict(
+        options={**_others, 'model.backbone.temporal_blocks': [1]}
+    ),
+    'ATA, soft': dict(options={f'{_temporal}.matcher': 'SinkhornMatcher'}),
+}
+baseline = 'temporal attention'
+
+# Tried by every arm with a seed of its own; the best on validation videos.
+grid = {
+    'optim_wrapper.optimizer.lr': [2e-3, 4e-3],
+    'model.backbone.position_std': [1.0, 2.0],
+}
+selection = dict(seed=100, metric='all')
+seeds = [0, 1, 2]
+
+# Columns of the table, by their key in the metrics.
+metrics = dict(
+    slow='acc/slow', medium='acc/medium', fast='acc/fast', all='acc/top1'
+)
+options = {'train_cfg.max_epochs': 8}

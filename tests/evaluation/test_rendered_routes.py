@@ -1,0 +1,50 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+from pathlib import Path
+
+import pytest
+import torch
+from mmaction.registry import MODELS
+
+from ata_mm.cli.study import load_study
+from ata_mm.evaluation.rendered_routes import route_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return str(tmp_path_factory.mktemp('videos'))
+
+
+@pytest.fixture
+def rows(monkeypatch, data, tmp_path):
+    """The rows of an untrained arm, on a video of each class."""
+    monkeypatch.chdir(ROOT)  # configs are named relative to it
+
+    def measure(arm):
+        path = 'configs/studies/moving_objects.py'
+        study = load_study(path, tmp_path, smoke=True, arms=[arm])
+        cfg = study.arms[0].trials[0].cfg
+        cfg.test_dataloader.dataset.update(data_root=data, num_videos=8)
+        torch.save(MODELS.build(cfg.model).state_dict(), tmp_path / 'a.pth')
+        return route_rows(cfg, str(tmp_path / 'a.pth'), videos=8)
+
+    return measure
+
+
+def test_routes_of_the_true_motion_follow_it(rows):
+    for _, step, after, *_ in rows('true motion'):
+        assert int(step) > 80
+        assert int(after.split('/')[0]) > 90
+
+
+def test_random_routes_do_not(rows):
+    found = rows('random routes')
+    assert [block for block, *_ in found] == ['0', '1']
+    assert all(int(step) < 40 for _, step, *_ in found)
+
+
+def test_models_without_routes_have_information_alone(rows):
+    for _, step, after, in_place, aligned in rows('temporal attention'):
+        assert (step, after) == ('–', '–')
+        assert float(aligned) > float(in_place) - 1
