@@ -47,13 +47,13 @@ from typing import Callable, Dict
 import numpy as np
 
 from ata_mm.cli.errors import user_errors
+from ata_mm.datasets.photos import PHOTOS, load_photo
 from ata_mm.evaluation.moving_clips import (
     move_photo,
     pan_poses,
     rotation_poses,
     zoom_poses,
 )
-from ata_mm.evaluation.photos import PHOTOS, load_photo
 from ata_mm.video import write_video
 
 FRAMES = 16
