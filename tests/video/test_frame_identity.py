@@ -174,3 +174,9 @@ def test_times_increase(name, made):
         times = reader.timestamps
         assert len(times) == len(reader)
         assert (np.diff(times) > 0).all()
+
+
+def test_opencv_refuses_interlaced_video_before_it_decodes(made):
+    video, _ = made('h264_interlaced.mp4')
+    with pytest.raises(VideoError, match='is interlaced, which OpenCV'):
+        open_video(video, 'opencv')
