@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -424,12 +425,21 @@ def _run(run: Run, study: Study, results: Path) -> None:
         ),
         curve=read_curve(run.folder, study.metrics),
         software=dict(ata_mm=__version__, torch=torch.__version__),
+        machine=_machine(),
     )
     if not run.trial:
         result.update(_test(run, study))
     with _WRITING:
         before = results.read_text() if results.is_file() else ''
         put_text(f'{before}{json.dumps(result)}\n', results)
+
+
+def _machine() -> str:
+    """Name what the times of a result depend on."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f'{os.cpu_count()} {platform.machine()} cores, {capability}'
 
 
 def _test(run: Run, study: Study) -> Dict[str, object]:

@@ -251,6 +251,7 @@ def test_interrupted_training_is_resumed(study, runs, calls, tmp_path):
     assert '--resume' in calls[0]
     assert '--resume' not in calls[2]
     assert result['train_seconds'] is None
+    assert ('cores' in result['machine']) != torch.cuda.is_available()
 
 
 def test_other_runs_are_completed_when_one_fails(
