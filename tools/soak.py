@@ -6,10 +6,12 @@ a validation after each epoch. It is killed and resumed ``--kills`` times.
 Meanwhile this process loads the newest checkpoint and recognises videos of the
 test set, again and again. Memory, file descriptors and threads of the
 training, of the processes that it starts, and of this process are sampled,
-together with the times of a step and of a video. Prints a Markdown table:
-values at the start and the end, without the first quarter of each process's
-time, and the slope of a straight line. The exit status is 1 if a line rises,
-in the time of the run, by more than its bound. Linux only.
+together with the times of a step and of a video. The first quarter of each
+process's life is dropped, the rest divided into ten windows, of which the
+least value counts. Prints a Markdown table: the first and the last window, as
+a mean over lives, and the slope from one to the other, as a median over
+lives. The exit status is 1 if that rises, in the time of the run, by more than
+its bound. Linux only.
 """
 
 import argparse
@@ -67,6 +69,7 @@ import numpy as np
 from mmaction.registry import DATASETS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from scipy.stats import theilslopes
 
 from ata_mm.apis import VideoRecognizer, load_config
 from ata_mm.cli.console import hide_log
@@ -77,8 +80,9 @@ from ata_mm.engine.resuming import newest
 TRAIN = Path(__file__).with_name('train.py')
 # Share of the time of each process that is left out: caches are filled.
 WARM_UP = 0.25
-# Bounds on what a straight line rises by in the time of the run: absolute for
-# resources; a share of the start for times, which other programs disturb.
+WINDOWS = 10
+# Bounds of the rise in the time of the run: absolute for resources, a share of
+# the start for times.
 RESOURCES = {'memory, MB': 32.0, 'descriptors': 2.0, 'threads': 2.0}
 TIMES = 1.0
 LONGEST_START = 1800  # seconds until the first step
@@ -238,25 +242,31 @@ def sum_of_resources(pids: List[int]) -> Dict[str, float]:
     return total
 
 
-def fit(points: List[Point]) -> float:
-    """Fit the slope of parallel lines, one for each life, per hour."""
-    lives = defaultdict(list)
-    for point in points:
-        lives[point.life].append((point.hours, point.value))
-    centred = np.concatenate(
-        [np.array(life) - np.mean(life, axis=0) for life in lives.values()]
+def floors(points: List[Point]) -> np.ndarray:
+    """Return the least value in each of ten windows of a life.
+
+    What leaks stays: it raises the least value. A checkpoint that is being
+    written, or another program that takes time, does not.
+
+    Args:
+        points (list[Point]): Samples of one life, from which the first are
+            dropped.
+
+    Returns:
+        np.ndarray: Hours and values, (W, 2) with W of at most 10.
+    """
+    kept = [p for p in points if p.age >= WARM_UP * points[-1].age]
+    windows = np.array_split(
+        [(point.hours, point.value) for point in kept],
+        min(WINDOWS, len(kept)),
     )
-    hours, values = centred.T
-    spread = float(hours @ hours)
-    return float(hours @ values) / spread if spread else 0.0
+    return np.array([(w[:, 0].mean(), w[:, 1].min()) for w in windows])
 
 
-def drop_warm_up(points: List[Point]) -> List[Point]:
-    """Drop the first samples of each life."""
-    ages: Dict[int, float] = defaultdict(float)
-    for point in points:
-        ages[point.life] = max(ages[point.life], point.age)
-    return [p for p in points if p.age >= WARM_UP * ages[p.life]]
+def slope(floor: np.ndarray) -> float:
+    """Return the Theil-Sen slope of what :func:`floors` returns, per hour."""
+    hours, values = floor.T
+    return theilslopes(values, hours).slope if len(set(hours)) > 1 else 0.0
 
 
 def soak(
@@ -320,18 +330,18 @@ def report(samples: Dict[str, List[Point]]) -> Tuple[str, List[str]]:
     """
     rows, grown = [], []
     for name, points in samples.items():
-        points = drop_warm_up(points)
-        part = -(-len(points) // 10)
-        start, end = (
-            float(np.mean([point.value for point in some]))
-            for some in (points[:part], points[-part:])
-        )
-        slope = fit(points)
-        rise = slope * (points[-1].hours - points[0].hours)
+        lives = defaultdict(list)
+        for point in points:
+            lives[point.life].append(point)
+        found = [floors(life) for life in lives.values()]
+        start = float(np.mean([floor[0, 1] for floor in found]))
+        end = float(np.mean([floor[-1, 1] for floor in found]))
+        per_hour = float(np.median([slope(floor) for floor in found]))
+        rise = per_hour * (points[-1].hours - points[0].hours)
         bound = RESOURCES.get(name.split(': ')[-1], TIMES * start)
         if rise > bound:
             grown.append(f'{name} by {rise:.1f}')
-        numbers = (f'{value:.1f}' for value in (start, end, slope, bound))
+        numbers = (f'{value:.1f}' for value in (start, end, per_hour, bound))
         rows.append([name, *numbers])
     header = ['', 'start', 'end', 'slope per hour', 'bound of the rise']
     return markdown_table(header, rows), grown

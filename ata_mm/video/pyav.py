@@ -5,6 +5,7 @@ PyAV is imported in functions: ``python -m ata_mm doctor`` has to start without
 it to report that it is missing.
 """
 
+from contextlib import closing
 from fractions import Fraction
 from typing import (
     TYPE_CHECKING,
@@ -23,7 +24,7 @@ import numpy as np
 from .reader import VideoError, VideoReader
 
 if TYPE_CHECKING:
-    from av import VideoFrame
+    from av import Packet, VideoFrame
     from av.container import InputContainer
     from av.error import FFmpegError
     from av.video.stream import VideoStream
@@ -138,6 +139,31 @@ def set_threads(stream: 'VideoStream', num_threads: int) -> None:
     stream.thread_type = 'NONE' if num_threads == 1 else 'AUTO'
 
 
+def read_packets(
+    container: 'InputContainer', stream: 'VideoStream'
+) -> Iterator['Packet']:
+    """Read the packets of a stream from the present position.
+
+    Args:
+        container (InputContainer): The container.
+        stream (VideoStream): Its stream.
+
+    Yields:
+        Packet: A packet; the last one is empty, to flush the decoder.
+    """
+    # Memory leaks if an unfinished iterator of PyAV 18 is dropped unclosed.
+    with closing(container.demux(stream)) as packets:
+        yield from packets
+
+
+def _decode(
+    container: 'InputContainer', stream: 'VideoStream'
+) -> Iterator['VideoFrame']:
+    """Decode the frames of a stream from the present position."""
+    for packet in read_packets(container, stream):
+        yield from packet.decode()
+
+
 def decode_all(
     video: str, container: 'InputContainer', stream: 'VideoStream'
 ) -> Iterator['VideoFrame']:
@@ -162,7 +188,7 @@ def decode_all(
 
     number, times, errors = 0, [], []
     is_timed = container.format.name.startswith(_TIMED)
-    for packet in container.demux(stream):
+    for packet in read_packets(container, stream):
         if packet.is_corrupt and is_timed:
             continue  # the last one of a recording that was cut off
         if packet.size:
@@ -318,7 +344,7 @@ class PyAVReader(VideoReader):
         self._time_base = self._stream.time_base or Fraction(1)
         set_threads(self._stream, self._num_threads)
         self._to_rgb = rgb_converter(self._stream)
-        self._frames = self._container.decode(self._stream)
+        self._frames = _decode(self._container, self._stream)
         self._next = 0
 
     def _has_times(self) -> bool:
@@ -337,7 +363,7 @@ class PyAVReader(VideoReader):
         keys = [0]
         hides = self._stream.codec_context.name == 'vp8'
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in read_packets(self._container, self._stream):
                 if not packet.size or packet.is_corrupt:
                     continue
                 times.append(packet.pts)
@@ -425,7 +451,7 @@ class PyAVReader(VideoReader):
             self._open()
         else:
             self._container.seek(int(self._pts[key]), stream=self._stream)
-            self._frames = self._container.decode(self._stream)
+            self._frames = _decode(self._container, self._stream)
         self._next = key
 
     def _advance(self, index: int) -> 'VideoFrame':

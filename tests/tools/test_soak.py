@@ -3,6 +3,7 @@ import importlib
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -16,12 +17,13 @@ def tool(monkeypatch):
 
 def samples(tool, slope, lives=2):
     """An hour of values that rise by a slope per hour within each life."""
-    values = [
-        tool.Point(life, minute / 60, life + minute / 60, slope * minute / 60)
-        for life in range(lives)
-        for minute in range(60)
-    ]
-    return {'training: memory, MB': values}
+    return {
+        'training: memory, MB': [
+            tool.Point(life, age, life + age, slope * age)
+            for life in range(lives)
+            for age in np.linspace(0, 1, 81)
+        ]
+    }
 
 
 def test_a_killed_training_goes_on_and_is_measured(run, tiny_config, tmp_path):
@@ -38,9 +40,19 @@ def test_a_killed_training_goes_on_and_is_measured(run, tiny_config, tmp_path):
 
 
 def test_a_slope_is_that_within_the_lives(tool):
-    assert tool.fit(samples(tool, 5.0)['training: memory, MB']) == (
-        pytest.approx(5.0)
-    )
+    points = samples(tool, 5.0)['training: memory, MB']
+    for life in (points[:81], points[81:]):
+        assert tool.slope(tool.floors(life)) == pytest.approx(5.0, rel=0.05)
+
+
+def test_values_that_rise_and_fall_again_do_not_grow(tool):
+    flat = samples(tool, 0.0)['training: memory, MB']
+    # More peaks toward the end: a mean would rise by 100 an hour.
+    peaks = [
+        p._replace(value=200.0 * (i % 81 > 40 and i % 3))
+        for i, p in enumerate(flat)
+    ]
+    assert not tool.report({'training: memory, MB': peaks})[1]
 
 
 def test_what_grows_beyond_its_bound_is_named(tool):
