@@ -55,12 +55,11 @@ from mmaction.datasets.transforms import DecordDecode, DecordInit
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
-from ata_mm.apis.prediction import read_videos
 from ata_mm.cli.console import hide_log, round_progress
 from ata_mm.cli.errors import user_errors
 from ata_mm.cli.timing import paired_times, ratio_table
 from ata_mm.engine.bad_videos import Journal, NotingPipeline
-from ata_mm.video import FilePipeline, VideoError, open_video
+from ata_mm.video import FilePipeline, VideoError, Workers, open_video
 
 Step = Union[dict, Callable]
 _TIME_LIMIT = 300.0
@@ -148,8 +147,9 @@ def read_clips(read: Callable, video: str, number: int) -> None:
 def predict_clips(read: Callable, video: str, number: int) -> None:
     """Read a clip again and again as ``tools/predict.py`` does."""
     read = partial(read_sample, read)
-    for _ in read_videos(read, [video] * number, 1, 1, _TIME_LIMIT):
-        pass
+    with Workers(read, time_limit=_TIME_LIMIT, ahead=2) as workers:
+        for outcome in workers.imap([video] * number):
+            outcome.get()
 
 
 def is_readable(read: Callable, video: str) -> bool:

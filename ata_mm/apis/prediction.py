@@ -1,19 +1,11 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Recognise the actions in many video files."""
 
-import os
-import signal
-import sys
-import warnings
-from typing import Callable, Iterator, List, Optional, Sequence
+from itertools import islice
+from math import ceil
+from typing import Iterator, List, Sequence
 
-import cv2
-from torch.utils.data import DataLoader, Dataset
-
-from ata_mm.engine.bad_videos import BadVideoError, Journal
-from ata_mm.engine.data_loading import make_resumable
-from ata_mm.engine.guarded_loader import GuardedLoader
-from ata_mm.video.isolation import Outcome, attempt
+from ata_mm.video.isolation import Outcome, Workers
 from ata_mm.video.pipeline import count_views
 
 from .recognizer import VideoRecognizer
@@ -50,15 +42,11 @@ def predict_videos(
         ...     print(outcome.item, recognizer.rank(outcome.get(), topk=5))
     """
     size = max(1, batch // count_views(recognizer.cfg))
-    names = iter(videos)
-    loader = read_videos(recognizer.read, videos, size, workers, time_limit)
-    for answers in loader:
-        outcomes = []
-        for (sample, error, notes), name in zip(answers, names):
-            for note in notes:
-                warnings.warn(note, stacklevel=2)
-            outcomes.append(Outcome(name, sample, error))
-        yield from _score(recognizer, outcomes)
+    ahead = 1 + ceil(size / workers)  # the batch after that of the model
+    with Workers(recognizer.read, workers, time_limit, ahead=ahead) as read:
+        outcomes = read.imap(videos)
+        while group := list(islice(outcomes, size)):
+            yield from _score(recognizer, group)
 
 
 def _score(
@@ -75,69 +63,3 @@ def _score(
             else:
                 outcome = outcome._replace(value=result)
         yield outcome
-
-
-def read_videos(
-    read: Callable[[str], dict],
-    videos: Sequence[str],
-    batch_size: int,
-    workers: int,
-    time_limit: float,
-) -> Iterator[List[tuple]]:
-    """Read video files in other processes, ahead of the caller.
-
-    Args:
-        read (Callable): Returns the views of a file.
-        videos (Sequence[str]): The video files.
-        batch_size (int): Number of files that are returned at a time.
-        workers (int): Number of processes.
-        time_limit (float): Seconds to read one file.
-
-    Yields:
-        list[tuple]: What :func:`ata_mm.video.isolation.attempt` returns for
-        each file of a batch, in their order.
-    """
-    # Workers are forked, with the notes of this process.
-    journal = Journal(os.devnull, workers, sys.maxsize, time_limit)
-    loader = DataLoader(
-        _Files(videos, read, journal),
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=list,
-        worker_init_fn=_start_worker,
-        multiprocessing_context='fork',  # inherits the pipeline
-    )
-    make_resumable(loader, seed=None)
-    yield from GuardedLoader(loader, journal, skip=True)
-
-
-def _start_worker(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    cv2.setNumThreads(0)
-
-
-class _Files(Dataset):
-    """The views of video files, or the reasons why there are none."""
-
-    def __init__(
-        self,
-        videos: Sequence[str],
-        read: Callable[[str], dict],
-        journal: Journal,
-    ) -> None:
-        self.videos = videos
-        self.read = read
-        self.journal = journal
-
-    def __len__(self) -> int:
-        return len(self.videos)
-
-    def __getitem__(self, index: int) -> tuple:
-        return attempt(self._read, self.videos[index])
-
-    def _read(self, video: str) -> Optional[dict]:
-        note = self.journal.notes.get(video)
-        if note is not None:  # it has killed a process
-            raise BadVideoError(note.reason)
-        with self.journal.reading(video):
-            return self.read(video)

@@ -12,6 +12,9 @@ import pickle
 import signal
 import time
 import warnings
+from collections import deque
+from contextlib import suppress
+from itertools import count, cycle
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.pool import (  # type: ignore[attr-defined]
     ExceptionWithTraceback,
@@ -20,6 +23,7 @@ from types import TracebackType
 from typing import (
     Any,
     Callable,
+    Deque,
     Dict,
     Generic,
     Iterable,
@@ -84,6 +88,9 @@ class Workers(Generic[Item, Value]):
             no limit.
         name (Callable): Returns the file of an item, for messages. Defaults
             to ``str``.
+        ahead (int): Items that a process works on, one after the other, while
+            the caller does something else. Their results wait in memory.
+            Defaults to 1.
 
     Example:
         >>> with Workers(count_frames, time_limit=60) as count:
@@ -96,12 +103,14 @@ class Workers(Generic[Item, Value]):
         number: int = 1,
         time_limit: Optional[float] = None,
         name: Callable[[Item], str] = str,
+        ahead: int = 1,
     ) -> None:
         self._function = function
         self._time_limit = time_limit
         self._name = name
         self._idle: List[_Worker] = []
         self._number = number
+        self._ahead = ahead
 
     def __enter__(self) -> 'Workers':
         return self
@@ -133,29 +142,20 @@ class Workers(Generic[Item, Value]):
             Outcome: In the order of the items.
         """
         queue = enumerate(items)
-        busy: Dict[int, _Worker] = {}
+        busy: List[_Worker] = []
         done: Dict[int, Outcome] = {}
-        following = 0
         try:
-            while True:
-                while len(busy) < self._number:
-                    following_item = next(queue, None)
-                    if following_item is None:
-                        break
-                    index, item = following_item
-                    busy[index] = self._start(item)
-                while following in done:
-                    yield done.pop(following)
-                    following += 1
-                if not busy:
-                    return
-                for index in self._wait(busy):
-                    worker = busy.pop(index)
-                    done[index] = worker.finish(self._name)
-                    if worker.is_alive:
-                        self._idle.append(worker)
+            for following in count():
+                self._fill(busy, queue, len(done))
+                while following not in done:
+                    if not busy:
+                        return
+                    self._collect(busy, done, wait=True)
+                    self._fill(busy, queue, len(done))
+                yield done.pop(following)
+                self._collect(busy, done, wait=False)
         finally:
-            for worker in busy.values():
+            for worker in busy:
                 worker.kill()
 
     def close(self) -> None:
@@ -163,69 +163,137 @@ class Workers(Generic[Item, Value]):
         while self._idle:
             self._idle.pop().kill()
 
-    def _start(self, item: Item) -> '_Worker':
-        """Give an item to an idle process or a new one."""
-        worker = self._idle.pop() if self._idle else _Worker(self._function)
-        worker.start(item, self._time_limit)
-        return worker
+    def _fill(
+        self,
+        busy: List['_Worker'],
+        queue: Iterator[Tuple[int, Item]],
+        waiting: int,
+    ) -> None:
+        """Give items to processes.
 
-    def _wait(self, busy: Dict[int, '_Worker']) -> List[int]:
-        """Wait until processes answer, die or exceed the time limit."""
-        first = min(worker.deadline for worker in busy.values())
-        timeout = max(0.0, first - time.monotonic())
+        Args:
+            busy (list[_Worker]): The processes that work.
+            queue (Iterator): The items that follow, with their numbers.
+            waiting (int): Number of results that wait for an earlier one.
+        """
+        most = self._number * self._ahead
+        while waiting <= most and sum(map(len, busy)) < most:
+            following = next(queue, None)
+            if following is None:
+                return
+            if len(busy) < self._number:
+                busy.append(self._idle.pop() if self._idle else self._new())
+                worker = busy[-1]
+            else:
+                worker = min(busy, key=len)
+            worker.start(*following)
+
+    def _new(self) -> '_Worker':
+        return _Worker(self._function, self._time_limit, self._ahead)
+
+    def _collect(
+        self, busy: List['_Worker'], done: Dict[int, Outcome], wait: bool
+    ) -> None:
+        """Take results of processes that answer, die or are too slow."""
+        timeout = 0.0
+        if wait:
+            first = min(worker.deadline for worker in busy)
+            timeout = max(0.0, first - time.monotonic())
         ready = connection.wait(
-            [worker.link.pipe for worker in busy.values()],
+            [worker.link.pipe for worker in busy],
             None if timeout == float('inf') else timeout,
         )
         now = time.monotonic()
-        return [
-            index
-            for index, worker in busy.items()
-            if worker.link.pipe in ready or worker.deadline <= now
-        ]
+        for worker in list(busy):
+            if worker.link.pipe not in ready and worker.deadline > now:
+                continue
+            number, outcome = worker.finish(self._name)
+            done[number] = outcome
+            if not worker.is_alive:
+                busy.remove(worker)
+                if len(worker):
+                    busy.append(self._new())
+                    busy[-1].take_over(worker)
+            elif not len(worker):
+                busy.remove(worker)
+                self._idle.append(worker)
 
 
 class _Worker:
-    """A process and the item that it works on."""
+    """A process, and the items that it works on one after the other.
 
-    def __init__(self, function: Callable) -> None:
-        memory = np.frombuffer(mmap.mmap(-1, _SHARED), np.uint8)
+    Args:
+        function (Callable): Called on the items.
+        limit (float | None): Seconds for one item.
+        most (int): Number of items that it can be given at a time.
+    """
+
+    def __init__(
+        self, function: Callable, limit: Optional[float], most: int
+    ) -> None:
+        slots = [
+            np.frombuffer(mmap.mmap(-1, _SHARED), np.uint8)
+            for _ in range(most)
+        ]
+        self._begun = np.frombuffer(mmap.mmap(-1, 8), float)
         outer, inner = _FORK.Pipe()
-        self.link = _Link(outer, memory)
+        self.link = _Link(outer, slots)
         self.process = _FORK.Process(
-            target=_work, args=(function, _Link(inner, memory)), daemon=True
+            target=_work,
+            args=(function, _Link(inner, slots), self._begun),
+            daemon=True,
         )
         self.process.start()
         inner.close()
-        self.item: Any = None
-        self.deadline = float('inf')
-        self.limit: Optional[float] = None
+        self._items: Deque[Tuple[int, Any]] = deque()
+        self._limit = limit
+        self._asked = 0.0  # the first of the items, at the earliest
         self.is_alive = True
 
-    def start(self, item: object, limit: Optional[float]) -> None:
-        self.item, self.limit = item, limit
-        if limit is not None:
-            self.deadline = time.monotonic() + limit
-        self.link.send(item)
+    def __len__(self) -> int:
+        """Return the number of items without a result."""
+        return len(self._items)
 
-    def finish(self, name: Callable) -> Outcome:
-        """Return the answer to the item, or the reason why there is none."""
+    @property
+    def deadline(self) -> float:
+        """When the time for the item that it works on is over."""
+        if self._limit is None:
+            return float('inf')
+        return max(self._asked, self._begun.item()) + self._limit
+
+    def start(self, number: int, item: object) -> None:
+        """Give it a numbered item, after those that it has."""
+        if not self._items:
+            self._asked = time.monotonic()
+        self._items.append((number, item))
+        with suppress(OSError):  # it has ended: the result says so
+            self.link.send(item)
+
+    def take_over(self, dead: '_Worker') -> None:
+        """Give it the items of another process."""
+        for number, item in dead._items:
+            self.start(number, item)
+
+    def finish(self, name: Callable) -> Tuple[int, Outcome]:
+        """Return the result of its first item, or why there is none."""
+        number, item = self._items.popleft()
+        self._asked = time.monotonic()
         error: Exception
         try:
             if self.link.pipe.poll():
                 value, error, notes = self.link.receive()
                 for note in notes:
                     warnings.warn(note, stacklevel=2)
-                return Outcome(self.item, value, error)
-            assert self.limit is not None
-            error = too_slow(name(self.item), self.limit)
+                return number, Outcome(item, value, error)
+            assert self._limit is not None
+            error = too_slow(name(item), self._limit)
             self.kill()
         except (EOFError, OSError):
             self.process.join(5)  # has closed its pipe, and is ending
             self.kill()
             code = self.process.exitcode or 0
-            error = stopped_decoder(name(self.item), code)
-        return Outcome(self.item, None, error)
+            error = stopped_decoder(name(item), code)
+        return number, Outcome(item, None, error)
 
     def kill(self) -> None:
         self.is_alive = False
@@ -234,8 +302,14 @@ class _Worker:
         self.link.pipe.close()
 
 
-def _work(function: Callable, link: '_Link') -> None:
-    """Answer items until the parent ends."""
+def _work(function: Callable, link: '_Link', begun: np.ndarray) -> None:
+    """Answer items until the parent ends.
+
+    Args:
+        function (Callable): Called on the items.
+        link (_Link): The end of this process.
+        begun (np.ndarray): Gets the time at which an item is begun, (1,).
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     torch.set_num_threads(1)  # threads of the parent are not inherited
     cv2.setNumThreads(0)
@@ -246,25 +320,17 @@ def _work(function: Callable, link: '_Link') -> None:
             item = link.receive()
         except (EOFError, OSError):
             return
+        begun[0] = time.monotonic()
         try:
-            link.send(attempt(function, item))
+            link.send(_attempt(function, item))
         except BrokenPipeError:  # the parent has ended
             return
 
 
-def attempt(
+def _attempt(
     function: Callable[[Item], Value], item: Item
 ) -> Tuple[Optional[Value], Optional[Exception], List[str]]:
-    """Call a function, for a caller in another process.
-
-    Args:
-        function (Callable): The function.
-        item (Any): Its argument.
-
-    Returns:
-        tuple: The value, or None; the error, or None, which is pickled with
-        the text of its traceback; and the messages of its warnings.
-    """
+    """Return the value of a function or its error, and its warnings."""
     value, error = None, None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always', UserWarning)
@@ -286,24 +352,25 @@ class _Pickler(pickle.Pickler):
 class _Link:
     """End of a connection that passes arrays in shared memory.
 
-    Each end waits for an answer before it sends again.
+    One end sends as many items as there are slots; the other answers them one
+    by one, in order. An item and its answer are in the same slot.
 
     Args:
         pipe (Connection): Passes everything else.
-        memory (np.ndarray): Bytes that both processes share. Arrays for which
-            it has no room pass through the pipe.
+        slots (list[np.ndarray]): Bytes that both processes share. Arrays for
+            which a slot has no room pass through the pipe.
     """
 
     def __init__(
-        self, pipe: connection.Connection, memory: np.ndarray
+        self, pipe: connection.Connection, slots: List[np.ndarray]
     ) -> None:
         self.pipe = pipe
-        self._memory = memory
+        self._outgoing, self._incoming = cycle(slots), cycle(slots)
 
     def send(self, value: object) -> None:
         """Send a value."""
         text, sizes = io.BytesIO(), []
-        free = self._memory
+        free = next(self._outgoing)
 
         def share(array: pickle.PickleBuffer) -> bool:
             """Copy an array, or return True for it to be pickled."""
@@ -326,9 +393,9 @@ class _Link:
             EOFError, OSError: If the other process has ended.
         """
         text, sizes = self.pipe.recv()
+        memory = next(self._incoming)
         ends = np.cumsum(sizes, dtype=int)
         arrays = [
-            self._memory[end - size : end].copy()
-            for size, end in zip(sizes, ends)
+            memory[end - size : end].copy() for size, end in zip(sizes, ends)
         ]
         return pickle.loads(text, buffers=arrays)

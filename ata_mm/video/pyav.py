@@ -5,7 +5,6 @@ PyAV is imported in functions: ``python -m ata_mm doctor`` has to start without
 it to report that it is missing.
 """
 
-from contextlib import closing
 from fractions import Fraction
 from typing import (
     TYPE_CHECKING,
@@ -151,9 +150,9 @@ def read_packets(
     Yields:
         Packet: A packet; the last one is empty, to flush the decoder.
     """
-    # Memory leaks if an unfinished iterator of PyAV 18 is dropped unclosed.
-    with closing(container.demux(stream)) as packets:
-        yield from packets
+    # PyAV 18 leaks memory if an unfinished iterator of its own is dropped.
+    # This generator closes it when it is dropped itself.
+    yield from container.demux(stream)
 
 
 def _decode(

@@ -28,6 +28,7 @@ def work(item):
     return item
 
 
+@pytest.mark.parametrize('ahead', [1, 4])
 @pytest.mark.parametrize('number', [1, 3])
 @pytest.mark.parametrize(
     'item, reason',
@@ -37,9 +38,9 @@ def work(item):
         ('hang', 'was not read within 0.5 s'),
     ],
 )
-def test_death_costs_one_item(number, item, reason):
+def test_death_costs_one_item(number, ahead, item, reason):
     items = ['a', 'b', item, 'c', 'd']
-    with Workers(work, number, time_limit=0.5) as workers:
+    with Workers(work, number, time_limit=0.5, ahead=ahead) as workers:
         outcomes = list(workers.imap(items))
     assert [outcome.item for outcome in outcomes] == items
     values = [outcome.value for outcome in outcomes]
@@ -75,13 +76,46 @@ def test_arrays_and_tensors_are_returned():
     array[0], tensor[0] = 1, 1  # both can be written
 
 
-def test_next_item_is_worked_on_meanwhile():
-    with Workers(lambda item: time.sleep(0.2) or time.monotonic()) as workers:
-        outcomes = workers.imap(range(2))
+@pytest.mark.parametrize('ahead', [1, 3])
+def test_next_items_are_worked_on_meanwhile(ahead):
+    def finish(_):
+        time.sleep(0.1)
+        return time.monotonic()
+
+    with Workers(finish, ahead=ahead) as workers:
+        outcomes = workers.imap(range(5))
         next(outcomes)
-        time.sleep(0.4)
+        time.sleep(0.2 + 0.1 * ahead)
         before = time.monotonic()
-        assert next(outcomes).get() < before
+        ends = [outcome.get() for outcome in outcomes]
+    assert [end < before for end in ends] == [i < ahead for i in range(4)]
+
+
+def test_time_of_the_caller_does_not_count():
+    with Workers(work, time_limit=0.5, ahead=2) as workers:
+        values = []
+        for outcome in workers.imap('abcde'):
+            time.sleep(0.6)
+            values.append(outcome.get())
+    assert values == [*'abcde']
+
+
+def test_results_that_wait_for_an_earlier_one_are_limited():
+    taken = []
+
+    def items():
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    def first_is_slow(number):
+        time.sleep(0 if number else 1)
+
+    with Workers(first_is_slow, 2, ahead=2) as workers:
+        outcomes = workers.imap(items())
+        next(outcomes)
+        assert len(taken) < 12
+        assert len(list(outcomes)) == 99
 
 
 def test_caller_may_stop_early():
