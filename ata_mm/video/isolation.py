@@ -342,11 +342,25 @@ def _attempt(
     return value, error, notes
 
 
+def _reduce_tensor(x: torch.Tensor) -> Tuple[Callable, tuple]:
+    """Pickle a tensor as an array with its dimensions as memory has them.
+
+    Views of a clip are frames of (H, W, 3) with permuted dimensions. Numpy
+    would copy them element by element.
+    """
+    order = sorted(range(x.dim()), key=lambda i: -x.stride(i))
+    return _rebuild_tensor, (x.permute(order).numpy(), order)
+
+
+def _rebuild_tensor(array: np.ndarray, order: List[int]) -> torch.Tensor:
+    return torch.from_numpy(array).permute(np.argsort(order).tolist())
+
+
 class _Pickler(pickle.Pickler):
     """Pickler of tensors as arrays, whose memory passes apart from it."""
 
     dispatch_table = copyreg.dispatch_table.copy()
-    dispatch_table[torch.Tensor] = lambda x: (torch.from_numpy, (x.numpy(),))
+    dispatch_table[torch.Tensor] = _reduce_tensor
 
 
 class _Link:

@@ -76,6 +76,23 @@ def test_arrays_and_tensors_are_returned():
     array[0], tensor[0] = 1, 1  # both can be written
 
 
+@pytest.mark.parametrize(
+    'tensor',
+    [
+        torch.tensor(3.0),
+        torch.zeros(0, 2),
+        torch.arange(240).view(2, 4, 5, 3, 2).permute(0, 3, 1, 4, 2)[:1],
+        torch.arange(24).view(4, 6)[:, ::2],
+        torch.arange(5).expand(3, 5),
+    ],
+    ids=['scalar', 'empty', 'permuted', 'strided', 'expanded'],
+)
+def test_tensors_of_any_layout_are_returned(tensor):
+    with Workers(lambda _: tensor) as workers:
+        result = workers(0)
+    assert torch.equal(result, tensor)
+
+
 @pytest.mark.parametrize('ahead', [1, 3])
 def test_next_items_are_worked_on_meanwhile(ahead):
     def finish(_):
