@@ -4,7 +4,6 @@
 Predicts copies of a video in each way, round after round in one process:
 
 - one by one: reading and model in turn;
-- reading ahead: one video at a time, which one other process has read;
 - batch B, workers W: as ``tools/predict.py --batch B --workers W``.
 
 Prints medians, and the medians of the ratios within each round, as a Markdown
@@ -77,7 +76,7 @@ from ata_mm.cli.errors import user_errors
 from ata_mm.cli.tables import markdown_table
 from ata_mm.cli.timing import ModuleTimer, paired_times, ratio_table
 from ata_mm.models import ATA
-from ata_mm.video import Workers, open_video
+from ata_mm.video import open_video
 
 SIDE, CHANNELS = 112, 192
 MODEL = dict(
@@ -156,12 +155,6 @@ def copy_video(args: argparse.Namespace, folder: Path) -> List[str]:
     return [shutil.copy(video, copy) for copy in copies]
 
 
-def read_ahead(recognizer: VideoRecognizer, videos: List[str]) -> List[Tensor]:
-    """Score one video at a time, while a process reads the next one."""
-    with Workers(recognizer.read, time_limit=300.0) as read:
-        return [recognizer.score(o.get()) for o in read.imap(videos)]
-
-
 def predict(
     recognizer: VideoRecognizer, videos: List[str], batch: int, workers: int
 ) -> List[Tensor]:
@@ -179,7 +172,6 @@ def ways(
     """Return the ways to score all videos, by name."""
     found: Dict[str, Score] = {
         'one by one': lambda: list(map(recognizer.scores, videos)),
-        'reading ahead': partial(read_ahead, recognizer, videos),
     }
     for batch in batches:
         for number in workers:

@@ -7,7 +7,7 @@ def test_each_way_to_predict_has_a_row(run):
     done = run('benchmark_prediction.py', *BRIEF, *SMALL)
     assert done.returncode == 0, done.stderr
     rows = [line.split(' | ')[0] for line in done.stdout.splitlines()]
-    for name in ('one by one', 'reading ahead', 'batch 2, workers 1'):
+    for name in ('one by one', 'batch 2, workers 1'):
         assert f'| {name}' in rows
     assert float(done.stderr.split('difference of a score: ')[1]) < 1e-6
 
