@@ -348,7 +348,8 @@ def _reduce_tensor(x: torch.Tensor) -> Tuple[Callable, tuple]:
     Views of a clip are frames of (H, W, 3) with permuted dimensions. Numpy
     would copy them element by element.
     """
-    order = sorted(range(x.dim()), key=lambda i: -x.stride(i))
+    strides = x.stride()
+    order = sorted(range(x.dim()), key=lambda i: -strides[i])
     return _rebuild_tensor, (x.permute(order).numpy(), order)
 
 
