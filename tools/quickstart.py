@@ -38,7 +38,8 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     parse_args()  # --help and wrong options, before imports of seconds
 
-from ata_mm.cli.study import load_study, run_study
+from ata_mm.cli.study import load_study
+from ata_mm.cli.study_runs import run_study
 from ata_mm.cli.tables import markdown_table
 from ata_mm.evaluation.study_report import result_table
 

@@ -81,7 +81,8 @@ if __name__ == '__main__':
 import torch
 
 from ata_mm.cli.errors import user_errors
-from ata_mm.cli.study import Study, load_study, read_results, run_study
+from ata_mm.cli.study import Study, load_study, read_results
+from ata_mm.cli.study_runs import run_study
 from ata_mm.cli.tables import markdown_table
 from ata_mm.evaluation.rendered_routes import ROUTE_COLUMNS, route_rows
 from ata_mm.evaluation.study_report import (

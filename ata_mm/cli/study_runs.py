@@ -1,0 +1,242 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Run a study: train and test its models, and collect the results.
+
+Each run calls ``tools/train.py`` and ``tools/test.py`` as a user would.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Dict, List, Sequence
+
+from ata_mm import __version__
+
+import torch
+from mmaction.registry import DATASETS
+from mmengine.fileio import load, put_text
+from mmengine.registry import init_default_scope
+
+from .console import print_error
+from .study import Run, Study, read_results, run_identity
+
+_WRITING = Lock()  # parallel runs share the file of results
+
+
+def run_study(study: Study, results: Path, jobs: int) -> List[dict]:
+    """Run what has no result yet: all trials, then the runs.
+
+    Args:
+        study (Study): The study.
+        results (Path): JSON Lines file, appended to after each run.
+        jobs (int): Number of parallel runs.
+
+    Returns:
+        list[dict]: The results of the runs, without the trials.
+
+    Raises:
+        SystemExit: If a run fails, after all others that do not depend on it.
+    """
+    results.parent.mkdir(parents=True, exist_ok=True)
+    done = _run_all(study.trials(), study, results, jobs)
+    done &= _run_all(study.runs(results), study, results, jobs)
+    if not done:
+        sys.exit(1)
+    return read_results(results, study.runs(results))
+
+
+def _run_all(
+    runs: Sequence[Run], study: Study, results: Path, jobs: int
+) -> bool:
+    """Run what has no result yet, and return whether all have one."""
+    finished = set(map(run_identity, read_results(results, runs)))
+    _make_data(runs)
+    running: List[Future] = []
+    with ThreadPoolExecutor(jobs) as pool:
+        for run in runs:
+            if run.key in finished:
+                print(f'[{run.name}] is in {results}', flush=True)
+            else:
+                future = pool.submit(_run, run, study, results)
+                future.add_done_callback(partial(_report, run))
+                running.append(future)
+    return not any(future.exception() for future in running)
+
+
+def _report(run: Run, future: Future) -> None:
+    """Print an error at once, since other runs may take hours to end."""
+    if future.exception():
+        print_error(f'[{run.name}] {future.exception()!r}')
+
+
+def _make_data(runs: Sequence[Run]) -> None:
+    """Build the data sets, which write the videos that runs share."""
+    made = set()
+    for run in runs:
+        init_default_scope(run.cfg.default_scope)
+        for name in ('train', 'val', 'test'):
+            dataset = run.cfg[f'{name}_dataloader'].dataset
+            if repr(dataset) not in made:
+                made.add(repr(dataset))
+                DATASETS.build(dataset)
+
+
+def _run(run: Run, study: Study, results: Path) -> None:
+    """Train and test, and append the result."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    run.cfg.dump(run.config_file)
+    resume = (run.folder / 'last_checkpoint').is_file()
+    start = time.perf_counter()
+    _call(
+        run,
+        'train.txt',
+        'tools/train.py',
+        run.config_file,
+        '--work-dir',
+        run.folder,
+        '--seed',
+        run.seed,
+        *(['--resume'] if resume else []),
+    )
+    result = dict(
+        arm=run.arm,
+        seed=run.seed,
+        config=run.config,
+        options=run.options,
+        setting=run.setting,
+        digest=run.digest,
+        # That of a resumed training is not known.
+        train_seconds=(
+            None if resume else round(time.perf_counter() - start, 1)
+        ),
+        curve=read_curve(run.folder, study.metrics),
+        software=dict(ata_mm=__version__, torch=torch.__version__),
+        machine=_machine(),
+    )
+    if not run.trial:
+        result.update(_test(run, study))
+    with _WRITING:
+        before = results.read_text() if results.is_file() else ''
+        put_text(f'{before}{json.dumps(result)}\n', results)
+
+
+def _machine() -> str:
+    """Name what the times of a result depend on."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f'{os.cpu_count()} {platform.machine()} cores, {capability}'
+
+
+def _test(run: Run, study: Study) -> Dict[str, object]:
+    """Test the last checkpoint."""
+    start = time.perf_counter()
+    checkpoint = (run.folder / 'last_checkpoint').read_text()
+    predictions = run.folder / 'predictions.pkl'
+    _call(
+        run,
+        'test.txt',
+        'tools/test.py',
+        run.config_file,
+        checkpoint,
+        '--work-dir',
+        run.folder / 'test',
+        '--dump',
+        predictions,
+    )
+    return dict(
+        checkpoint=os.path.relpath(checkpoint),
+        test_seconds=round(time.perf_counter() - start, 1),
+        metrics=read_test(run.folder, study.metrics),
+        **read_predictions(predictions),
+    )
+
+
+def _call(run: Run, log: str, *command: object) -> None:
+    """Run a tool, log its output, and show the progress of its epochs."""
+    line = ' '.join(map(str, command))
+    print(f'[{run.name}] python {line}', flush=True)
+    path = run.folder / log
+    with path.open('w') as file, subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None  # because of PIPE
+        for output in process.stdout:
+            file.write(output)
+            if 'Epoch(' in output:
+                epoch = output[output.index('Epoch(') :].rstrip()
+                print(f'[{run.name}] {epoch}', flush=True)
+    if process.returncode:
+        tail = '\n'.join(path.read_text().splitlines()[-15:])
+        raise RuntimeError(f'python {line} failed, see {path}:\n{tail}')
+
+
+def read_test(folder: Path, metrics: Dict[str, str]) -> Dict[str, float]:
+    """Read the metrics of the newest test of a run.
+
+    Args:
+        folder (Path): The folder of the run.
+        metrics (dict[str, str]): Keys of the metrics by name.
+
+    Returns:
+        dict[str, float]: The metrics by name.
+    """
+    tests = sorted(
+        folder.glob('test/*/*.json'), key=lambda file: file.stat().st_mtime
+    )
+    return _rounded(json.loads(tests[-1].read_text()), metrics)
+
+
+def read_predictions(path: Path) -> Dict[str, object]:
+    """Read which videos were recognised.
+
+    Args:
+        path (Path): What ``tools/test.py --dump`` has written.
+
+    Returns:
+        dict: ``'correct'``: a character for each test video, '1' if its top-1
+        is right; ``'speeds'``: those of the videos, if they have one.
+    """
+    samples = load(path)
+    correct = [s['pred_score'].argmax() == s['gt_label'] for s in samples]
+    result: Dict[str, object] = dict(
+        correct=''.join(str(int(right)) for right in correct)
+    )
+    if all('speed' in sample for sample in samples):
+        result['speeds'] = [round(s['speed'], 1) for s in samples]
+    return result
+
+
+def read_curve(folder: Path, metrics: Dict[str, str]) -> List[dict]:
+    """Read the validations of a run from the files of mmengine.
+
+    Args:
+        folder (Path): The folder of the run.
+        metrics (dict[str, str]): Keys of the metrics by name.
+
+    Returns:
+        list[dict]: The metrics of each by name, with the ``'epoch'``.
+    """
+    epochs: Dict[int, dict] = {}
+    for file in sorted(folder.glob('*/vis_data/scalars.json')):
+        for line in file.read_text().splitlines():
+            entry = json.loads(line)
+            if all(key in entry for key in metrics.values()):
+                epochs[entry['step']] = entry
+    return [
+        dict(epoch=epoch, **_rounded(epochs[epoch], metrics))
+        for epoch in sorted(epochs)
+    ]
+
+
+def _rounded(entry: dict, metrics: Dict[str, str]) -> Dict[str, float]:
+    return {name: round(entry[key], 4) for name, key in metrics.items()}
