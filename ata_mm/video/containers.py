@@ -93,6 +93,19 @@ def is_mp4_without_index(video: str) -> bool:
         return not {b'moov', b'moof'} & {name for name, _, _ in _boxes(file)}
 
 
+def is_gif_without_end(video: str) -> bool:
+    """Return whether a file is a GIF that was cut off.
+
+    Args:
+        video (str): The file.
+    """
+    with open(video, 'rb') as file:
+        if file.read(4) != b'GIF8':
+            return False
+        file.seek(-min(file.seek(0, 2), 4096), 2)
+        return not file.read().rstrip(b'\0').endswith(b';')
+
+
 def why_not_decord(video: str) -> str:
     """Return why decord 0.6.0 cannot be trusted with a file.
 

@@ -8,7 +8,11 @@ from typing import List
 
 import cv2
 
-from .containers import declared_size, is_mp4_without_index
+from .containers import (
+    declared_size,
+    is_gif_without_end,
+    is_mp4_without_index,
+)
 from .reader import VideoError
 
 SUFFIXES = (
@@ -80,7 +84,7 @@ def check_video_file(video: str) -> None:
         FileNotFoundError: If the file does not exist.
         VideoError: If it is a directory, a pipe or device, an empty file, an
             image, an mp4 file without index, or ends before what its header
-            declares.
+            declares or before the end of a GIF.
     """
     if osp.isdir(video):
         raise VideoError(video, 'is a directory')
@@ -113,6 +117,12 @@ def check_video_file(video: str) -> None:
             video,
             'has no index (moov): its recording or download was interrupted',
             'Repair it, or leave it out.',
+        )
+    if is_gif_without_end(video):
+        raise VideoError(
+            video,
+            'is truncated: it lacks the byte that ends a GIF',
+            'Copy it again, or leave it out.',
         )
 
 

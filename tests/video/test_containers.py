@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ata_mm.video import why_not_decord
+from ata_mm.video import VideoError, why_not_decord
 from ata_mm.video.containers import (
     declared_size,
+    is_gif_without_end,
     is_mp4_without_index,
     read_mp4,
 )
+from ata_mm.video.files import check_video_file
 
 sys.path.append(str(Path(__file__).parent))
 from made import copy_video, make_video, pipe_video
@@ -66,6 +68,19 @@ def test_mp4_whose_recording_was_interrupted(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data[: data.find(b'moov') - 4])
     assert is_mp4_without_index(str(path))
+
+
+def test_gif_that_was_cut_off(tmp_path):
+    path = make_video(tmp_path / 'a.gif', 'gif', pix_fmt='rgb8')
+    data = path.read_bytes()
+    assert not is_gif_without_end(str(path))
+    path.write_bytes(data + bytes(100))
+    assert not is_gif_without_end(str(path))
+    path.write_bytes(data[:-1])
+    assert is_gif_without_end(str(path))
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(VideoError, match='lacks the byte that ends a GIF'):
+        check_video_file(str(path))
 
 
 @pytest.mark.parametrize(
