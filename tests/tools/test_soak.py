@@ -26,6 +26,7 @@ def samples(tool, slope, lives=2):
     }
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_and_is_measured(run, tiny_config, tmp_path):
     work_dir = tmp_path / 'work'
     options = '--minutes', 0.05, '--kills', 1, '--interval', 1
