@@ -66,7 +66,6 @@ def environment() -> dict:
     return dict(PYTHONPATH=path, PYTHON=sys.executable, OMP_NUM_THREADS='1')
 
 
-@pytest.mark.slow
 def test_a_killed_process_is_recovered(run, faulty, tmp_path):
     options = ['--max-restarts', 1, '--resume', '--work-dir']
     states = []
