@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.runner import CheckpointLoader
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,6 +67,7 @@ def environment() -> dict:
     return dict(PYTHONPATH=path, PYTHON=sys.executable, OMP_NUM_THREADS='1')
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_recovered(run, faulty, tmp_path):
     options = ['--max-restarts', 1, '--resume', '--work-dir']
     states = []
@@ -82,7 +84,8 @@ def test_a_killed_process_is_recovered(run, faulty, tmp_path):
             **environment(),
         )
         assert done.returncode == 0, done.stderr
-        states.append(torch.load(tmp_path / name / 'epoch_3.pth'))
+        path = tmp_path / name / 'epoch_3.pth'
+        states.append(CheckpointLoader.load_checkpoint(str(path)))
     assert (tmp_path / 'killed' / 'kill_before_train_iter_2').exists()
     whole, killed = (state['state_dict'] for state in states)
     assert all(torch.equal(whole[key], killed[key]) for key in whole)
