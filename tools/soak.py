@@ -59,7 +59,13 @@ def parse_args() -> argparse.Namespace:
         help='new folder of the logs and checkpoints of the training',
     )
     add_cfg_options(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not (args.minutes > 0 and args.kills >= 0):
+        parser.error(
+            'expected --minutes above 0 and --kills of at least 0, got '
+            f'{args.minutes:g} and {args.kills}'
+        )
+    return args
 
 
 if __name__ == '__main__':

@@ -112,7 +112,11 @@ def main() -> None:
 
 
 def print_report(study: Study, args: argparse.Namespace) -> None:
-    """Print the tables of the results that exist, and draw the plots."""
+    """Print the tables of the results that exist, and draw the plots.
+
+    Raises:
+        ValueError: If there is nothing to report.
+    """
     metrics = list(study.metrics)
     trials = study.trials()
     tried = read_results(args.results, trials)
@@ -124,6 +128,12 @@ def print_report(study: Study, args: argparse.Namespace) -> None:
     ):
         if known < total:
             print(f'{total - known} of {total} {name} have no result yet.')
+    figures = args.plot or args.plot_speed or args.routes
+    if not results and (figures or not tried):
+        raise ValueError(
+            f'Expected results of {args.study}, with its present options, in '
+            f'{args.results}, got none. Run the study without --report.'
+        )
     if tried and study.selection:
         print(f'Settings by {study.selection} in the last validation\n')
         print(f'{markdown_table(*trial_table(tried, study.selection))}\n')

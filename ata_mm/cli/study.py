@@ -12,7 +12,7 @@ import itertools
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 
@@ -223,7 +223,12 @@ def load_study(
             f'{baseline!r}.'
         )
     chosen = list(content['arms']) if arms is None else arms
-    _check_keys(dict.fromkeys(chosen), list(content['arms']), path)
+    unknown = [name for name in chosen if name not in content['arms']]
+    if unknown:
+        raise ValueError(
+            f'Expected arms of {path}: {_quoted(content["arms"])}; got '
+            f'{_quoted(unknown)}.'
+        )
     return Study(
         content['title'],
         content['metrics'],
@@ -289,6 +294,10 @@ def _read_arm(
             f'selection, got {selection.get("seed")} in both.'
         )
     return Arm(name, trials, list(seeds))
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ', '.join(map(repr, names))  # names may contain commas
 
 
 def _check_keys(found: dict, known: Sequence[str], place: str) -> None:

@@ -40,6 +40,15 @@ def test_a_killed_training_goes_on_and_is_measured(run, tiny_config, tmp_path):
     (work_dir / 'output_1.txt').read_text().index('resumed epoch')
 
 
+@pytest.mark.parametrize(
+    'option', ['--minutes=0', '--minutes=nan', '--kills=-1']
+)
+def test_impossible_times_are_refused(run, tiny_config, tmp_path, option):
+    done = run('soak.py', tiny_config, '--work-dir', tmp_path / 'new', option)
+    assert done.returncode == 2
+    assert 'expected --minutes above 0' in done.stderr
+
+
 def test_a_slope_is_that_within_the_lives(tool):
     points = samples(tool, 5.0)['training: memory, MB']
     for life in (points[:81], points[81:]):

@@ -32,10 +32,11 @@ def test_study_runs_and_is_reported(run, study, tmp_path):
     assert plot.is_file()
 
 
-def test_report_counts_missing_runs(run, study, tmp_path):
+def test_report_of_nothing_is_an_error(run, study, tmp_path):
     done = run('study.py', study, '--work-dir', tmp_path, '--report')
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert done.stdout == '1 of 1 runs have no result yet.\n'
+    assert 'results.jsonl, got none' in done.stderr
 
 
 def test_missing_study_is_one_line(run):
