@@ -69,14 +69,16 @@ from ata_mm.cli.tables import markdown_table
 from ata_mm.datasets.annotations import Sample
 from ata_mm.datasets.checks import (
     annotation_files,
+    multi_label_faults,
+    num_classes,
+    segment_faults,
+)
+from ata_mm.datasets.sample_checks import (
     check_lines,
     count_classes,
     decode_fault,
-    multi_label_faults,
-    num_classes,
     repetitions,
     same_frames,
-    segment_faults,
 )
 from ata_mm.video import Workers
 

@@ -177,6 +177,11 @@ def label_faults(
     return faults
 
 
+def expected_path(sample: Sample) -> str:
+    """Return what is expected at the path of a sample, for messages."""
+    return 'a video file' if sample.is_video else 'a folder of frames'
+
+
 def missing_files(samples: Sequence[Sample]) -> List[Sample]:
     """Find lines whose file or folder does not exist.
 
