@@ -10,7 +10,7 @@ from .decoders import DecordReader
 from .files import check_video_file, find_videos
 from .isolation import Workers
 from .pipeline import FilePipeline, parse_views, set_views
-from .pyav import PyAVReader
+from .pyav_reader import PyAVReader
 from .reader import VideoError, VideoReader
 from .reading import DECODERS, FrameSource, decoding, open_video
 from .writing import VideoWriter, write_video

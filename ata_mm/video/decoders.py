@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Dict, Iterator, List
 import cv2
 import numpy as np
 
-from .pyav import PyAVReader, decode_all, open_container, video_stream
+from .pyav import decode_all, open_container, video_stream
+from .pyav_reader import PyAVReader
 from .reader import VideoError, VideoReader
 
 if TYPE_CHECKING:

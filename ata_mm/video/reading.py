@@ -12,13 +12,13 @@ from .containers import why_not_decord
 from .decoders import DecordReader, OpenCVReader, TorchCodecReader
 from .files import check_video_file, is_utf8
 from .pyav import (
-    PyAVReader,
     decode_all,
     open_container,
     rgb_converter,
     set_threads,
     video_stream,
 )
+from .pyav_reader import PyAVReader
 from .reader import VideoError, VideoReader
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ata_mm.video import PyAVReader, VideoError, pyav
+from ata_mm.video import PyAVReader, VideoError, pyav_reader
 
 sys.path.append(str(Path(__file__).parent))
 from made import FRAMES, make_video, number_of
@@ -28,7 +28,7 @@ def test_index_out_of_range(tmp_path):
 
 @pytest.mark.parametrize('name', ['a.ts', 'a.avi', 'a.mp4'])
 def test_frames_that_are_too_many_to_keep(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(pyav, '_KEPT', 50_000)
+    monkeypatch.setattr(pyav_reader, '_KEPT', 50_000)
     asked = np.random.default_rng(0).permutation(FRAMES)
     with PyAVReader(str(make_video(tmp_path / name))) as reader:
         for index in asked:
