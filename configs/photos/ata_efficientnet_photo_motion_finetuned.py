@@ -1,10 +1,7 @@
 # The same with the image model fine-tuned at a tenth of the learning rate.
 _base_ = 'ata_efficientnet_photo_motion.py'
 
+model = dict(backbone=dict(freeze_image=False))
 optim_wrapper = dict(
-    paramwise_cfg=dict(
-        custom_keys={
-            'backbone.image': dict(_delete_=True, lr_mult=0.1, decay_mult=1.0)
-        }
-    ),
+    paramwise_cfg=dict(custom_keys={'backbone.image': dict(lr_mult=0.1)}),
 )

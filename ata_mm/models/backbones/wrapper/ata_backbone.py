@@ -145,6 +145,10 @@ class ATABackbone(VideoBackbone):
         with_cp (bool): Recompute the temporal modules in the backward pass to
             save memory. The image model has its own options for its blocks.
             Defaults to False.
+        freeze_image (bool): Keep the weights of the image model and the
+            statistics of its norms, and train the temporal modules alone.
+            Layers before the first of them need no backward pass. Defaults to
+            False; some models of MMAction2 have ``frozen_stages`` instead.
         pretrained (str, optional): Path or URL for :func:`load_pretrained`;
             short for ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
             Defaults to None.
@@ -171,6 +175,7 @@ class ATABackbone(VideoBackbone):
         drop_path_rate: float = 0.0,
         output: str = 'map',
         with_cp: bool = False,
+        freeze_image: bool = False,
         pretrained: Optional[str] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
@@ -186,6 +191,9 @@ class ATABackbone(VideoBackbone):
         # after `image` has been replaced.
         self.image, self.method = build_image_backbone(image_backbone)
         self._inspect_image(blocks, layout)
+        self.freeze_image = freeze_image
+        if freeze_image:
+            self.image.requires_grad_(False)
 
         num_blocks = len(self.layouts)
         chosen = chosen_blocks(temporal_blocks, num_blocks)
@@ -277,6 +285,13 @@ class ATABackbone(VideoBackbone):
             self.image.get_submodule(name).register_forward_pre_hook(
                 hook, with_kwargs=True
             )
+
+    def train(self, mode: bool = True) -> 'ATABackbone':
+        """Set the mode, except that of a frozen image model."""
+        super().train(mode)
+        if self.freeze_image:
+            self.image.eval()
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the feature maps of the frames of clips.

@@ -257,6 +257,20 @@ def test_train_leaves_frozen_stages_frozen():
     assert model.temporal[0].training
 
 
+def test_training_a_frozen_image_model_changes_the_temporal_modules_alone():
+    model = resnet(freeze_image=True).train()
+    before = copy.deepcopy(model.state_dict())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1)
+    model(torch.randn(2, 3, 4, 64, 64)).square().mean().backward()
+    optimizer.step()
+    changed = {
+        name.split('.')[0]
+        for name, value in model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert changed == {'temporal'}
+
+
 def test_init_weights_initialises_the_image_model():
     cfg = dict(RESNET, init_cfg=dict(type='Constant', layer='Conv2d', val=3.0))
     model = resnet(image=cfg, randomize=False)
