@@ -144,6 +144,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert len(list(tmp_path.glob('best_*.pth'))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('schedule', SCHEDULES)
 @pytest.mark.parametrize('config', [2], indirect=True)
 def test_a_run_resumes_within_an_epoch(schedule, config, run, tmp_path):

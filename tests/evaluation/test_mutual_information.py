@@ -68,6 +68,7 @@ def test_leaves_no_hook(runner):
     assert not runner.model._forward_hooks
 
 
+@pytest.mark.slow
 def test_two_processes_report_what_one_does(
     run, runner, config, checkpoint, tmp_path
 ):

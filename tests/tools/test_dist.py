@@ -104,6 +104,7 @@ def wait_for(condition, seconds: float) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
+@pytest.mark.slow
 def test_no_process_outlives_a_killed_launcher(faulty, tmp_path):
     launcher = subprocess.Popen(
         [
