@@ -184,10 +184,10 @@ def load_study(
             study, of ``config``, ``seeds``, ``options`` and ``grid``. The
             ``options`` of the study are merged into the config of each arm,
             before those of the arm; the ``smoke`` options last, if asked for.
-            A ``grid`` has a list of values by key of an option. All
-            combinations are tried with the seed of ``selection``, and the one
-            with the best final validation metric, whose name is in
-            ``selection`` too, is used. Intervals of differences are relative
+            A ``grid`` has a list of values by key of an option, or is a list
+            of such grids. All combinations of each are tried with the seed of
+            ``selection``, and the one with the best final validation metric,
+            whose name is in ``selection`` too, is used. Intervals of differences are relative
             to the arm named ``baseline``. Names that start with an underscore
             are variables of the file.
         root (Path): Folder for those of the runs.
@@ -260,6 +260,7 @@ def _read_arm(
             'own, or those of the study.'
         )
     grid = arm.get('grid', {})
+    grids = [grid] if isinstance(grid, dict) else grid
     selection = study.get('selection', {})
     if grid and selection.get('metric') not in study['metrics']:
         raise ValueError(
@@ -267,9 +268,12 @@ def _read_arm(
             f'name of a metric, for the grid of arm {name}.'
         )
     trials = []
-    values = list(itertools.product(*grid.values()))
-    for combination in values[:2] if smoke else values:
-        setting = dict(zip(grid, combination))
+    settings = [
+        dict(zip(one, values))
+        for one in grids
+        for values in itertools.product(*one.values())
+    ]
+    for setting in settings[:2] if smoke else settings:
         options = {
             **study.get('options', {}),
             **own.get('options', {}),
