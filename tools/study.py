@@ -10,7 +10,7 @@ trainings that were interrupted are resumed. ``--report`` only reads the file.
 import argparse
 import os
 from pathlib import Path
-from typing import Sequence
+from typing import Dict, List, Sequence, Tuple
 
 from ata_mm.cli.arguments import positive
 
@@ -65,7 +65,14 @@ def parse_args() -> argparse.Namespace:
         help='compare the routes of the first seed of each arm with the true '
         'motion of this number of test videos',
     )
+    parser.add_argument(
+        '--plot-routes',
+        help='write how the routes of --routes change over the epochs whose '
+        'checkpoints were kept here',
+    )
     args = parser.parse_args()
+    if args.plot_routes and not args.routes:
+        parser.error('--plot-routes needs --routes')
     if args.work_dir is None:
         suffix = '_smoke' if args.smoke else ''
         name = Path(args.study).stem + suffix
@@ -79,14 +86,20 @@ if __name__ == '__main__':
     parse_args()  # --help and wrong options, before imports of seconds
 
 import torch
+from mmengine.config import Config
 
 from ata_mm.cli.errors import user_errors
-from ata_mm.cli.study import Study, load_study, read_results
+from ata_mm.cli.study import Study, load_study, read_results, run_identity
 from ata_mm.cli.study_runs import run_study
 from ata_mm.cli.tables import markdown_table
-from ata_mm.evaluation.rendered_routes import ROUTE_COLUMNS, route_rows
+from ata_mm.evaluation.rendered_routes import (
+    ROUTE_COLUMNS,
+    followed_shares,
+    route_rows,
+)
 from ata_mm.evaluation.study_report import (
     plot_curves,
+    plot_routes,
     plot_speed,
     result_table,
     trial_table,
@@ -147,27 +160,63 @@ def print_report(study: Study, args: argparse.Namespace) -> None:
             save_figure(plot_speed(results), args.plot_speed, dpi=100)
         if args.routes:
             print('\nRoutes, and mutual information beyond unrelated frames\n')
-            print(route_table(study, args, results))
+            first = first_runs(study, args.results, results)
+            print(route_table(study, first, args.routes))
+            if args.plot_routes:
+                shares = shares_over_epochs(first, args.routes)
+                save_figure(plot_routes(shares), args.plot_routes, dpi=100)
+
+
+def first_runs(
+    study: Study, file: Path, results: Sequence[dict]
+) -> List[Tuple[Config, dict]]:
+    """Return the config and the result of the first seed of each arm."""
+    cfgs = {run.key: run.cfg for run in study.runs(file)}
+    first = {result['arm']: result for result in reversed(results)}
+    return [
+        (cfgs[run_identity(first[arm.name])], first[arm.name])
+        for arm in study.arms
+        if arm.name in first
+    ]
 
 
 def route_table(
-    study: Study, args: argparse.Namespace, results: Sequence[dict]
+    study: Study, runs: Sequence[Tuple[Config, dict]], videos: int
 ) -> str:
-    """Measure the routes of the first seed of each arm."""
-    cfgs = {(r.arm, r.seed): r.cfg for r in study.runs(args.results)}
-    first = {result['arm']: result for result in reversed(results)}
+    """Compare the routes of runs with the true motion."""
     metric = study.selection or next(iter(study.metrics))
-    rows = []
-    for arm in study.arms:
-        if arm.name in first:
-            found = first[arm.name]
-            cfg = cfgs[arm.name, found['seed']]
-            accuracy = f'{found["metrics"][metric]:.3f}'
-            rows += [
-                [arm.name, accuracy, *row]
-                for row in route_rows(cfg, found['checkpoint'], args.routes)
-            ]
+    rows = [
+        [result['arm'], f'{result["metrics"][metric]:.3f}', *row]
+        for cfg, result in runs
+        for row in route_rows(cfg, result['checkpoint'], videos)
+    ]
     return markdown_table(['', metric, *ROUTE_COLUMNS], rows)
+
+
+def shares_over_epochs(
+    runs: Sequence[Tuple[Config, dict]], videos: int
+) -> Dict[str, Dict[int, List[float]]]:
+    """Compare the routes of the checkpoints that were kept.
+
+    Returns:
+        dict: By arm and epoch, for arms with routes.
+
+    Raises:
+        ValueError: If no arm has routes.
+    """
+    shares: Dict[str, Dict[int, List[float]]] = {}
+    for cfg, result in runs:
+        for file in Path(result['checkpoint']).parent.glob('epoch_*.pth'):
+            own = followed_shares(cfg, str(file), videos)
+            if own:
+                epoch = int(file.stem.split('_')[1])
+                shares.setdefault(result['arm'], {})[epoch] = own
+    if not shares:
+        raise ValueError(
+            'Expected an arm with routes for --plot-routes, got '
+            f'{", ".join(repr(result["arm"]) for _, result in runs)}.'
+        )
+    return shares
 
 
 if __name__ == '__main__':

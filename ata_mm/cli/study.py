@@ -187,9 +187,9 @@ def load_study(
             A ``grid`` has a list of values by key of an option, or is a list
             of such grids. All combinations of each are tried with the seed of
             ``selection``, and the one with the best final validation metric,
-            whose name is in ``selection`` too, is used. Intervals of differences are relative
-            to the arm named ``baseline``. Names that start with an underscore
-            are variables of the file.
+            whose name is in ``selection`` too, is used. Intervals of
+            differences are relative to the arm named ``baseline``. Names that
+            start with an underscore are variables of the file.
         root (Path): Folder for those of the runs.
         seeds (Sequence[int], optional): Replace those of the file. Defaults
             to None.

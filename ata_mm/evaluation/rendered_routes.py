@@ -49,12 +49,7 @@ def route_rows(cfg: Config, checkpoint: str, videos: int) -> List[List[str]]:
         0; and the mutual information of neighbouring frames before it in nats,
         in place and aligned, beyond that of frames of different videos.
     """
-    init_default_scope(cfg.default_scope)
-    model = MODELS.build(cfg.model).eval()
-    load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    indices = range(min(videos, len(dataset)))
-    counts, information = measure_routes(model, dataset, indices)
+    model, counts, information = _measure_checkpoint(cfg, checkpoint, videos)
     rows = []
     for index, tap in enumerate(temporal_taps(model)):
         own = counts.get(tap.name)
@@ -69,6 +64,35 @@ def route_rows(cfg: Config, checkpoint: str, videos: int) -> List[List[str]]:
             shares = [_percent(own['step']), '/'.join(after)]
         rows.append([str(index), *shares, *gains])
     return rows
+
+
+def followed_shares(cfg: Config, checkpoint: str, videos: int) -> List[float]:
+    """Measure how much of the visible content routes follow per step.
+
+    Args:
+        cfg (Config): As in :func:`route_rows`.
+        checkpoint (str): The weights.
+        videos (int): Number of test videos.
+
+    Returns:
+        list[float]: A share for each temporal module with routes, within one
+        cell.
+    """
+    model, counts, _ = _measure_checkpoint(cfg, checkpoint, videos)
+    names = [tap.name for tap in temporal_taps(model)]
+    return [counts[n]['step'].within_share for n in names if n in counts]
+
+
+def _measure_checkpoint(
+    cfg: Config, checkpoint: str, videos: int
+) -> Tuple[BaseModel, Dict[str, Dict[str, RouteCount]], Dict[str, float]]:
+    """Build the model of a config, and call :func:`measure_routes`."""
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model).eval()
+    load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    indices = range(min(videos, len(dataset)))
+    return (model, *measure_routes(model, dataset, indices))
 
 
 def _percent(count: RouteCount) -> str:

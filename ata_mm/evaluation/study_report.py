@@ -194,3 +194,29 @@ def plot_speed(results: Sequence[dict], videos: int = 64) -> Figure:
     axes.grid(alpha=0.3)
     axes.legend(loc='center left', bbox_to_anchor=(1, 0.5))
     return figure
+
+
+def plot_routes(shares: Dict[str, Dict[int, List[float]]]) -> Figure:
+    """Plot how routes follow the true motion in the course of a training.
+
+    Args:
+        shares (dict[str, dict[int, list[float]]]): By arm and epoch, those of
+            :func:`~ata_mm.evaluation.rendered_routes.followed_shares`.
+
+    Returns:
+        Figure: A panel for each temporal module, a line for each arm.
+    """
+    modules = max(len(s) for own in shares.values() for s in own.values())
+    figure = Figure(figsize=(4 * modules + 3, 4), layout='constrained')
+    panels = figure.subplots(1, modules, squeeze=False, sharey=True)[0]
+    for module, axes in enumerate(panels):
+        for arm, own in shares.items():
+            epochs = [e for e in sorted(own) if module < len(own[e])]
+            if epochs:
+                found = [own[epoch][module] for epoch in epochs]
+                axes.plot(epochs, found, marker='.', label=arm)
+        axes.set(title=f'block {module}', xlabel='epoch')
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel('followed per step')
+    panels[-1].legend(loc='center left', bbox_to_anchor=(1, 0.5))
+    return figure

@@ -61,6 +61,23 @@ def test_trials_are_arms_times_settings(grid_study):
     ]
 
 
+def test_a_list_of_grids_has_the_settings_of_each(file, tmp_path):
+    grid = """
+grid = [
+    {'train_cfg.max_epochs': [1, 2]},
+    {'train_cfg.max_epochs': [3], 'train_cfg.val_begin': [1]},
+]
+selection = dict(seed=9, metric='all')
+"""
+    file.write_text(file.read_text() + grid)
+    plain = load_study(file, tmp_path).arms[0]
+    assert [run.setting for run in plain.trials] == [
+        {'train_cfg.max_epochs': 1},
+        {'train_cfg.max_epochs': 2},
+        {'train_cfg.max_epochs': 3, 'train_cfg.val_begin': 1},
+    ]
+
+
 def test_smoke_has_two_trials_of_each_arm(grid_study, file, tmp_path):
     study = load_study(file, tmp_path, smoke=True)
     assert len(study.trials()) == 4

@@ -6,7 +6,7 @@ import torch
 from mmaction.registry import MODELS
 
 from ata_mm.cli.study import load_study
-from ata_mm.evaluation.rendered_routes import route_rows
+from ata_mm.evaluation.rendered_routes import followed_shares, route_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -17,19 +17,24 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture
-def rows(monkeypatch, data, tmp_path):
-    """The rows of an untrained arm, on a video of each class."""
+def untrained(monkeypatch, data, tmp_path):
+    """The config and checkpoint of an arm, for a video of each class."""
     monkeypatch.chdir(ROOT)  # configs are named relative to it
 
-    def measure(arm):
+    def build(arm):
         path = 'configs/studies/moving_objects.py'
         study = load_study(path, tmp_path, smoke=True, arms=[arm])
         cfg = study.arms[0].trials[0].cfg
         cfg.test_dataloader.dataset.update(data_root=data, num_videos=8)
         torch.save(MODELS.build(cfg.model).state_dict(), tmp_path / 'a.pth')
-        return route_rows(cfg, str(tmp_path / 'a.pth'), videos=8)
+        return cfg, str(tmp_path / 'a.pth')
 
-    return measure
+    return build
+
+
+@pytest.fixture
+def rows(untrained):
+    return lambda arm: route_rows(*untrained(arm), videos=8)
 
 
 def test_routes_of_the_true_motion_follow_it(rows):
@@ -48,3 +53,14 @@ def test_models_without_routes_have_information_alone(rows):
     for _, step, after, in_place, aligned in rows('temporal attention'):
         assert (step, after) == ('–', '–')
         assert float(aligned) > float(in_place) - 1
+
+
+def test_shares_are_those_of_the_rows(untrained):
+    arm = untrained('refined ATA')
+    shares = followed_shares(*arm, videos=8)
+    steps = [step for _, step, *_ in route_rows(*arm, videos=8)]
+    assert [f'{100 * share:.0f}' for share in shares] == steps
+
+
+def test_models_without_routes_have_no_shares(untrained):
+    assert followed_shares(*untrained('temporal attention'), videos=8) == []

@@ -4,6 +4,7 @@ import pytest
 from ata_mm.evaluation.study_report import (
     difference,
     plot_curves,
+    plot_routes,
     plot_speed,
     result_table,
     trial_table,
@@ -89,3 +90,11 @@ def test_accuracy_is_plotted_over_speed():
     assert [line.get_label() for line in axes.lines] == ['ATA', 'attention']
     assert axes.lines[0].get_xdata()[0] == pytest.approx(0.5)
     assert axes.lines[0].get_ydata()[-1] == pytest.approx(0.25)
+
+
+def test_routes_have_a_panel_for_each_module_and_a_line_for_each_arm():
+    shares = {'ATA': {4: [0.5, 0.7], 2: [0.2, 0.6]}, 'shared': {2: [0.3]}}
+    first, second = plot_routes(shares).axes
+    assert first.lines[0].get_xydata().tolist() == [[2, 0.2], [4, 0.5]]
+    assert [line.get_label() for line in first.lines] == ['ATA', 'shared']
+    assert [line.get_label() for line in second.lines] == ['ATA']

@@ -61,9 +61,12 @@ def test_study_of_the_repository_runs(run, name, tmp_path):
         'true motion, 2 of 4 heads',
         '--routes',
         '4',
+        '--plot-routes',
+        tmp_path / 'routes.png',
         '--work-dir',
         tmp_path,
     )
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'routes.png').is_file()
     routes = done.stdout.splitlines()[-2:]
     assert all(row.startswith('| true motion') for row in routes)
