@@ -29,7 +29,10 @@ _keep = {'default_hooks.checkpoint.max_keep_ckpts': -1}
 # time biases drawn for each head, what is matched.
 _lr = 'optim_wrapper.optimizer.lr'
 _std = 'model.backbone.position_std'
-_rates = [{_lr: [1e-3, 2e-3, 4e-3], _std: [1.0]}, {_lr: [2e-3], _std: [2.0]}]
+_rates = [
+    {_lr: [1e-3, 2e-3, 4e-3], _std: [1.0]},
+    {_lr: [2e-3], _std: [2.0, 4.0]},
+]
 grid = [
     *_rates,
     {
