@@ -13,6 +13,9 @@ import pytest
 from mmengine.config import Config
 from mmengine.fileio import load
 
+from ata_mm.cli.study import load_study, read_results
+from ata_mm.evaluation.study_report import result_table
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
     *ROOT.glob('*.md'),
@@ -114,3 +117,20 @@ def test_configs_normalise_pixels(code, tmp_path):
 @pytest.mark.parametrize('code', EXAMPLES)
 def test_examples_run(code):
     exec(compile(code, '<example>', 'exec'), {})
+
+
+@pytest.mark.parametrize('name', ['camera_motion', 'camera_motion_mixed'])
+def test_guide_states_the_results_of_a_study(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    study = load_study(f'configs/studies/{name}.py', Path('unused'))
+    file = Path('configs/studies', f'{name}.jsonl')
+    runs = study.runs(file)
+    results = read_results(file, [*study.trials(), *runs])
+    assert len(results) == len(file.read_text().splitlines())  # none outdated
+    guide = Path('docs/guides/study.md').read_text()
+    results = read_results(file, runs)
+    for arm, *cells in result_table(results, study.metrics)[1]:
+        means = [
+            cell.split(' (')[0] for cell in cells[1 : 1 + len(study.metrics)]
+        ]
+        assert f'| {" | ".join(means)} |' in guide, arm

@@ -89,7 +89,7 @@ def _measure_checkpoint(
     """Build the model of a config, and call :func:`measure_routes`."""
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model).eval()
-    load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
+    load_checkpoint(model, checkpoint, 'cpu', strict=True, logger='silent')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     indices = range(min(videos, len(dataset)))
     return (model, *measure_routes(model, dataset, indices))
