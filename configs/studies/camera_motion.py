@@ -3,6 +3,16 @@ _base_ = '../_base_/studies/arms.py'
 
 title = 'Camera motion, top-1 by speed: 8 classes, chance 0.125'
 config = 'configs/ata_vit_camera_motion_study.py'
+# More seeds for the arms of the README.
+arms = {
+    name: dict(seeds=[0, 1, 2, 3, 4])
+    for name in (
+        'temporal attention',
+        'ATA',
+        'refined ATA',
+        'true motion, 2 of 4 heads',
+    )
+}
 
 # Sufficient to run every step, too little to learn.
 smoke = {
