@@ -208,9 +208,10 @@ def shares_over_epochs(
     for cfg, result in runs:
         for file in Path(result['checkpoint']).parent.glob('epoch_*.pth'):
             own = followed_shares(cfg, str(file), videos)
-            if own:
-                epoch = int(file.stem.split('_')[1])
-                shares.setdefault(result['arm'], {})[epoch] = own
+            if not own:
+                break  # an arm without routes
+            epoch = int(file.stem.split('_')[1])
+            shares.setdefault(result['arm'], {})[epoch] = own
     if not shares:
         raise ValueError(
             'Expected an arm with routes for --plot-routes, got '
