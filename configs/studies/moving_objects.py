@@ -4,6 +4,18 @@ _base_ = '../_base_/studies/arms.py'
 title = 'Moving objects, top-1 by speed: 8 classes, chance 0.125'
 config = 'configs/ata_vit_moving_objects.py'
 
+# Learning rates and scales of the position embedding: on camera motion, no arm
+# chose drawn time biases or matching on tokens.
+arms = {
+    name: dict(grid=_base_.grid[:2])
+    for name in (
+        'temporal attention',
+        'ATA',
+        'refined ATA',
+        'true motion, 2 of 4 heads',
+    )
+}
+
 # Sufficient to run every step, too little to learn.
 smoke = {
     'train_dataloader.dataset.num_videos': 64,

@@ -50,6 +50,8 @@ _matching_grid = [
         f'{_temporal}.match_on': ['tokens'],
     },
 ]
+# Of an option more or less: what ATA and refined ATA chose on camera motion.
+_chosen_grid = {_lr: [2e-3], _std: [1.0, 4.0]}
 selection = dict(seed=100, metric='all')
 seeds = [0, 1, 2]
 
@@ -73,41 +75,44 @@ arms = {
     'ATA': dict(grid=_matching_grid, options=_keep),
     'refined ATA': dict(grid=_matching_grid, options={**_refined, **_keep}),
     # Controls: what routes cannot fall below, and cannot surpass.
-    'random routes': dict(options={f'{_temporal}.matcher': 'RandomMatcher'}),
+    'random routes': dict(
+        grid=_chosen_grid, options={f'{_temporal}.matcher': 'RandomMatcher'}
+    ),
     'random routes, 2 of 4 heads': dict(
+        grid=_chosen_grid,
         options={
             f'{_temporal}.matcher': 'RandomMatcher',
             f'{_temporal}.route_heads': 2,
-        }
+        },
     ),
-    'true motion': dict(options=_true_motion),
+    'true motion': dict(grid=_chosen_grid, options=_true_motion),
     'true motion, 2 of 4 heads': dict(
         options={**_true_motion, f'{_temporal}.route_heads': 2}
     ),
     # One option at a time.
     'ATA, support_radius=1': dict(
-        grid=_matching_grid, options={f'{_temporal}.support_radius': 1}
+        grid=_chosen_grid, options={f'{_temporal}.support_radius': 1}
     ),
     'ATA, 2 of 4 heads': dict(
-        grid=_matching_grid, options={f'{_temporal}.route_heads': 2}
+        grid=_chosen_grid, options={f'{_temporal}.route_heads': 2}
     ),
     'ATA, shared': dict(
-        grid=_matching_grid, options={f'{_temporal}.share_alignment': 'stage'}
+        grid=_chosen_grid, options={f'{_temporal}.share_alignment': 'stage'}
     ),
     'ATA, displacement': dict(
-        grid=_matching_grid,
+        grid=_chosen_grid,
         options={f'{_temporal}.matcher': 'DisplacementMatcher'},
     ),
     'ATA in block 0': dict(
-        grid=_matching_grid,
+        grid=_chosen_grid,
         options={**_others, 'model.backbone.temporal_blocks': [0]},
     ),
     'ATA in block 1': dict(
-        grid=_matching_grid,
+        grid=_chosen_grid,
         options={**_others, 'model.backbone.temporal_blocks': [1]},
     ),
     'ATA, soft': dict(
-        grid=_matching_grid,
+        grid=_chosen_grid,
         options={f'{_temporal}.matcher': 'SinkhornMatcher'},
     ),
 }
