@@ -21,6 +21,7 @@ model = dict(
         img_size=96,
         head_dims=16,
         freeze_image=True,
+        channels_last=True,
         pretrained=_lite0.get_model_file_path(),
         temporal=dict(
             type='ATA',

@@ -9,6 +9,7 @@ import logging
 from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
+import torch
 from mmaction.registry import MODELS
 from mmengine.logging import print_log
 from mmengine.model import ModuleList
@@ -149,6 +150,10 @@ class ATABackbone(VideoBackbone):
             statistics of its norms, and train the temporal modules alone.
             Layers before the first of them need no backward pass. Defaults to
             False; some models of MMAction2 have ``frozen_stages`` instead.
+        channels_last (bool): Keep the weights and feature maps of the image
+            model in the memory order NHWC, in which convolutions take less
+            time. Models that call ``Tensor.view`` on their maps fail with it.
+            Defaults to False.
         pretrained (str, optional): Path or URL for :func:`load_pretrained`;
             short for ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
             Defaults to None.
@@ -176,6 +181,7 @@ class ATABackbone(VideoBackbone):
         output: str = 'map',
         with_cp: bool = False,
         freeze_image: bool = False,
+        channels_last: bool = False,
         pretrained: Optional[str] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
@@ -194,6 +200,10 @@ class ATABackbone(VideoBackbone):
         self.freeze_image = freeze_image
         if freeze_image:
             self.image.requires_grad_(False)
+        if channels_last:
+            # Convolutions return the memory format of their weights.
+            order = torch.channels_last
+            self.image.to(memory_format=order)  # type: ignore[call-overload]
 
         num_blocks = len(self.layouts)
         chosen = chosen_blocks(temporal_blocks, num_blocks)

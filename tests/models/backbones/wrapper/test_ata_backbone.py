@@ -271,6 +271,21 @@ def test_training_a_frozen_image_model_changes_the_temporal_modules_alone():
     assert changed == {'temporal'}
 
 
+def test_channels_last_changes_the_memory_format_alone():
+    model = resnet().double()
+    other = resnet(channels_last=True).double()
+    other.load_state_dict(model.state_dict())
+    formats = []
+    other.image.layer3.register_forward_hook(
+        lambda module, args, out: formats.append(
+            out.is_contiguous(memory_format=torch.channels_last)
+        )
+    )
+    x = torch.randn(2, 3, 4, 64, 64, dtype=torch.float64)
+    torch.testing.assert_close(other(x), model(x))
+    assert formats == [True]
+
+
 def test_init_weights_initialises_the_image_model():
     cfg = dict(RESNET, init_cfg=dict(type='Constant', layer='Conv2d', val=3.0))
     model = resnet(image=cfg, randomize=False)
