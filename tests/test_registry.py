@@ -48,6 +48,7 @@ def test_matchers_are_registered_under_their_names(matcher):
 )
 def test_a_matcher_is_built_by_name(cfg, matcher):
     assert MATCHERS.build(cfg).key() == matcher.key()
+    assert MATCHERS.build(matcher) is matcher
 
 
 def test_a_config_is_unchanged():

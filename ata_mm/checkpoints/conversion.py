@@ -40,6 +40,8 @@ _EMBEDDINGS = (r'(^|\.)((pos|time)_embed(ding)?|time_bias)$',)
 # The name of the patch grid in the metadata of a state_dict.
 GRID = 'grid'
 _WRAPPER = re.compile(r'^(?:module|model|backbone|timesformer)\.')
+# Anywhere in a key: torch.compile of a part of a model.
+_COMPILED = re.compile(r'(?<![^.])_orig_mod\.')
 _HEAD = re.compile(
     r'^(?:neck|cls_head|heads?(?!\.norm\.)|head_dist|_?fc|'
     r'classifier|last_linear|pre_logits)\.'
@@ -121,6 +123,8 @@ def split_head(
     backbone: StateDict = {}
     head: StateDict = {}
     for key, value in state_dict.items():
+        if key not in own:
+            key = _COMPILED.sub('', key)
         while key not in own and _WRAPPER.match(key):
             key = _WRAPPER.sub('', key)
         is_head = key not in own and _HEAD.match(key)

@@ -36,7 +36,8 @@ from .key_tables import IDENTIFIABLE, StateDict, find_key_layout, rename
 
 Source = Union[str, 'os.PathLike[str]', dict]
 
-_CONTAINERS = ('state_dict', 'model_state', 'model')
+# The last is DeepSpeed's.
+_CONTAINERS = ('state_dict', 'model_state', 'model', 'module')
 
 
 def read_checkpoint(path: str, logger: Optional[str] = None) -> dict:
@@ -81,16 +82,21 @@ def read_state_dict(source: Source) -> StateDict:
         if isinstance(source, (str, os.PathLike))
         else source
     )
-    for key in _CONTAINERS:
-        if isinstance(found.get(key), dict):
-            found = found[key]
+    while (inner := _content(found)) is not None:
+        found = inner
     if not found or not all(torch.is_tensor(v) for v in found.values()):
         raise ValueError(
             'Expected a state_dict of tensors, or a checkpoint that has one '
-            f"under 'state_dict', 'model_state' or 'model', got "
-            f'{_name(source)} with the keys {list(found)[:8]}.'
+            f'under {", ".join(map(repr, _CONTAINERS))}, got {_name(source)} '
+            f'with the keys {list(found)[:8]}. If one of them holds the '
+            'weights, save its value to a file of its own.'
         )
     return found
+
+
+def _content(checkpoint: dict) -> Optional[dict]:
+    inner = (checkpoint.get(key) for key in _CONTAINERS)
+    return next((one for one in inner if isinstance(one, dict)), None)
 
 
 def check_finite_weights(state_dict: StateDict, source: object) -> None:

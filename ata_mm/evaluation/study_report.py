@@ -96,7 +96,16 @@ def difference(
         tuple[float, float, float]: The difference of the means over seeds, and
         its 95 % interval: BCa bootstrap over test videos, paired. It does not
         contain the variation of other seeds.
+
+    Raises:
+        ValueError: If the numbers of test videos differ.
     """
+    count = {len(r['correct']) for r in (*results, *others)}
+    if len(count) > 1:
+        raise ValueError(
+            'Expected results of the same test videos, to compare arms, got '
+            f'results of {" and ".join(map(str, sorted(count)))} videos.'
+        )
     paired = _correct(results).mean(0) - _correct(others).mean(0)
     if not paired.any():  # scipy has no interval of a constant
         return 0.0, 0.0, 0.0

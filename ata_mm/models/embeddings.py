@@ -51,14 +51,20 @@ def route_encoding(positions: Tensor, grid: Grid, embed_dims: int) -> Tensor:
 
     Args:
         positions (Tensor): Row and column in each frame, (B, T, N, 2);
-            rounded, since routes of a soft alignment run between patches.
+            rounded, since routes of a soft alignment run between patches, and
+            clamped to the grid.
         grid (tuple[int, int]): Height H and width W, in patches.
         embed_dims (int): Channels C, a multiple of 8.
 
     Returns:
         Tensor: (B, T, N, C), with root mean square sqrt(2).
     """
-    positions = positions.round().long()
+    # NaN is not checked on a GPU, where a wrong index would end the process.
+    rows, columns = positions.nan_to_num().round().long().unbind(-1)
+    height, width = grid
+    positions = torch.stack(
+        [rows.clamp(0, height - 1), columns.clamp(0, width - 1)], -1
+    )
     steps = positions.diff(dim=1, prepend=positions[:, :1])
     numbers = torch.cat([positions, steps], dim=-1)
     return _encode(numbers, max(grid), embed_dims // 4, scale=2.0)

@@ -54,6 +54,8 @@ CLASSIFIER = dict(weight=torch.ones(5, 24), bias=torch.ones(5))
         'backbone.',
         'timesformer.',
         'module.model.backbone.',
+        '_orig_mod.',
+        'module.backbone._orig_mod.',
     ],
 )
 def test_prefixes_of_wrappers_are_stripped(prefix):

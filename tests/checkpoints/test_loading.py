@@ -34,11 +34,27 @@ from tests.checkpoints.toys import (
 WEIGHTS = dict(weight=torch.arange(3.0))
 
 
-@pytest.mark.parametrize('name', [None, 'state_dict', 'model_state', 'model'])
+@pytest.mark.parametrize(
+    'name', [None, 'state_dict', 'model_state', 'model', 'module']
+)
 def test_state_dict_is_found(tmp_path, name):
     torch.save({name: WEIGHTS} if name else WEIGHTS, tmp_path / 'a.pth')
     read = read_state_dict(tmp_path / 'a.pth')
     assert torch.equal(read['weight'], WEIGHTS['weight'])
+
+
+def test_state_dict_within_a_container_is_found():
+    read = read_state_dict({'model': {'state_dict': WEIGHTS, 'epoch': 3}})
+    assert torch.equal(read['weight'], WEIGHTS['weight'])
+
+
+def test_parts_that_were_compiled_are_found():
+    state, model = randomized(timesformer().state_dict()), timesformer()
+    compiled = {
+        k.replace('blocks.', 'blocks._orig_mod.'): v for k, v in state.items()
+    }
+    load_pretrained(model, compiled)
+    assert_equal(model, state)
 
 
 def test_a_checkpoint_without_tensors_is_an_error():

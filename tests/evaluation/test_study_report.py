@@ -72,6 +72,11 @@ def test_interval_is_that_of_paired_videos():
     assert 0.01 < low < 0.02 < high < 0.035
 
 
+def test_arms_of_other_test_videos_are_not_compared():
+    with pytest.raises(ValueError, match='of 2 and 3 videos'):
+        difference([dict(correct='101')], [dict(correct='10')])
+
+
 def test_arms_that_agree_differ_by_nothing():
     assert difference(RESULTS[:1], RESULTS[:1]) == (0, 0, 0)
 

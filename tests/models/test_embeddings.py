@@ -47,6 +47,23 @@ def test_route_encoding_contains_positions_and_steps():
     torch.testing.assert_close(step[2, 12:18], -table[0, 2, 12:18])  # sines
 
 
+@pytest.mark.parametrize(
+    'outside, inside',
+    [
+        ((-1.4, 5.7), (0, 4)),
+        ((9.0, -2.0), (3, 0)),
+        ((float('nan'), 1), (0, 1)),
+    ],
+)
+def test_positions_outside_of_the_grid_are_encoded_as_those_within(
+    outside, inside
+):
+    torch.testing.assert_close(
+        route_encoding(route((0, 3), outside), (4, 5), 48),
+        route_encoding(route((0, 3), inside), (4, 5), 48),
+    )
+
+
 def test_encoding_of_a_step_does_not_depend_on_the_position():
     steps = [
         route_encoding(route((row, 1), (row - 1, 3)), (4, 4), 16)[0, 1, 0, 8:]

@@ -81,7 +81,7 @@ class ATA(TemporalAttention):
         zero_init (bool): See :class:`TemporalAttention`. Defaults to True.
         time_bias_std (float, optional): See :class:`TemporalAttention`.
             Defaults to None.
-        matcher (str | dict): Name or config of a matcher in
+        matcher (str | dict | Matcher): Name or config of a matcher in
             ``ata_mm.registry.MATCHERS``. Defaults to 'auto', `AutoMatcher`:
             exact, as in the paper, up to 1024 patches a frame, and nearly
             optimal beyond, where an exact solve takes longer than a network.
@@ -143,7 +143,7 @@ class ATA(TemporalAttention):
         num_frames: Optional[int] = None,
         zero_init: bool = True,
         time_bias_std: Optional[float] = None,
-        matcher: Union[str, dict] = 'auto',
+        matcher: Union[str, dict, Matcher] = 'auto',
         match_on: str = 'tokens',
         dealign: bool = True,
         share_alignment: Union[int, str] = 1,
@@ -267,6 +267,7 @@ class ATA(TemporalAttention):
         self, x: Tensor, alignment: Alignment, encoding: Optional[Tensor]
     ) -> Tensor:
         """Compute the branch with some heads along the routes."""
+        self._check_frames(x)
         if encoding is not None:
             encoding = alignment.dealign(encoding)
         qkv = self.attn.project(self._encode(self.norm(x), encoding))
@@ -308,7 +309,7 @@ def _check_route_heads(
 
 def _check_sharing(share_alignment: Union[int, str], dealign: bool) -> None:
     if share_alignment != 'stage' and (
-        not isinstance(share_alignment, int) or share_alignment < 1
+        type(share_alignment) is not int or share_alignment < 1
     ):
         raise ValueError(
             "Expected share_alignment='stage' or a number of "

@@ -35,7 +35,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, embed_dims: int, num_heads: int) -> None:
         super().__init__()
-        if embed_dims % num_heads:
+        if num_heads < 1 or embed_dims % num_heads:
             raise ValueError(
                 'Expected num_heads to divide embed_dims, got num_heads='
                 f'{num_heads} and embed_dims={embed_dims}.'
@@ -221,6 +221,11 @@ class TemporalAttention(TemporalModule):
                 f'Expected num_frames with time_bias_std={std} and '
                 f'time_bias_slopes={slopes}, got None.'
             )
+        if slopes is not None and not len(slopes):
+            raise ValueError(
+                'Expected time_bias_slopes=None or at least one slope, got '
+                f'{slopes!r}.'
+            )
         bias = torch.randn(num_heads, 2 * num_frames - 1) * std
         if slopes is not None:
             bias += directed_time_bias(num_heads, num_frames, slopes)
@@ -246,9 +251,18 @@ class TemporalAttention(TemporalModule):
                 Defaults to None.
             segments (Tensor, optional): See `logit_bias`. Defaults to None.
         """
+        self._check_frames(x)
         x = self._encode(self.norm(x), encoding)
         x = self.attn(x, dim=1, bias=self.logit_bias(segments))
         return self.temporal_fc(self._drop_positions(x))
+
+    def _check_frames(self, x: Tensor) -> None:
+        if self.time_bias is not None and len(self.distance) != x.shape[1]:
+            raise ValueError(
+                f'Expected clips of {len(self.distance)} frames, the '
+                f'num_frames of the time biases, got {x.shape[1]}. Set '
+                'num_frames of the temporal module to it.'
+            )
 
     def _encode(self, x: Tensor, encoding: Optional[Tensor]) -> Tensor:
         # x may be in half precision.
@@ -345,7 +359,8 @@ class TemporalAttention(TemporalModule):
 
 def _all_equal(segments: Tensor) -> bool:
     # Without a mask the kernel is faster. Not on a GPU, where reading a value
-    # would synchronise host and device.
-    if segments.device.type != 'cpu' or is_compiling():
+    # would synchronise host and device, nor in a graph that is traced.
+    tracing = is_compiling() or torch.jit.is_tracing()
+    if segments.device.type != 'cpu' or tracing:
         return False
     return not bool(segments.any())

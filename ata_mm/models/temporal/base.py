@@ -143,10 +143,15 @@ class AlignmentSharing:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the last alignment, at the start of a forward pass."""
+        """Forget the last alignment, before and after a forward pass."""
         self._alignment: Optional[Alignment] = None
         self._problem: Optional[tuple] = None
         self._uses = 0
+
+    def __reduce__(self) -> tuple:
+        # Copies of a model start without an alignment, whose graph of autograd
+        # cannot be copied.
+        return type(self), ()
 
     def __call__(
         self,

@@ -27,8 +27,9 @@ class SoftAlignment(Alignment):
     permutation matrices, this equals `Alignment`.
 
     De-alignment is the adjoint of `align`, not its inverse: a route writes to
-    a patch with the weight with which it reads from it. Sums over a frame are
-    preserved, and a constant remains constant. The round trip ``Q^T Q x``
+    a patch with the weight with which it reads from it. If the rows of the
+    plans sum to 1, `align` keeps a constant, and `dealign` the sums over a
+    frame. The round trip ``Q^T Q x``
     smooths over patches that share routes, and is exact only in the limit of
     permutations. In `ATA` it affects the attention branch alone;
     the residual stream does not pass through the alignment.

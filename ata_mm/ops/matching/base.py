@@ -324,12 +324,13 @@ def as_matcher(matcher: object) -> Matcher:
     return CallableMatcher(matcher)
 
 
-def build_matcher(cfg: Union[str, dict], registry: Any) -> Matcher:
+def build_matcher(cfg: Union[str, dict, Matcher], registry: Any) -> Matcher:
     """Build a matcher from a config.
 
     Args:
-        cfg (str | dict): Name of a registered matcher, or ``dict(type=NAME,
-            ...)`` with its arguments.
+        cfg (str | dict | Matcher): Name of a registered matcher, or
+            ``dict(type=NAME, ...)`` with its arguments; a matcher is returned
+            unchanged.
         registry (Registry): :data:`ata_mm.registry.MATCHERS`, which passes
             itself.
 
@@ -340,6 +341,8 @@ def build_matcher(cfg: Union[str, dict], registry: Any) -> Matcher:
     Raises:
         ValueError: If the name is not registered.
     """
+    if isinstance(cfg, Matcher):
+        return cfg
     # mmengine's own build function would search the default scope of the run,
     # 'mmaction', and warn that it has no matchers.
     options = dict(type=cfg) if isinstance(cfg, str) else dict(cfg or {})

@@ -70,7 +70,8 @@ class MatchingCache:
         if known < frames - 1 or not parts:
             # From the last known frame on: its pair with the next is new.
             parts.append(match(x[:, known:]))
-        self._frames, self._matching = x, concatenate(parts)
+        # A copy: the caller may write the next window into the same tensor.
+        self._frames, self._matching = x.clone(), concatenate(parts)
         self.reused += known
         self.solved += frames - 1 - known
         return self._matching

@@ -50,7 +50,7 @@ _matching_grid = [
         f'{_temporal}.match_on': ['tokens'],
     },
 ]
-# Of an option more or less: what ATA and refined ATA chose on camera motion.
+# For an option more or less, what ATA and refined ATA chose on camera motion.
 _chosen_grid = {_lr: [2e-3], _std: [1.0, 4.0]}
 selection = dict(seed=100, metric='all')
 seeds = [0, 1, 2]
@@ -75,17 +75,14 @@ arms = {
     'ATA': dict(grid=_matching_grid, options=_keep),
     'refined ATA': dict(grid=_matching_grid, options={**_refined, **_keep}),
     # Controls: what routes cannot fall below, and cannot surpass.
-    'random routes': dict(
-        grid=_chosen_grid, options={f'{_temporal}.matcher': 'RandomMatcher'}
-    ),
+    'random routes': dict(options={f'{_temporal}.matcher': 'RandomMatcher'}),
     'random routes, 2 of 4 heads': dict(
-        grid=_chosen_grid,
         options={
             f'{_temporal}.matcher': 'RandomMatcher',
             f'{_temporal}.route_heads': 2,
-        },
+        }
     ),
-    'true motion': dict(grid=_chosen_grid, options=_true_motion),
+    'true motion': dict(options=_true_motion),
     'true motion, 2 of 4 heads': dict(
         options={**_true_motion, f'{_temporal}.route_heads': 2}
     ),

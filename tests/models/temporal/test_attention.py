@@ -4,7 +4,7 @@ import torch
 from mmaction.models.common import DividedTemporalAttentionWithNorm
 from torch import nn
 
-from ata_mm.models import TemporalAttention
+from ata_mm.models import ATA, TemporalAttention
 from ata_mm.models.embeddings import route_encoding
 from ata_mm.models.temporal import SelfAttention
 from ata_mm.models.temporal.attention import directed_time_bias
@@ -199,6 +199,31 @@ def test_attention_with_a_steep_slope_sees_the_frame_before():
     changed[:, 1] = torch.randn(16)
     difference = (module.branch(changed) - module.branch(x)).abs().amax(-1)
     assert (difference[0, 1:, 0] > 1e-4).tolist() == [False, True, False]
+
+
+def test_a_trace_keeps_the_mask_of_rejected_matches():
+    module = ATA(24, 3, zero_init=False, min_similarity=0.2).eval()
+    x = torch.randn(1, 4, 9, 24)
+    with torch.no_grad():
+        traced = torch.jit.trace(module, torch.ones(1, 4, 9, 24))
+        torch.testing.assert_close(traced(x), module(x))
+
+
+@pytest.mark.parametrize('route_heads', [None, 1])
+def test_time_bias_refuses_clips_of_another_length(route_heads):
+    module = ATA(24, 3, route_heads=route_heads, **TIME_BIAS)
+    with pytest.raises(ValueError, match='clips of 5 frames.*got 4'):
+        module(torch.randn(1, 4, 6, 24))
+
+
+def test_refuses_no_slopes():
+    with pytest.raises(ValueError, match='at least one slope'):
+        TemporalAttention(24, 3, num_frames=5, time_bias_slopes=())
+
+
+def test_refuses_no_heads():
+    with pytest.raises(ValueError, match='num_heads=0'):
+        TemporalAttention(24, 0)
 
 
 def test_time_bias_needs_num_frames():

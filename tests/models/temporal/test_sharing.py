@@ -131,7 +131,7 @@ def test_recomputation_gives_equal_gradients(build, options):
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize('share', [0, 'block', 1.5])
+@pytest.mark.parametrize('share', [0, 'block', 1.5, True])
 def test_refuses_invalid_share_alignment(share):
     with pytest.raises(ValueError, match='share_alignment'):
         timesformer(share_alignment=share)

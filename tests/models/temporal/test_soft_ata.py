@@ -3,6 +3,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmaction.registry import MODELS
 
 from ata_mm.models import ATA, ATATimeSformer
@@ -29,6 +30,17 @@ def matcher(request):
 def ata(matcher, **options):
     torch.manual_seed(0)
     return ATA(24, 3, zero_init=False, matcher=matcher, **options).eval()
+
+
+def test_route_encoding_along_routes_of_a_moving_scene():
+    # Composed, weights that do not sum to 1 would lead out of the grid.
+    generator = torch.Generator().manual_seed(0)
+    scene = torch.rand(1, 24, 14, 29, generator=generator)
+    scene = F.avg_pool2d(scene, 5, 1, 2)
+    x = torch.stack([scene[..., t : t + 14] for t in range(16)], 1)
+    x = (x - x.mean()).flatten(3).transpose(2, 3)
+    module = ata('SinkhornMatcher', route_encoding=True)
+    assert module(x, None, (14, 14)).isfinite().all()
 
 
 def timesformer(with_cp=False, **options):

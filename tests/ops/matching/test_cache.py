@@ -33,6 +33,15 @@ def windows(stride, length=6):
     return [VIDEO[:, start : start + length] for start in starts]
 
 
+def test_windows_in_one_buffer():
+    cache, buffer = MatchingCache(), VIDEO[:, :6].clone()
+    for window in windows(1):
+        buffer.copy_(window)
+        alignment = align_frames(buffer, ExactMatcher(), cache=cache)
+        expected = align_frames(window, ExactMatcher())
+        assert torch.equal(alignment.routes, expected.routes)
+
+
 @pytest.mark.parametrize(
     'matcher', [ExactMatcher(), CoarseToFineMatcher(), LocalMatcher(radius=2)]
 )

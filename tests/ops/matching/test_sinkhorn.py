@@ -3,17 +3,29 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ata_mm.ops import ExactMatcher, SinkhornMatcher, neighbour_similarity
+from ata_mm.ops import (
+    ExactMatcher,
+    SinkhornMatcher,
+    align_frames,
+    neighbour_similarity,
+)
 from ata_mm.ops.matching.similarity import aggregate, pair_similarity
 
 
 def test_sums_come_closer_to_one_with_iterations():
     x = torch.randn(2, 4, 49, 64)
     off = [
-        (SinkhornMatcher(0.2, n).match_frames(x).sum(-1) - 1).abs().max()
+        (SinkhornMatcher(0.2, n).match_frames(x).sum(-2) - 1).abs().max()
         for n in (1, 2, 100)
     ]
     assert off[0] > off[1] > off[2] and off[2] < 1e-4
+
+
+def test_routes_through_many_frames_are_means_of_patches():
+    x = torch.randn(1, 32, 49, 8).cumsum(1)
+    alignment = align_frames(x, SinkhornMatcher(num_iters=2))
+    ones = torch.ones(1, 32, 49, 1)
+    torch.testing.assert_close(alignment.align(ones), ones)
 
 
 def test_tends_to_the_exact_matching_as_the_temperature_falls():
@@ -97,8 +109,8 @@ def test_gradients_are_those_of_the_iterations():
     # The same by products with the kernel exp(S / tau).
     plan = (scores / 0.5).exp()
     for _ in range(3):
-        plan = plan / plan.sum(-1, keepdim=True)
         plan = plan / plan.sum(-2, keepdim=True)
+        plan = plan / plan.sum(-1, keepdim=True)
     (expected,) = torch.autograd.grad((plan * weight).sum(), scores)
     (found,) = torch.autograd.grad((matcher(scores) * weight).sum(), scores)
     torch.testing.assert_close(found, expected)

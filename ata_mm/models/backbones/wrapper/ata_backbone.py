@@ -199,7 +199,7 @@ class ATABackbone(VideoBackbone):
         self._inspect_image(blocks, layout)
         self.freeze_image = freeze_image
         if freeze_image:
-            self.image.requires_grad_(False)
+            self.image.requires_grad_(False).eval()
         if channels_last:
             # Convolutions return the memory format of their weights.
             order = torch.channels_last
@@ -323,6 +323,7 @@ class ATABackbone(VideoBackbone):
         self.sharing.reset()
         frames = x.transpose(1, 2).flatten(0, 1)  # (B*T, 3, H, W)
         features = self._features(frames)
+        self.sharing.reset()
         patches, grid = self.output_layout.split(features, self.num_frames)
         if self.output == 'cls_token':
             # The first of the prefix tokens, (B, T, 1, C).

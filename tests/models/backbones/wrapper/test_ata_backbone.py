@@ -24,10 +24,10 @@ TOYS = [
 def build(image=MapModel, temporal='ATA', randomize=True, **options):
     """Build a model for 4 frames whose temporal modules are not negligible."""
     image = image if isinstance(image, dict) else dict(type=image)
+    if not isinstance(temporal, dict):
+        temporal = dict(type=temporal)
     arguments = dict(blocks='blocks.*', num_frames=4, img_size=32, head_dims=8)
-    model = ATABackbone(
-        image, temporal=dict(type=temporal), **{**arguments, **options}
-    )
+    model = ATABackbone(image, temporal=temporal, **{**arguments, **options})
     if randomize:
         for parameter in model.temporal.parameters():
             torch.nn.init.normal_(parameter, std=0.2)
@@ -269,6 +269,32 @@ def test_training_a_frozen_image_model_changes_the_temporal_modules_alone():
         if not torch.equal(value, before[name])
     }
     assert changed == {'temporal'}
+
+
+def test_frozen_norms_keep_their_statistics_from_the_start():
+    model = resnet(freeze_image=True)
+    before = copy.deepcopy(model.image.state_dict())
+    model(clips())
+    after = model.image.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_can_be_copied_after_a_forward_pass():
+    soft = dict(type='ATA', matcher='SinkhornMatcher')
+    model = resnet(soft).eval()
+    x = clips()
+    out = model(x)  # with a graph of autograd
+    assert torch.equal(copy.deepcopy(model)(x), out)
+
+
+def test_the_image_model_alone_does_not_follow_routes_of_the_last_clip():
+    temporal = dict(type='ATA', share_alignment='stage')
+    model = build(RESNET, temporal, blocks='layer1.*', head_dims=32).eval()
+    x, other = clips(), clips()
+    expected = model(x)
+    model(other)
+    maps = image_maps(model.image, x)
+    torch.testing.assert_close(maps, expected)
 
 
 def test_channels_last_changes_the_memory_format_alone():
