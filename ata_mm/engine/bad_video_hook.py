@@ -6,6 +6,7 @@ import os.path as osp
 from collections import Counter
 from typing import Any, Iterator, List, Optional
 
+from mmaction.datasets import RepeatAugDataset
 from mmaction.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -13,7 +14,14 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 
-from .bad_videos import SHORT, SKIPPED, Journal, Note, NotingPipeline
+from .bad_videos import (
+    SHORT,
+    SKIPPED,
+    Journal,
+    Note,
+    NotingPipeline,
+    RepeatPipeline,
+)
 from .guarded_loader import GuardedLoader
 
 _SHOWN = 20  # notes of a kind in the log; all are in the file
@@ -119,9 +127,13 @@ class BadVideoHook(Hook):
     ) -> GuardedLoader:
         journal = Journal(path, loader.num_workers, allowed, self.time_limit)
         for dataset in _leaves(loader.dataset):
-            dataset.pipeline = NotingPipeline(
-                dataset.pipeline.transforms, journal, skip
-            )
+            if isinstance(dataset, RepeatAugDataset):
+                dataset.pipeline = RepeatPipeline(dataset, journal, skip)
+                dataset.prepare_data = dataset.pipeline.prepare_data
+            else:
+                dataset.pipeline = NotingPipeline(
+                    dataset.pipeline.transforms, journal, skip
+                )
         return GuardedLoader(loader, journal, skip)
 
     def _log(self, notes: List[Note]) -> None:

@@ -8,6 +8,7 @@ import os.path as osp
 import signal
 import threading
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.sharedctypes import RawArray
 from types import FrameType
 from typing import (
@@ -19,10 +20,10 @@ from typing import (
     NamedTuple,
     Optional,
     Sequence,
-    Set,
     Union,
 )
 
+from mmaction.datasets import RepeatAugDataset
 from torch.utils.data import get_worker_info
 
 from ata_mm.video import FilePipeline, VideoError
@@ -79,18 +80,21 @@ class Journal:
         self.allowed = allowed
         self.time_limit = time_limit
         self._size = 0  # bytes of the notes that this process has read
-        self._read: Set[str] = set()
+        self._read: Dict[str, Note] = {}
         self._in_work: List[Any] = [
             RawArray('c', _PATH_MAX) for _ in range(workers)
         ]
         self.notes: Dict[str, Note] = {}
 
     def add(self, kind: str, video: str, reason: str) -> None:
-        """Append a note, once for each video."""
-        if video in self.notes:
-            return
+        """Append a note, once for each video.
+
+        A short video that cannot be read gets a second one: its frames are
+        sampled before they are decoded.
+        """
         note = Note(kind, video, reason)
-        self.notes[video] = note
+        if not _take(self.notes, note):
+            return
         # One write of a short line: those of other processes do not mix in.
         with open(self.path, 'ab', 0) as file:
             file.write(f'{json.dumps(note._asdict())}\n'.encode())
@@ -99,7 +103,8 @@ class Journal:
         """Read the notes of all processes.
 
         Returns:
-            list[Note]: Those on videos without a note before.
+            list[Note]: Those on videos without a note before, or that are
+            skipped though they were only short before.
         """
         size = osp.getsize(self.path) if osp.exists(self.path) else 0
         if size <= self._size:
@@ -110,10 +115,10 @@ class Journal:
         whole = text[: text.rfind(b'\n') + 1]
         self._size += len(whole)
         notes = [Note(**json.loads(line)) for line in whole.splitlines()]
-        fresh = {n.video: n for n in notes if n.video not in self._read}
-        self._read.update(fresh)
-        self.notes.update(fresh)
-        return list(fresh.values())
+        fresh = [note for note in notes if _take(self._read, note)]
+        for note in fresh:
+            _take(self.notes, note)
+        return fresh
 
     def skipped(self) -> List[Note]:
         """Return the notes on videos that are skipped."""
@@ -198,16 +203,19 @@ class NotingPipeline(FilePipeline):
                 not to be skipped.
             TooManyBadVideosError: If too many are skipped.
         """
+        read = partial(super().__call__, data)
         name = data.get('filename')
-        if name is None:
-            return super().__call__(data)
+        return read() if name is None else self._guard(name, read)
+
+    def _guard(self, name: str, read: Callable[[], Any]) -> Any:
+        """Return what a function makes of a video; None to skip it."""
         if self.skip and not self.journal.notes:
             self.journal.update()  # of those before a worker was restarted
         if self.skip and self.journal.is_skipped(name):
             return None
         try:
             with self.journal.reading(name):
-                return super().__call__(data)
+                return read()
         except (VideoError, OSError) as error:
             self.journal.add(SKIPPED, name, str(error))
             if not self.skip:
@@ -217,6 +225,57 @@ class NotingPipeline(FilePipeline):
 
     def _note_short(self, video: str, reason: str) -> None:
         self.journal.add(SHORT, video, f'{video} {reason}.')
+
+
+class RepeatPipeline(NotingPipeline):
+    """Pipeline whose transforms a ``RepeatAugDataset`` calls one by one.
+
+    That data set samples several clips of a video by its number of frames,
+    without its name, and decodes all of them at once. It never calls its
+    pipeline, so :meth:`prepare_data` takes the place of its own.
+
+    Args:
+        dataset (RepeatAugDataset): The data set.
+        journal (Journal): As in :class:`NotingPipeline`.
+        skip (bool): As in :class:`NotingPipeline`.
+    """
+
+    def __init__(
+        self, dataset: RepeatAugDataset, journal: Journal, skip: bool
+    ) -> None:
+        super().__init__(dataset.pipeline.transforms, journal, skip)
+        self._dataset = dataset
+        self._decode = FilePipeline([self.transforms[2]])
+        self.transforms[2] = self._decode_video
+
+    def prepare_data(self, idx: int) -> Optional[List[dict]]:
+        """Return the samples of a video; None for a skipped one.
+
+        Args:
+            idx (int): Index of the video.
+
+        Raises:
+            FileNotFoundError, VideoError, TooManyBadVideosError: As calls of
+                :class:`NotingPipeline`.
+        """
+        name = self._dataset.get_data_info(idx)['filename']
+        # That of the class: this method is in its place in the data set.
+        prepare = type(self._dataset).prepare_data
+        return self._guard(name, partial(prepare, self._dataset, idx))
+
+    def _decode_video(self, data: dict) -> Optional[dict]:
+        if type(self.transforms[1]).__name__ == 'SampleFrames':
+            self._check_length(data)  # not when it had no file name
+        return self._decode(data)
+
+
+def _take(notes: Dict[str, Note], note: Note) -> bool:
+    """Put a note among others if it says more than that on its video."""
+    before = notes.get(note.video)
+    says_more = before is None or (before.kind, note.kind) == (SHORT, SKIPPED)
+    if says_more:
+        notes[note.video] = note
+    return says_more
 
 
 @contextmanager

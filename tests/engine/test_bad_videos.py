@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import os
+import random
 import time
 
 import pytest
@@ -51,6 +52,33 @@ def test_short_videos_are_not_skipped(new_journal):
     assert not journal.is_skipped('a.mp4') and journal.skipped() == []
 
 
+def test_a_short_video_that_cannot_be_read_is_skipped(new_journal):
+    journal = new_journal()
+    journal.add(SHORT, 'a.mp4', 'a.mp4 has 3 frames.')
+    journal.add(SKIPPED, 'a.mp4', 'a.mp4 is damaged.')
+    journal.add(SHORT, 'a.mp4', 'a.mp4 has 3 frames.')
+    assert journal.is_skipped('a.mp4')
+
+
+def test_a_video_skipped_after_it_was_short_reaches_other_processes(
+    new_journal,
+):
+    worker, main = new_journal(), new_journal()
+    worker.add(SHORT, 'a.mp4', 'a.mp4 has 3 frames.')
+    main.update()
+    worker.add(SKIPPED, 'a.mp4', 'a.mp4 is damaged.')
+    assert [note.kind for note in main.update()] == [SKIPPED]
+    assert main.is_skipped('a.mp4')
+
+
+def test_a_video_stays_skipped_when_others_find_it_short(new_journal):
+    worker, main = new_journal(), new_journal()
+    main.add(SKIPPED, 'a.mp4', 'a.mp4 stops the decoder.')
+    worker.add(SHORT, 'a.mp4', 'a.mp4 has 3 frames.')
+    assert [note.kind for note in main.update()] == [SKIPPED]
+    assert main.is_skipped('a.mp4')
+
+
 def test_too_many_are_an_error_that_names_them(new_journal):
     journal = new_journal(allowed=1)
     journal.add(SKIPPED, 'a.mp4', 'a.mp4 is empty.')
@@ -96,6 +124,21 @@ def test_bad_video_is_skipped_and_noted(new_journal, tmp_path):
     pipeline = NotingPipeline(STEPS, journal, skip=True)
     assert pipeline(data(tmp_path / 'a.mp4')) is None
     assert 'a.mp4 is empty' in journal.skipped()[0].reason
+
+
+def test_a_damaged_video_counts_though_it_is_short(
+    new_journal, write_video, tmp_path
+):
+    path = tmp_path / 'a.mp4'
+    write_video(path, num_frames=7)
+    content = bytearray(path.read_bytes())
+    start = content.index(b'mdat') + 4  # of the frames, up to the index
+    size = content.index(b'moov') - 4 - start
+    content[start : start + size] = random.Random(0).randbytes(size)
+    path.write_bytes(content)
+    pipeline = NotingPipeline(STEPS, new_journal(allowed=0), skip=True)
+    with pytest.raises(TooManyBadVideosError, match=r'a\.mp4 cannot be dec'):
+        pipeline(data(path))
 
 
 def test_bad_video_is_an_error_without_skipping(new_journal, tmp_path):
