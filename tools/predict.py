@@ -332,8 +332,6 @@ def predict_files(args: argparse.Namespace) -> List[str]:
     leave_cores(args.workers)
     start = time.monotonic()
     with ExitStack() as stack:
-        if args.out:
-            out = stack.enter_context(ResultFile(process.file(args.out)))
         recognizer = VideoRecognizer(
             load_config(args.config, args.cfg_options),
             args.checkpoint,
@@ -341,6 +339,8 @@ def predict_files(args: argparse.Namespace) -> List[str]:
             args.views,
             args.amp,
         )
+        if args.out:  # not before, or a wrong checkpoint would leave a file
+            out = stack.enter_context(ResultFile(process.file(args.out)))
         writer = stack.enter_context(
             Workers(
                 annotate, time_limit=args.time_limit, name=attrgetter('video')

@@ -100,9 +100,18 @@ from ata_mm.cli.console import (
     stderr_progress,
 )
 from ata_mm.cli.errors import user_errors
-from ata_mm.cli.outputs import Clock, WindowFiles, json_line, window_entry
+from ata_mm.cli.outputs import (
+    Clock,
+    WindowFiles,
+    json_line,
+    keep_outputs,
+    window_entry,
+)
 from ata_mm.video import FrameSource
 from ata_mm.visualization.captions import OverlayWriter
+
+OVERLAY = 'overlay.mp4'
+OUTPUTS = (*WindowFiles.NAMES, OVERLAY)
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -113,7 +122,7 @@ def check_options(args: argparse.Namespace) -> None:
     """
     if args.topk < 1:
         raise ValueError(f'Expected --topk of at least 1, got {args.topk}.')
-    overlay = args.out_dir and osp.join(args.out_dir, 'overlay.mp4')
+    overlay = args.out_dir and osp.join(args.out_dir, OVERLAY)
     if overlay and osp.realpath(overlay) == osp.realpath(args.source):
         raise ValueError(
             f'Expected another folder: --out-dir {args.out_dir} '
@@ -159,18 +168,28 @@ def build(args: argparse.Namespace, fps: float) -> StreamRecognizer:
 
 
 class Interrupt:
-    """Handler that turns the first Ctrl-C into a request to stop.
+    """Handler that turns the first Ctrl-C or SIGTERM into a request to stop.
 
-    A second Ctrl-C ends the program.
+    The files are then complete. The second one ends the program.
+
+    Attributes:
+        signum (int, optional): The signal that has come. None before.
     """
 
     def __init__(self) -> None:
-        self.requested = False
-        signal.signal(signal.SIGINT, self._note)
+        self.signum: Optional[int] = None
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, self._note)
+
+    @property
+    def requested(self) -> bool:
+        """Whether to stop."""
+        return self.signum is not None
 
     def _note(self, signum: int, frame: Optional[FrameType]) -> None:
-        self.requested = True
+        self.signum = signum
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def until(self, source: FrameSource) -> Iterator[np.ndarray]:
         """Yield the frames before the request."""
@@ -202,7 +221,7 @@ class Outputs:
         self._files: Optional[WindowFiles] = None
         self._overlay: Optional[OverlayWriter] = None
         if out_dir:
-            path = osp.join(out_dir, 'overlay.mp4')
+            path = osp.join(out_dir, OVERLAY)
             self._files = stack.enter_context(WindowFiles(out_dir))
             self._overlay = stack.enter_context(OverlayWriter(path, fps))
 
@@ -230,7 +249,7 @@ def run(
     interrupt: Interrupt,
     has_times: bool,
 ) -> None:
-    """Recognise windows until the source ends or Ctrl-C."""
+    """Recognise windows until the source ends or a signal asks to stop."""
     with stderr_progress() as progress:
         bar = progress.add_task('Frames', total=source.num_frames)
         for frame in interrupt.until(source):
@@ -257,6 +276,9 @@ def main() -> None:
         source = stack.enter_context(FrameSource(args.source))
         fps = frame_rate(source, args)
         stream = build(args, fps)
+        if args.out_dir:
+            for kept in keep_outputs(args.out_dir, OUTPUTS):
+                print_message(f'kept the file of an earlier run as {kept}')
         outputs = Outputs(stack, args.out_dir, fps)
         print_message(stream.describe())
         interrupt = Interrupt()
@@ -267,9 +289,10 @@ def main() -> None:
         f'{outputs.windows} windows, {outputs.frames} frames in '
         f'{seconds:.1f} s; {stream.report()}'
     )
-    if interrupt.requested:
-        print_message(f'stopped by Ctrl-C at {outputs.frames / fps:.1f} s')
-        sys.exit(130)
+    if interrupt.signum is not None:
+        cause = 'Ctrl-C' if interrupt.signum == signal.SIGINT else 'SIGTERM'
+        print_message(f'stopped by {cause} at {outputs.frames / fps:.1f} s')
+        sys.exit(128 + interrupt.signum)
 
 
 if __name__ == '__main__':

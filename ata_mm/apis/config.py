@@ -72,10 +72,17 @@ def read_video_files(cfg: Config) -> None:
         cfg (Config): Config of a recognizer, changed in place.
 
     Raises:
-        ValueError: If the pipeline reads neither videos nor RGB frames, but
-            arrays, poses, sound or optical flow.
+        ValueError: If there is no test_dataloader, or its pipeline reads
+            neither videos nor RGB frames, but arrays, poses, sound or optical
+            flow.
     """
-    dataset = cfg.test_dataloader.dataset
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset')
+    if not dataset:
+        raise ValueError(
+            'Expected a config with test_dataloader, whose pipeline reads the '
+            'videos, got none. Set test_dataloader as in '
+            'configs/_base_/datasets.'
+        )
     steps = list(dataset.get('pipeline') or ())
     names = step_names(steps)
     if not NOT_VIDEO.intersection(names):

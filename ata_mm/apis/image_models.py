@@ -238,7 +238,7 @@ def _feature_map(kind: str) -> dict:
 
 
 def _crop_size(cfg) -> int:
-    steps = cfg.get('test_dataloader', {}).get('dataset', {})
+    steps = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     sizes = [
         step.get('crop_size', step.get('scale'))
         for step in steps.get('pipeline', ())

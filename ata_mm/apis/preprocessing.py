@@ -60,9 +60,16 @@ def saved_statistics(meta: dict) -> Optional[Statistics]:
         meta (dict): The ``meta`` of the checkpoint.
 
     Returns:
-        Statistics | None: None if it has none.
+        Statistics | None: None if it has none that can be read.
     """
-    for node in ast.walk(ast.parse(str(meta.get('cfg') or ''))):
+    try:
+        return _statistics_in(ast.parse(str(meta.get('cfg') or '')))
+    except (SyntaxError, ValueError, RecursionError):  # not the dump of one
+        return None
+
+
+def _statistics_in(tree: ast.AST) -> Optional[Statistics]:
+    for node in ast.walk(tree):
         if (
             isinstance(node, ast.keyword)
             and node.arg == 'data_preprocessor'

@@ -302,7 +302,7 @@ def class_names(cfg: Config, meta: dict) -> List[str]:
     names = (cfg.test_dataloader.dataset.get('metainfo') or {}).get('classes')
     where = 'metainfo.classes of test_dataloader.dataset'
     if isinstance(names, str):
-        names = list_from_file(names) if osp.isfile(names) else None
+        names = _read_names(names) if osp.isfile(names) else None
     if not names:
         saved = meta.get('dataset_meta')
         names = saved.get('classes') if isinstance(saved, dict) else None
@@ -320,6 +320,16 @@ def class_names(cfg: Config, meta: dict) -> List[str]:
         )
     # A byte order mark in front, as Windows Notepad writes it.
     return [' '.join(str(name).lstrip('\ufeff').split()) for name in names]
+
+
+def _read_names(path: str) -> List[str]:
+    try:
+        return list_from_file(path)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'Expected UTF-8 text, but {path} is not UTF-8 ({error}). Convert '
+            'the file.'
+        ) from error
 
 
 def _load(model: nn.Module, checkpoint: str) -> dict:

@@ -11,6 +11,7 @@ import glob
 import json
 import os
 import os.path as osp
+import re
 import sys
 from contextlib import suppress
 from itertools import islice
@@ -122,8 +123,10 @@ def result_files(out: str) -> List[str]:
     Returns:
         list[str]: It, and those of ranks.
     """
-    stem, suffix = map(glob.escape, osp.splitext(out))
-    files = sorted(glob.glob(f'{stem}.rank*{suffix}'))
+    stem, suffix = osp.splitext(out)
+    is_ours = re.compile(rf'{re.escape(stem)}\.rank\d+{re.escape(suffix)}')
+    found = glob.glob(f'{glob.escape(stem)}.rank*{glob.escape(suffix)}')
+    files = sorted(file for file in found if is_ours.fullmatch(file))
     return [file for file in (out, *files) if osp.exists(file)]
 
 

@@ -3,11 +3,12 @@
 
 import csv
 import io
+import itertools
 import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Dict, Optional, Sequence, Tuple
+from typing import BinaryIO, Dict, List, Optional, Sequence, Tuple
 
 from ata_mm.apis.stream import WindowPrediction
 
@@ -124,6 +125,26 @@ def unique_stems(videos: Sequence[str]) -> Dict[str, str]:
     return names
 
 
+def keep_outputs(folder: str, names: Sequence[str]) -> List[str]:
+    """Rename the files of an earlier run, so that a restart loses nothing.
+
+    Args:
+        folder (str): Their folder.
+        names (Sequence[str]): Their names.
+
+    Returns:
+        list[str]: The new paths, ``name_N.suffix`` with the first number that
+        is free for all of them. Empty files are not kept.
+    """
+    paths = [Path(folder, name) for name in names]
+    found = [path for path in paths if path.is_file() and path.stat().st_size]
+    for number in itertools.count(1):
+        kept = [path.with_stem(f'{path.stem}_{number}') for path in found]
+        if not any(path.exists() for path in kept):
+            break
+    return [str(old.rename(new)) for old, new in zip(found, kept)]
+
+
 class WindowFiles:
     """The files ``predictions.jsonl`` and ``predictions.csv`` of a stream.
 
@@ -134,11 +155,12 @@ class WindowFiles:
         folder (str): The folder of the files. It is created.
     """
 
+    NAMES = ('predictions.jsonl', 'predictions.csv')
+
     def __init__(self, folder: str) -> None:
         self.folder = folder
         os.makedirs(folder, exist_ok=True)
-        self._json = self._open('predictions.jsonl')
-        self._csv = self._open('predictions.csv')
+        self._json, self._csv = map(self._open, self.NAMES)
 
     def __enter__(self) -> 'WindowFiles':
         return self

@@ -33,8 +33,8 @@ class AnnotationFile(NamedTuple):
             means any white space. Defaults to ``' '``.
         fields (Sequence[str]): Names of the fields before the label: first
             the path; the others are integers. Defaults to ``('path',)``.
-        labelled (bool): Whether every line must have its label.
-            Defaults to True.
+        labelled (bool): Whether the lines must have labels; either all have
+            one or none. Defaults to True.
         multi_label (bool): Whether a line has any number of labels, also
             none. Defaults to False, one label.
         filename_tmpl (str, optional): Template of the frame names in a folder,
@@ -102,8 +102,9 @@ def read_samples(
         file (AnnotationFile): The file.
 
     Returns:
-        tuple[list[Sample], list[ValueError]]: The valid lines, and the faults
-        of the others.
+        tuple[list[Sample], list[ValueError]]: The lines that can be read, and
+        the faults: lines that cannot, and lines without a label among others
+        with one.
 
     Raises:
         FileNotFoundError: If the file does not exist. Remote files
@@ -140,6 +141,16 @@ def read_samples(
             samples.append(_parse(file, number, text))
         except ValueError as error:
             faults.append(error)
+    if not file.multi_label and any(sample.labels for sample in samples):
+        # MMAction2 would count each as a wrong prediction.
+        faults += [
+            ValueError(
+                f'{sample.location}: Expected a label, as on other lines, got '
+                'none. Add it, or remove the line.'
+            )
+            for sample in samples
+            if not sample.labels
+        ]
     return samples, faults
 
 

@@ -5,6 +5,7 @@ The checks of single samples, which take longer, are in
 :mod:`ata_mm.datasets.sample_checks`.
 """
 
+import logging
 import os.path as osp
 from typing import (
     Any,
@@ -26,6 +27,7 @@ from ata_mm.video.pipeline import step_names
 
 from .annotations import (
     AnnotationFile,
+    Sample,
     expected_path,
     label_faults,
     missing_files,
@@ -67,7 +69,8 @@ def check_config(cfg: Config, loaders: Sequence[str] = LOADERS) -> None:
 
     Raises:
         FileNotFoundError, ValueError: See :func:`check_annotations`,
-            :func:`multi_label_faults` and :func:`segment_faults`.
+            :func:`multi_label_faults` and :func:`segment_faults`; or if a
+            metric needs labels that a test file does not have.
     """
     for fault in (*multi_label_faults(cfg, loaders), *segment_faults(cfg)):
         raise fault
@@ -79,16 +82,19 @@ def check_config(cfg: Config, loaders: Sequence[str] = LOADERS) -> None:
                 'validated before the run.',
                 logger='current',
             )
-        else:
-            check_annotations(file, classes)
+        elif not check_annotations(file, classes)[0].labels:
+            _check_unlabelled(file, cfg.get(f'{loader}_evaluator'))
 
 
-def check_annotations(file: AnnotationFile, num_classes: int) -> None:
+def check_annotations(file: AnnotationFile, num_classes: int) -> List[Sample]:
     """Validate the lines of an annotation file and the paths they list.
 
     Args:
         file (AnnotationFile): The file.
         num_classes (int): Number of classes; labels are 0..num_classes-1.
+
+    Returns:
+        list[Sample]: The lines.
 
     Raises:
         FileNotFoundError: If the annotation file or listed files do not exist.
@@ -109,6 +115,26 @@ def check_annotations(file: AnnotationFile, num_classes: int) -> None:
             f'missing, such as {", ".join(paths[:3])}. Check data_prefix and '
             'data_root in the config, or remove the lines.'
         )
+    return samples
+
+
+def _check_unlabelled(file: AnnotationFile, evaluator: Any) -> None:
+    """Raise, or warn, if metrics would compare predictions with no label."""
+    names = [
+        get_str_type(metric.get('type', ''))
+        for metric in _metrics(evaluator)
+        if metric
+    ]
+    if file.multi_label or set(names) <= {'DumpResults'}:
+        return
+    message = (
+        f'Expected labels in {file.ann_file} for {", ".join(names)}, got '
+        'lines without. To write predictions alone, set '
+        "test_evaluator=[dict(type='DumpResults', out_file_path='FILE.pkl')]."
+    )
+    if 'DumpResults' not in names:
+        raise ValueError(message)
+    print_log(message, logger='current', level=logging.WARNING)
 
 
 def annotation_files(
@@ -221,15 +247,17 @@ def segment_faults(cfg: Config) -> List[ValueError]:
 
 def _counts_one_label(evaluator: Any) -> bool:
     """Return whether an AccMetric compares one label with the scores."""
-    metrics = (
-        evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
-    )
-    for metric in metrics:
+    for metric in _metrics(evaluator):
         if metric and get_str_type(metric.get('type', '')) == 'AccMetric':
             names = metric.get('metric_list', ('top_k_accuracy',))
             names = (names,) if isinstance(names, str) else names
             return any('mean_average' not in name for name in names)
     return False
+
+
+def _metrics(evaluator: Any) -> Sequence[Any]:
+    """Return the metrics of an evaluator, which may be one alone."""
+    return evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
 
 
 def num_classes(cfg: Config) -> Optional[int]:

@@ -272,7 +272,7 @@ def _read_csv(path: Path) -> OwnVideos:
     rows = list(csv.reader(text.splitlines(), delimiter=mark))
     titles = [title.strip().lower() for title in rows[0]] if rows else []
     places = [
-        next((i for i, t in enumerate(titles) if t in names), None)
+        next((titles.index(name) for name in names if name in titles), None)
         for names in (_PATH_COLUMNS, _LABEL_COLUMNS, _SPLIT_COLUMNS)
     ]
     if places[0] is None or places[1] is None:

@@ -96,6 +96,14 @@ def test_a_pipeline_of_frames_reads_videos(tiny_config):
     assert steps == ['VideoInit', 'SampleFrames', 'VideoDecode']
 
 
+@pytest.mark.parametrize('loader', [None, {}])
+def test_a_config_that_reads_no_videos_is_an_error(tiny_config, loader):
+    cfg = load_config(tiny_config)
+    cfg.test_dataloader = loader
+    with pytest.raises(ValueError, match='Expected .* test_dataloader'):
+        read_video_files(cfg)
+
+
 def test_a_pipeline_of_videos_is_kept(tiny_config):
     cfg = load_config(tiny_config)
     before = cfg.pretty_text

@@ -84,6 +84,14 @@ def test_statistics_of_a_checkpoint_are_read_and_its_config_not_run():
     assert (tuple(found.mean), tuple(found.std)) == HALF
 
 
-@pytest.mark.parametrize('meta', [{}, dict(cfg='model = dict()')])
+@pytest.mark.parametrize(
+    'meta',
+    [
+        {},
+        dict(cfg='model = dict()'),
+        dict(cfg='Config (path: a.py): {}'),
+        dict(cfg='dict(data_preprocessor=dict(mean=3 * [1], std=3 * [1]))'),
+    ],
+)
 def test_a_checkpoint_may_have_none(meta):
     assert saved_statistics(meta) is None

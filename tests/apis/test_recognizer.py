@@ -1,4 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import copy
 import pickle
 import shutil
 import warnings
@@ -82,6 +83,16 @@ def test_topk_limits_the_labels(recognizer, video_root):
 def test_class_names_of_the_checkpoint(unnamed):
     meta = dict(dataset_meta=dict(classes=['a', 'b']))
     assert class_names(unnamed, meta) == ['a', 'b']
+
+
+def test_class_names_of_another_encoding_are_named(unnamed, tmp_path):
+    (tmp_path / 'classes.txt').write_bytes('caf\xe9\nbar\n'.encode('latin-1'))
+    cfg = copy.deepcopy(unnamed)
+    cfg.test_dataloader.dataset.metainfo = dict(
+        classes=str(tmp_path / 'classes.txt')
+    )
+    with pytest.raises(ValueError, match='classes.txt is not UTF-8'):
+        class_names(cfg, {})
 
 
 def test_classes_without_names_are_numbered(unnamed):

@@ -146,6 +146,15 @@ def test_merging_keeps_each_video_once(tmp_path):
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_files_of_others_are_left_alone(tmp_path):
+    others = [tmp_path / f'out.rank{n}.jsonl' for n in ('_old', 'ed', '1.old')]
+    for path in (tmp_path / 'out.rank0.jsonl', *others):
+        write(path, path.name)
+    merge(str(tmp_path / 'out.jsonl'))
+    assert videos(tmp_path / 'out.jsonl') == ['out.rank0.jsonl']
+    assert all(path.exists() for path in others)
+
+
 def test_nothing_to_merge(tmp_path):
     with pytest.raises(FileNotFoundError, match='Expected predictions in'):
         merge(str(tmp_path / 'out.jsonl'))

@@ -10,6 +10,7 @@ from ata_mm.cli.outputs import (
     WindowFiles,
     csv_cell,
     json_line,
+    keep_outputs,
     unique_stems,
     window_entry,
 )
@@ -100,6 +101,17 @@ def test_names_that_are_not_utf8_are_valid_json():
 def test_videos_of_one_name_have_outputs_of_their_own():
     names = unique_stems(['a/x.mp4', 'b/x.mp4', 'x.avi', 'x_2.mp4'])
     assert list(names.values()) == ['x', 'x_2', 'x_3', 'x_2_2']
+
+
+def test_outputs_of_earlier_runs_are_kept(tmp_path):
+    names = 'a.jsonl', 'b.mp4', 'c.csv'
+    for run in range(3):
+        kept = keep_outputs(str(tmp_path), names)
+        (tmp_path / 'a.jsonl').write_text(str(run))
+        (tmp_path / 'b.mp4').touch()
+    assert kept == [str(tmp_path / 'a_2.jsonl')]
+    texts = {p.name: p.read_text() for p in tmp_path.glob('*.jsonl')}
+    assert texts == {'a.jsonl': '2', 'a_1.jsonl': '0', 'a_2.jsonl': '1'}
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path, full_disk):

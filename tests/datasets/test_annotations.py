@@ -71,8 +71,19 @@ def test_another_delimiter_allows_spaces_in_paths(listed, tmp_path):
 
 
 def test_labels_are_optional_in_unlabelled_files(listed):
-    samples, faults = read_samples(listed('a.mp4', 'b.mp4 1', labelled=False))
-    assert [sample.labels for sample in samples] == [(), (1,)] and not faults
+    samples, faults = read_samples(listed('a.mp4', 'b.mp4', labelled=False))
+    assert [sample.labels for sample in samples] == [(), ()] and not faults
+
+
+def test_a_line_that_alone_has_no_label_is_a_fault(listed):
+    _, faults = read_samples(listed('a.mp4', 'b.mp4 1', labelled=False))
+    assert len(faults) == 1
+    assert "line 1: 'a.mp4': Expected a label, as" in str(faults[0])
+
+
+def test_a_line_of_several_labels_may_have_none(listed):
+    file = listed('a.mp4', 'b.mp4 1 2', labelled=False, multi_label=True)
+    assert read_samples(file)[1] == []
 
 
 @pytest.mark.parametrize(

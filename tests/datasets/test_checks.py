@@ -2,6 +2,7 @@
 import pytest
 from mmengine.config import Config
 
+from ata_mm.datasets import checks
 from ata_mm.datasets.checks import (
     annotation_files,
     check_annotations,
@@ -10,6 +11,8 @@ from ata_mm.datasets.checks import (
     num_classes,
     segment_faults,
 )
+
+DUMP = dict(type='DumpResults', out_file_path='out.pkl')
 
 
 def config(file, loader='train', num_classes=2, **options):
@@ -99,7 +102,32 @@ def test_config_reads_frame_folders(listed, tmp_path):
 
 @pytest.mark.usefixtures('videos')
 def test_test_files_may_lack_labels(listed):
-    check_config(config(listed('a.mp4', 'b.mp4'), loader='test'))
+    cfg = config(listed('a.mp4', 'b.mp4'), loader='test')
+    check_config(cfg)
+    cfg.test_evaluator = [DUMP]
+    check_config(cfg)
+
+
+@pytest.mark.usefixtures('videos')
+def test_accuracies_need_labels(listed):
+    cfg = config(listed('a.mp4', 'b.mp4'), loader='test')
+    cfg.test_evaluator = dict(type='AccMetric')
+    with pytest.raises(ValueError, match='labels in .* for AccMetric, got'):
+        check_config(cfg)
+
+
+@pytest.mark.usefixtures('videos')
+def test_predictions_without_labels_are_written_with_a_warning(
+    listed, monkeypatch
+):
+    cfg = config(listed('a.mp4', 'b.mp4'), loader='test')
+    cfg.test_evaluator = [dict(type='AccMetric'), DUMP]
+    logged = []
+    monkeypatch.setattr(
+        checks, 'print_log', lambda text, **options: logged.append(text)
+    )
+    check_config(cfg)
+    assert len(logged) == 1 and logged[0].startswith('Expected labels in')
 
 
 @pytest.mark.usefixtures('videos')

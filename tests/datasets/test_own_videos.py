@@ -74,6 +74,19 @@ def test_csv(folder, mark):
     assert ('b/1.mp4', 1, 'val') in of(found.videos)
 
 
+def test_columns_named_path_and_label_come_before_others(folder):
+    rows = [
+        f'{name},{name}/{number}.mp4,sport,{label}'
+        for name, label in (('a', 'tennis'), ('b', 'golf'))
+        for number in range(2)
+    ]
+    path = folder / 'list.csv'
+    path.write_text('\n'.join(['name,path,category,label', *rows]))
+    found = read_own_videos([str(path)])
+    assert found.classes == ['golf', 'tennis']
+    assert {video.path[:2] for video in found.videos} == {'a/', 'b/'}
+
+
 def test_lists_for_training_and_validation(folder):
     (folder / 'classes.txt').write_text('first\nsecond\n')
     (folder / 'one.txt').write_text('a/0.mp4 0\nb/0.mp4 1\n')

@@ -125,6 +125,23 @@ def test_error_is_one_line(done, folder, name, complaint):
     )
 
 
+def test_a_wrong_checkpoint_leaves_no_file_of_predictions(
+    run, tiny_config, folder, tmp_path
+):
+    done = run(
+        'predict.py',
+        folder / 'short.mp4',
+        '--config',
+        tiny_config,
+        '--checkpoint',
+        tmp_path / 'typo.pth',
+        '--out',
+        tmp_path / 'out.jsonl',
+    )
+    assert done.returncode == 1 and 'typo.pth' in done.stderr
+    assert not (tmp_path / 'out.jsonl').exists()
+
+
 def test_folder_without_videos(done, folder):
     assert f'folder {folder}/none has no video file.' in done.stderr
 

@@ -111,8 +111,11 @@ def test_source_that_is_no_video(run, tiny_config, checkpoint, video_root):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    'signum, cause', [(signal.SIGINT, 'Ctrl-C'), (signal.SIGTERM, 'SIGTERM')]
+)
 def test_interrupt_leaves_complete_files(
-    tiny_config, checkpoint, write_video, tmp_path
+    tiny_config, checkpoint, write_video, tmp_path, signum, cause
 ):
     write_video(tmp_path / 'long.mp4', num_frames=3000)
     command = [
@@ -135,14 +138,14 @@ def test_interrupt_leaves_complete_files(
         stderr=file,
     ) as process:
         process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signum)
         # Not communicate(), which loses lines that readline() has buffered.
         rest = process.stdout.read()
     errors = (tmp_path / 'errors').read_text()
-    assert process.returncode == 130, errors
+    assert process.returncode == 128 + signum, errors
     assert len(windows_of(tmp_path / 'out')) == 1 + len(rest.splitlines())
     decoded, _ = cv2.VideoCapture(str(tmp_path / 'out' / 'overlay.mp4')).read()
-    assert decoded and 'stopped by Ctrl-C' in errors
+    assert decoded and f'stopped by {cause}' in errors
 
 
 def test_times_are_those_of_the_frames(run, tiny_config, checkpoint, tmp_path):
