@@ -6,8 +6,9 @@ import os
 import re
 import runpy
 import shlex
+import signal
 import sys
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from threading import Thread
 from typing import Callable, Optional, Sequence
@@ -15,6 +16,7 @@ from typing import Callable, Optional, Sequence
 import ata_mm
 
 _CONTEXT = multiprocessing.get_context('forkserver')
+_GRACE = 5.0  # seconds after Ctrl-C, which both processes receive
 _PRELOAD = [
     'ata_mm.cli.launch',
     'ata_mm.visualization',
@@ -68,6 +70,9 @@ def run_process(
 ) -> None:
     """Run a function in a process, and end with this one if it fails.
 
+    However this process is ended, the other one ends too: the same command
+    would otherwise start a second training in the same folder.
+
     Args:
         function (Callable): A function of a module.
         *args (object): Its arguments, which are pickled.
@@ -77,9 +82,17 @@ def run_process(
         SystemExit: With the status of the process, if it fails.
     """
     sys.stdout.flush()
-    process = _CONTEXT.Process(target=function, args=args)
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    process = _CONTEXT.Process(target=_run, args=(reader, function, *args))
     process.start()
-    process.join()
+    reader.close()
+    try:
+        process.join()
+    except KeyboardInterrupt:
+        process.join(_GRACE)
+        raise
+    finally:
+        writer.close()
     if process.exitcode and process.exitcode < 0:
         sys.exit(
             f'error: the process was ended by signal {-process.exitcode}. If '
@@ -87,6 +100,30 @@ def run_process(
         )
     if process.exitcode:
         sys.exit(f'error: {advice}' if advice else process.exitcode)
+
+
+def _run(
+    starter: Connection, function: Callable[..., object], *args: object
+) -> None:
+    Thread(target=_end_after, args=(starter,), daemon=True).start()
+    function(*args)
+
+
+def _end_after(starter: Connection) -> None:
+    """End this process and its children after the one that started it.
+
+    A signal from the kernel would wait for the parent, the fork server, which
+    lives as long as this process.
+
+    Args:
+        starter (Connection): Is closed at the end of that process.
+    """
+    wait([starter])
+    try:
+        for child in multiprocessing.active_children():
+            child.kill()
+    finally:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _show(reader: Connection, shown: str, log: Optional[Path]) -> None:

@@ -1,0 +1,75 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""What the processes do is tested in tests/tools/test_finetune.py."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ata_mm.cli.tool_process import run_process
+
+ROOT = Path(__file__).resolve().parents[2]
+START = """
+import sys
+sys.path.append({folder!r})
+from test_tool_process import work
+from ata_mm.cli.tool_process import run_process
+run_process(work, {file!r})
+"""
+
+
+def work(file):
+    """Note the ids of this process and of one that it starts, and sleep."""
+    worker = multiprocessing.get_context('fork').Process(
+        target=time.sleep, args=(60,), daemon=True
+    )
+    worker.start()
+    Path(f'{file}.part').write_text(f'{os.getpid()} {worker.pid}')
+    os.rename(f'{file}.part', file)
+    time.sleep(60)
+
+
+def wait_for(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+def is_running(pid):
+    try:
+        state = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state.split()[0] != 'Z'
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
+@pytest.mark.parametrize(
+    'number', [signal.SIGTERM, signal.SIGKILL, signal.SIGINT]
+)
+def test_no_process_outlives_the_one_that_started_it(number, tmp_path):
+    file = tmp_path / 'ids'
+    code = START.format(folder=str(Path(__file__).parent), file=str(file))
+    starter = subprocess.Popen([sys.executable, '-c', code], cwd=ROOT)
+    assert wait_for(file.exists, 60)
+    processes = [int(word) for word in file.read_text().split()]
+    try:
+        assert all(map(is_running, processes))
+        starter.send_signal(number)
+        starter.wait(20)
+        assert wait_for(lambda: not any(map(is_running, processes)), 5)
+    finally:
+        starter.kill()
+        for pid in filter(is_running, processes):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_status_of_the_process_is_passed_on():
+    with pytest.raises(SystemExit, match='^3$'):
+        run_process(sys.exit, 3)
