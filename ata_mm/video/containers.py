@@ -35,7 +35,7 @@ class Mp4Track(NamedTuple):
         refreshes (bool): Whether decoding can start anew at each H.264 key
             frame, an IDR picture; True of other codecs.
         trimmed (bool): Whether an edit list drops or repeats frames.
-        rotated (bool): Whether frames are rotated for display.
+        rotated (bool): Whether frames are rotated or mirrored for display.
     """
 
     codec: str
@@ -131,7 +131,7 @@ def why_not_decord(video: str) -> str:
     reasons = {
         'its codec is not 8-bit H.264 or Motion JPEG': not _is_old(track),
         f'it is narrower than {_NARROW} pixels': track.width < _NARROW,
-        'it is rotated for display': track.rotated,
+        'it is rotated or mirrored for display': track.rotated,
         'its edit list drops frames': track.trimmed,
         'frames share a time': len(np.unique(track.pts)) < len(track.pts),
         'it does not start with a key frame': 0 not in track.keys,
@@ -208,7 +208,9 @@ def _track(file: BinaryIO, moov: _Boxes, track: _Boxes) -> Mp4Track:
             for key in keys.tolist()
         ),
         _is_trimmed(moov, track, media, pts),
-        _is_rotated(track[b'tkhd'][0]),
+        # A player applies both matrices.
+        _is_rotated(track[b'tkhd'][0], 40)
+        or _is_rotated(moov[b'mvhd'][0], 36),
     )
 
 
@@ -329,8 +331,14 @@ def _time_scale(payload: memoryview) -> int:
     return struct.unpack_from('>I', payload, 20 if payload[0] else 12)[0]
 
 
-def _is_rotated(header: memoryview) -> bool:
-    matrix = struct.unpack_from('>9i', header, 52 if header[0] else 40)
+def _is_rotated(header: memoryview, start: int) -> bool:
+    """Return whether the matrix of a header is not that of upright frames.
+
+    Args:
+        header (memoryview): Of a track or movie.
+        start (int): Place of the matrix; 12 bytes later with long times.
+    """
+    matrix = struct.unpack_from('>9i', header, start + 12 * bool(header[0]))
     return matrix[:2] + matrix[3:5] != (65536, 0, 0, 65536)
 
 

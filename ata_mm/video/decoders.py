@@ -135,7 +135,14 @@ class OpenCVReader(VideoReader):
             raise VideoError(
                 self.video, 'cannot be decoded by OpenCV', _TRY_AUTO
             )
-        with PyAVReader(self.video) as reader:
+        reader = PyAVReader(self.video)
+        with reader:
+            if reader.is_mirrored:  # it would be rotated instead
+                raise VideoError(
+                    self.video,
+                    'is mirrored for display, which OpenCV does not do',
+                    _TRY_AUTO,
+                )
             expected = reader.frames([0])[0]
         frame = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         same = frame.shape == expected.shape
@@ -215,6 +222,8 @@ class TorchCodecReader(VideoReader):
             self._times = reader.timestamps
             if not reader.has_times:
                 raise _not_torchcodec(video, 'packets have no times')
+            if reader.is_mirrored:  # it would be rotated instead
+                raise _not_torchcodec(video, 'it is mirrored for display')
         with _torchcodec_errors(video):
             self._reader = VideoDecoder(
                 video,

@@ -5,12 +5,15 @@ PyAV is imported in functions: ``python -m ata_mm doctor`` has to start without
 it to report that it is missing.
 """
 
+import math
+import struct
 from typing import (
     TYPE_CHECKING,
     BinaryIO,
     Callable,
     Iterator,
     List,
+    NamedTuple,
     Optional,
     Sequence,
     Union,
@@ -32,6 +35,42 @@ TIMED = ('mov,', 'matroska,', 'flv', 'gif')
 
 _NEAR = (-1, 0, 1)  # rounding of times in an index
 _PLAYLISTS = ('concat', 'hls', 'dash', 'imf')
+
+
+class Orientation(NamedTuple):
+    """How stored frames are turned and mirrored for display.
+
+    Args:
+        transposed (bool): Whether rows become columns, before the flips.
+        flipped_x (bool): Whether left and right are exchanged.
+        flipped_y (bool): Whether top and bottom are exchanged.
+    """
+
+    transposed: bool
+    flipped_x: bool
+    flipped_y: bool
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether frames are mirrored, and not only rotated."""
+        return sum(self) % 2 == 1
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """Turn a frame upright.
+
+        Args:
+            pixels (np.ndarray): The frame as it is stored, (H, W, C).
+
+        Returns:
+            np.ndarray: The frame as it is displayed, contiguous.
+        """
+        if self.transposed:
+            pixels = pixels.swapaxes(0, 1)
+        if self.flipped_x:
+            pixels = pixels[:, ::-1]
+        if self.flipped_y:
+            pixels = pixels[::-1]
+        return np.ascontiguousarray(pixels)
 
 
 def open_container(video: str) -> 'InputContainer':
@@ -117,11 +156,40 @@ def rgb_converter(
         rgb = reformatter.reformat(
             frame, width or None, height or None, 'rgb24', threads=1
         )
-        pixels = rgb.to_ndarray()
-        turns = round(frame.rotation / 90)
-        return np.rot90(pixels, turns).copy() if turns % 4 else pixels
+        return orientation(frame).apply(rgb.to_ndarray())
 
     return convert
+
+
+def orientation(frame: 'VideoFrame') -> Orientation:
+    """Return how a frame is turned and mirrored for display.
+
+    Args:
+        frame (VideoFrame): The frame.
+
+    Returns:
+        Orientation: That of the display matrix, to the nearest quarter turn.
+    """
+    # Not frame.side_data: the frame keeps it, and both keep each other and
+    # megabytes of pixels until the next garbage collection.
+    from av.sidedata.sidedata import SideDataContainer
+
+    try:
+        sides = SideDataContainer(frame)  # type: ignore[call-arg]
+        data = sides.get('DISPLAYMATRIX')
+    except ValueError:  # the frame has data of a kind that PyAV does not know
+        angle = math.radians(frame.rotation)
+        a = d = math.cos(angle)
+        c = math.sin(angle)
+        b = -c
+    else:
+        if data is None:
+            return Orientation(False, False, False)
+        # x' = a x + c y and y' = b x + d y, from stored (x, y) to displayed.
+        a, b, _, c, d = struct.unpack_from('=5i', data)
+    if abs(b) > abs(a):
+        return Orientation(True, c < 0, b < 0)
+    return Orientation(False, a < 0, d < 0)
 
 
 def set_threads(stream: 'VideoStream', num_threads: int) -> None:

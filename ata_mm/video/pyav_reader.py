@@ -12,6 +12,7 @@ from .pyav import (
     damaged,
     decode_all,
     open_container,
+    orientation,
     read_packets,
     rgb_converter,
     set_threads,
@@ -88,6 +89,11 @@ class PyAVReader(VideoReader):
     def has_times(self) -> bool:
         """Whether frames are numbered by the times of packets."""
         return not self._counts
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether frames are mirrored for display, and not only rotated."""
+        return orientation(self._find(0)).is_mirrored
 
     def close(self) -> None:
         """Release the file."""

@@ -26,9 +26,10 @@ def test_frames_are_those_asked_for_or_refused(tmp_path):
     for file in LIBRARIES.iterdir():
         name = re.sub(r'-\w+(\.so\.\d+).*', r'\1', file.name)
         (tmp_path / name).symlink_to(file)
-    tests = Path(__file__).with_name('test_frame_identity.py')
+    names = ('test_frame_identity.py', 'test_orientation.py')
+    tests = [Path(__file__).with_name(name) for name in names]
     subprocess.run(
-        [sys.executable, '-m', 'pytest', '-q', tests, '-k', 'torchcodec'],
+        [sys.executable, '-m', 'pytest', '-q', *tests, '-k', 'torchcodec'],
         env=dict(os.environ, LD_LIBRARY_PATH=f'{tmp_path}:{LIBRARIES}'),
         check=True,  # fails without a test, too
     )
