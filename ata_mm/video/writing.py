@@ -2,6 +2,7 @@
 """Write video files."""
 
 import errno
+import math
 import os
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 
 from .containers import declared_size, is_mp4_without_index
 
+_MPEG4_TICKS = 2**16 - 1  # per second, at most
+
 
 class VideoWriter:
     """Video file that is written frame by frame.
@@ -21,7 +24,8 @@ class VideoWriter:
 
     Args:
         path (str | Path): The file, such as ``'out.mp4'``.
-        fps (float): Frames per second.
+        fps (float): Frames per second. Above 65, MPEG-4 stores the nearest
+            rate that it can, within 0.002 %.
         size (tuple[int, int]): Width and height of the frames in pixels, both
             even.
         codec (str): FourCC of the codec. Defaults to ``'mp4v'``, MPEG-4;
@@ -51,7 +55,7 @@ class VideoWriter:
                 str(path),
                 cv2.CAP_FFMPEG,
                 cv2.VideoWriter.fourcc(*codec),
-                fps,
+                _mpeg4_rate(fps) if codec == 'mp4v' else fps,
                 size,
             )
         if not self._writer.isOpened():
@@ -133,6 +137,28 @@ def write_video(
         out.write(first)
         for frame in frames:
             out.write(frame)
+
+
+def _mpeg4_rate(fps: float) -> float:
+    """Return a frame rate that MPEG-4 can store, the nearest to a given one.
+
+    OpenCV takes a rate as a fraction of 1000ths or coarser, FFmpeg reduces it,
+    and MPEG-4 has 16 bits for its numerator: 100.123 cannot be stored, 100.124
+    = 25031 / 250 can.
+
+    Args:
+        fps (float): Frames per second.
+
+    Returns:
+        float: The same if it can be stored, or is far too large.
+    """
+    if not _MPEG4_TICKS / 1000 < fps <= _MPEG4_TICKS:
+        return fps
+    near = round(1000 * fps, 6)
+    rates = range(int(near) - 1000, int(near) + 1001)
+    fit = (n for n in rates if n // math.gcd(n, 1000) <= _MPEG4_TICKS)
+    # Of two, the one with fewer digits, which OpenCV takes by itself.
+    return min(fit, key=lambda n: (abs(n - near), n % 10)) / 1000
 
 
 def _is_whole(path: str) -> bool:

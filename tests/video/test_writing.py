@@ -27,6 +27,29 @@ def test_frame_rate_is_written(tmp_path):
         assert source.fps == 12.5
 
 
+def read_back(path, fps):
+    """Frame rate and duration of a file of ten frames."""
+    write_video(path, [RED] * 10, fps)
+    with FrameSource(str(path)) as source:
+        for _ in source:
+            pass
+        return source.fps, source.span[1]
+
+
+@pytest.mark.parametrize(
+    'fps', [66.123, 100.123, 119.9567, 239.873, 999.77, 6553.55]
+)
+def test_rates_that_mpeg4_cannot_store_are_rounded(tmp_path, fps):
+    rate, duration = read_back(tmp_path / 'a.mp4', fps)
+    assert rate == pytest.approx(fps, rel=2e-5)
+    assert duration == pytest.approx(10 / fps, rel=2e-5, abs=1e-4)
+
+
+@pytest.mark.parametrize('fps', [0.5, 23.976, 59.94, 119.88, 655.36, 1000])
+def test_rates_that_mpeg4_can_store_are_kept(tmp_path, fps):
+    assert read_back(tmp_path / 'a.mp4', fps)[0] == fps
+
+
 def test_motion_jpeg_is_silent(tmp_path, capfd):
     write_video(tmp_path / 'a.mp4', [RED], fps=10, codec='MJPG')
     assert capfd.readouterr() == ('', '')
