@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ata_mm.video.files import SUFFIXES
+from ata_mm.video.files import SUFFIXES, is_utf8, walk_videos
 
 from .annotations import AnnotationFile, read_samples
 
@@ -177,8 +177,14 @@ def write_lists(
         str: The delimiter of the lines, which no path contains.
 
     Raises:
-        ValueError: If paths contain all delimiters.
+        ValueError: If paths contain all delimiters, or are not UTF-8.
     """
+    odd = [repr(video.path) for video in videos if not is_utf8(video.path)]
+    if odd:
+        raise ValueError(
+            f'Expected names of videos in UTF-8, but {len(odd)} of '
+            f'{len(videos)} are not: {", ".join(odd[:3])}. Rename them.'
+        )
     paths = ''.join(video.path for video in videos)
     free = [mark for mark in _DELIMITERS if mark not in paths]
     if not free:
@@ -210,11 +216,7 @@ def _read_folder(root: Path) -> OwnVideos:
     classes = sorted({folder.name for folder, _ in parts})
     videos, empty = [], []
     for folder, split in parts:
-        files = sorted(
-            file
-            for file in folder.rglob('*')
-            if file.suffix.lower() in SUFFIXES and file.is_file()
-        )
+        files = sorted(filter(Path.is_file, walk_videos(str(folder))))
         label = classes.index(folder.name)
         videos += [
             OwnVideo(str(file.relative_to(root)), label, split)

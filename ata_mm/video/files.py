@@ -2,9 +2,10 @@
 """Find video files and validate them without decoding."""
 
 import glob
+import os
 import os.path as osp
 from pathlib import Path
-from typing import List
+from typing import Iterator, List, Set, Tuple, Union
 
 import cv2
 
@@ -37,8 +38,9 @@ def find_videos(name: str) -> List[str]:
     """Find the video files that a command line argument names.
 
     Args:
-        name (str): A file, a folder (searched recursively for video files),
-            or a pattern such as ``'clips/*.mp4'`` or ``'**/*.avi'``.
+        name (str): A file, a folder (searched recursively for video files
+            that are not hidden, also in linked folders), or a pattern such as
+            ``'clips/*.mp4'`` or ``'**/*.avi'``.
 
     Returns:
         list[str]: Sorted paths. Files are not opened.
@@ -52,8 +54,7 @@ def find_videos(name: str) -> List[str]:
     # A file name may contain the magic characters of a pattern.
     if osp.exists(name) or not glob.has_magic(name):
         return [name]
-    matches = sorted(glob.glob(name, recursive=True))
-    files = [match for match in matches if not osp.isdir(match)]
+    files = sorted(match for match in _matches(name) if not osp.isdir(match))
     if not files:
         raise FileNotFoundError(
             f'Expected video files, but no file matches {name}.'
@@ -61,11 +62,73 @@ def find_videos(name: str) -> List[str]:
     return files
 
 
+def walk_videos(folder: str) -> Iterator[Path]:
+    """Find the files below a folder that are named as videos.
+
+    Links to folders are followed. A folder with several names is searched
+    under one, so that no video is found twice and no loop is endless. What is
+    hidden by a dot is left out, such as the ``._clip.mp4`` that macOS writes
+    beside ``clip.mp4``.
+
+    Args:
+        folder (str): The folder.
+
+    Yields:
+        Path: A file, which may be a broken link; in no order.
+    """
+    for path, names in _walk(folder):
+        for name in names:
+            if name.lower().endswith(SUFFIXES):
+                yield Path(path, name)
+
+
+def _walk(folder: str) -> Iterator[Tuple[str, List[str]]]:
+    """Yield each folder below a folder once, and its files; none hidden."""
+    start = Path(folder)
+    above = {*start.absolute().parents, *start.resolve().parents}
+    # A link to what contains it is a loop.
+    seen = set(map(_identity, above)) - {_identity(start)}
+    waiting = [folder]  # links: a folder is known by its own name, if any
+    for top in waiting:
+        for path, folders, files in os.walk(top):
+            identity = _identity(path)
+            if identity in seen:
+                folders.clear()
+                continue
+            seen.add(identity)
+            folders[:] = sorted(f for f in folders if not f.startswith('.'))
+            below = (osp.join(path, name) for name in folders)
+            waiting += filter(osp.islink, below)
+            yield path, [file for file in files if not file.startswith('.')]
+
+
+def _identity(path: Union[str, Path]) -> Tuple[int, int]:
+    """Return what all names of a folder have in common."""
+    stat = os.stat(path)
+    return stat.st_dev, stat.st_ino
+
+
+def _matches(pattern: str) -> Set[str]:
+    """Return what a pattern matches, as ``glob.glob(recursive=True)``.
+
+    It searches every folder once: glob does not end where links are loops.
+    """
+    parts = pattern.split('/')
+    if '**' not in parts:
+        return set(glob.glob(pattern))
+    place = parts.index('**')
+    head = ''.join(f'{part}/' for part in parts[:place])
+    tail = '/'.join(parts[place + 1 :]) or '*'
+    matches = set()
+    for root in glob.glob(head) if head else ['']:
+        for path, _ in _walk(root or '.'):
+            below = path if root else path[2:]
+            matches |= _matches(osp.join(glob.escape(below), tail))
+    return matches
+
+
 def _videos_in(folder: str) -> List[str]:
-    # A folder may be named like a video.
-    paths = (path for path in Path(folder).rglob('*') if not path.is_dir())
-    files = sorted(map(str, paths))
-    videos = [file for file in files if file.lower().endswith(SUFFIXES)]
+    videos = sorted(map(str, walk_videos(folder)))
     if not videos:
         raise ValueError(
             f'Expected video files ({", ".join(SUFFIXES)}), but '

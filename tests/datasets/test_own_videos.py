@@ -1,4 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import os
 from collections import Counter
 
 import pytest
@@ -46,6 +47,25 @@ def test_folders_are_classes(folder):
     assert found.root == str(folder) and found.classes == ['a', 'b']
     assert len(found.videos) == 6
     assert ('a/0.mp4', 0, None) in of(found.videos)
+
+
+def test_files_of_macos_are_no_videos(folder):
+    (folder / 'a' / '._0.mp4').touch()
+    assert len(read_own_videos([str(folder)]).videos) == 6
+
+
+def test_links_to_folders_are_followed(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp('other')
+    (other / 'c.mp4').touch()
+    (folder / 'a' / 'linked').symlink_to(other)
+    (folder / 'a' / 'loop').symlink_to(folder)
+    found = read_own_videos([str(folder)])
+    assert [video.path for video in found.videos if not video.label] == [
+        'a/0.mp4',
+        'a/1.mp4',
+        'a/2.mp4',
+        'a/linked/c.mp4',
+    ]
 
 
 def test_folders_of_splits_are_kept(tmp_path):
@@ -226,3 +246,11 @@ def test_lists_use_a_mark_that_no_path_has(tmp_path):
     assert mark == ','
     assert (tmp_path / 'train.txt').read_text() == 'a b.mp4,0\n'
     assert (tmp_path / 'classes.txt').read_text() == 'x\ny\n'
+
+
+def test_a_name_that_is_not_utf8_is_named(tmp_path):
+    name = os.fsdecode(b'caf\xe9.mp4')
+    videos = [OwnVideo('a.mp4', 0, 'train'), OwnVideo(name, 1, 'val')]
+    with pytest.raises(ValueError, match=r"1 of 2 .*'caf\\udce9.mp4'. Ren"):
+        write_lists(OwnVideos('/', ['x', 'y'], videos), videos, tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,4 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import glob
 import os
 
 import cv2
@@ -46,6 +47,61 @@ def test_file_stands_for_itself(folder, name):
 def test_file_may_be_named_like_a_pattern(folder):
     (folder / 'clip[1].mp4').touch()
     assert found(folder, 'clip[1].mp4') == ['clip[1].mp4']
+
+
+@pytest.mark.parametrize('name', ['', '**/*.*', '**/*.mp4', '**'])
+def test_hidden_files_are_left_out(folder, name):
+    (folder / '._b.mp4').touch()  # of macOS
+    (folder / '.cache').mkdir()
+    (folder / '.cache' / 'd.mp4').touch()
+    videos = found(folder, name)
+    assert 'b.mp4' in videos and not any('d.mp4' in v for v in videos)
+    assert '._b.mp4' not in videos
+
+
+@pytest.mark.parametrize('name', ['', '**/*.webm'])
+def test_links_to_folders_are_followed(folder, name, tmp_path_factory):
+    other = tmp_path_factory.mktemp('other')
+    (other / 'd.webm').touch()
+    (folder / 'linked').symlink_to(other)
+    videos = found(folder, name)
+    assert [v for v in videos if v.endswith('.webm')] == [
+        'deep/c.webm',
+        'linked/d.webm',
+    ]
+
+
+@pytest.mark.parametrize('name', ['', '**/*.webm', 'deep/**/**/*.webm'])
+def test_loops_of_links_end(folder, name):
+    """Two of them keep glob busy for ever."""
+    for link in ('again', 'and again'):
+        (folder / 'deep' / link).symlink_to(folder / 'deep')
+    videos = found(folder, name)
+    assert [v for v in videos if v.endswith('.webm')] == ['deep/c.webm']
+
+
+def test_a_folder_may_be_named_by_a_loop(folder):
+    (folder / 'deep' / 'again').symlink_to(folder / 'deep')
+    assert found(folder, 'deep/again') == ['deep/again/c.webm']
+
+
+def test_a_folder_is_searched_under_its_own_name(folder):
+    (folder / 'a link').symlink_to(folder / 'deep')
+    assert found(folder, '') == ['a.AVI', 'b.mp4', 'deep/c.webm']
+
+
+@pytest.mark.parametrize(
+    'pattern', ['**/*.webm', './**/*.webm', 'd*/**/c.webm', '**/deep/*']
+)
+def test_recursive_patterns_match_as_by_glob(folder, pattern, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert find_videos(pattern) == glob.glob(pattern, recursive=True)
+
+
+def test_a_pattern_may_name_what_is_hidden(folder):
+    (folder / 'deep' / '.cache').mkdir()
+    (folder / 'deep' / '.cache' / 'd.mp4').touch()
+    assert found(folder, '**/.cache/*.mp4') == ['deep/.cache/d.mp4']
 
 
 def test_folder_without_videos(tmp_path):
