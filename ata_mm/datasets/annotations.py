@@ -223,7 +223,12 @@ def _names(folder: str, files: bool) -> Set[str]:
     """Return the names of the files in a folder, or of its folders."""
     try:
         with os.scandir(folder or '.') as entries:
-            return {e.name for e in entries if e.is_dir() != files}
+            # A broken link is neither.
+            return {
+                entry.name
+                for entry in entries
+                if (entry.is_file() if files else entry.is_dir())
+            }
     except (FileNotFoundError, NotADirectoryError):
         return set()
 

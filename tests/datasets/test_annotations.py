@@ -133,6 +133,23 @@ def test_a_folder_named_like_a_video_is_missing(listed, tmp_path):
     assert [sample.line for sample in missing_files(samples)] == [2]
 
 
+def test_a_broken_link_is_a_missing_video(listed, tmp_path):
+    (tmp_path / 'broken.mp4').symlink_to(tmp_path / 'lost.mp4')
+    (tmp_path / 'whole.mp4').symlink_to(tmp_path / 'a.mp4')
+    samples, _ = read_samples(listed('broken.mp4 0', 'whole.mp4 1'))
+    assert [sample.line for sample in missing_files(samples)] == [1]
+
+
+def test_a_broken_link_is_a_missing_folder_of_frames(listed, tmp_path):
+    (tmp_path / 'frames').mkdir()
+    (tmp_path / 'broken').symlink_to(tmp_path / 'lost')
+    (tmp_path / 'whole').symlink_to(tmp_path / 'frames')
+    samples, _ = read_samples(
+        listed('broken 5 0', 'whole 5 1', fields=('path', 'total_frames'))
+    )
+    assert [sample.line for sample in missing_files(samples)] == [1]
+
+
 def test_frames_are_in_a_folder(listed):
     samples, _ = read_samples(
         listed('a.mp4 5 0', fields=('path', 'total_frames'))
