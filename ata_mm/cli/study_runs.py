@@ -14,7 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Dict, List, Sequence
+from types import FrameType
+from typing import Dict, List, Optional, Sequence, Set
 
 from ata_mm import __version__
 
@@ -27,6 +28,7 @@ from .console import print_error
 from .study import Run, Study, read_results, run_identity
 
 _WRITING = Lock()  # parallel runs share the file of results
+_TOOLS: Set[subprocess.Popen] = set()  # those that run
 
 
 def run_study(study: Study, results: Path, jobs: int) -> List[dict]:
@@ -170,14 +172,26 @@ def _call(run: Run, log: str, *command: object) -> None:
         text=True,
     ) as process:
         assert process.stdout is not None  # because of PIPE
+        _TOOLS.add(process)
         for output in process.stdout:
             file.write(output)
             if 'Epoch(' in output:
                 epoch = output[output.index('Epoch(') :].rstrip()
                 print(f'[{run.name}] {epoch}', flush=True)
+    _TOOLS.discard(process)
     if process.returncode:
         tail = '\n'.join(path.read_text().splitlines()[-15:])
         raise RuntimeError(f'python {line} failed, see {path}:\n{tail}')
+
+
+def end_with_tools(signum: int, frame: Optional[FrameType]) -> None:
+    """End the tools of the study, then this process: a signal handler.
+
+    The same command would otherwise train a second time in their folders.
+    """
+    for process in tuple(_TOOLS):
+        process.kill()
+    os._exit(128 + signum)
 
 
 def read_test(folder: Path, metrics: Dict[str, str]) -> Dict[str, float]:

@@ -2,6 +2,10 @@
 import json
 import os
 import pickle
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -182,3 +186,31 @@ def test_predictions_are_compared_with_labels(tmp_path):
     file.write_bytes(pickle.dumps(SAMPLES))
     found = read_predictions(file)
     assert found == {'correct': '10', 'speeds': [3.2, 3.2]}
+
+
+STUDY = """
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+from ata_mm.cli.study_runs import _call, end_with_tools
+
+signal.signal(signal.SIGTERM, end_with_tools)
+run = SimpleNamespace(name='arm', folder=Path({folder!r}))
+tool = "import os, time; print('Epoch(', os.getpid(), flush=True)"
+_call(run, 'log.txt', '-c', tool + '; time.sleep(60)')
+"""
+
+
+def test_a_study_that_is_ended_ends_its_tools(tmp_path):
+    code = STUDY.format(folder=str(tmp_path))
+    with subprocess.Popen(
+        [sys.executable, '-c', code], stdout=subprocess.PIPE, text=True
+    ) as study:
+        next(study.stdout)  # the command
+        tool = int(next(study.stdout).split()[-1])
+        study.terminate()
+        assert study.wait(20) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):  # until it is reaped
+            os.kill(tool, 0)
+            time.sleep(0.05)
