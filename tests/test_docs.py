@@ -119,7 +119,9 @@ def test_examples_run(code):
     exec(compile(code, '<example>', 'exec'), {})
 
 
-@pytest.mark.parametrize('name', ['camera_motion', 'camera_motion_mixed'])
+@pytest.mark.parametrize(
+    'name', ['camera_motion', 'camera_motion_mixed', 'moving_objects']
+)
 def test_guide_states_the_results_of_a_study(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     study = load_study(f'configs/studies/{name}.py', Path('unused'))
