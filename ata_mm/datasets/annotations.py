@@ -223,11 +223,13 @@ def _names(folder: str, files: bool) -> Set[str]:
     """Return the names of the files in a folder, or of its folders."""
     try:
         with os.scandir(folder or '.') as entries:
-            # A broken link is neither.
+            # A broken link is neither. What is no regular file exists: reading
+            # it is another check.
             return {
                 entry.name
                 for entry in entries
-                if (entry.is_file() if files else entry.is_dir())
+                if entry.is_dir() != files
+                and not (entry.is_symlink() and not osp.exists(entry.path))
             }
     except (FileNotFoundError, NotADirectoryError):
         return set()
