@@ -11,7 +11,6 @@ import torch
 from mmaction.apis import ActionRecogInferencer, init_recognizer
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.fileio import list_from_file
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import Tensor, nn
 
@@ -20,6 +19,7 @@ from ata_mm.checkpoints import (
     name_as_recognizer,
     read_checkpoint,
 )
+from ata_mm.datasets.annotations import read_lines
 from ata_mm.video.pipeline import FilePipeline, parse_views, set_views
 
 from .config import (
@@ -302,7 +302,7 @@ def class_names(cfg: Config, meta: dict) -> List[str]:
     names = (cfg.test_dataloader.dataset.get('metainfo') or {}).get('classes')
     where = 'metainfo.classes of test_dataloader.dataset'
     if isinstance(names, str):
-        names = _read_names(names) if osp.isfile(names) else None
+        names = read_lines(names) if osp.isfile(names) else None
     if not names:
         saved = meta.get('dataset_meta')
         names = saved.get('classes') if isinstance(saved, dict) else None
@@ -320,16 +320,6 @@ def class_names(cfg: Config, meta: dict) -> List[str]:
         )
     # A byte order mark in front, as Windows Notepad writes it.
     return [' '.join(str(name).lstrip('\ufeff').split()) for name in names]
-
-
-def _read_names(path: str) -> List[str]:
-    try:
-        return list_from_file(path)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f'Expected UTF-8 text, but {path} is not UTF-8 ({error}). Convert '
-            'the file.'
-        ) from error
 
 
 def _load(model: nn.Module, checkpoint: str) -> dict:

@@ -351,7 +351,7 @@ def find_key_layout(
 
     Args:
         keys (Iterable[str]): Keys without prefixes and head, see
-            :func:`~ata_mm.checkpoints.conversion.split_head`.
+            :func:`~ata_mm.checkpoints.heads.split_head`.
         layouts (Sequence[KeyLayout]): Candidates.
 
     Returns:

@@ -23,11 +23,13 @@ from .conversion import (
     GRID,
     LoadReport,
     as_video_backbone,
-    backbone_keys,
     convert_state_dict,
+    saved_grid,
+)
+from .heads import (
+    backbone_keys,
     find_classifier,
     fit_classifier,
-    saved_grid,
     split_head,
     unused_classifier,
     unused_head,

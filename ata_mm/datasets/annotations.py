@@ -117,13 +117,7 @@ def read_samples(
             f'Expected an annotation file, but {file.ann_file} does not '
             'exist. Check ann_file and data_root in the config.'
         )
-    try:
-        lines = [line.strip() for line in list_from_file(file.ann_file)]
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f'Expected UTF-8 text, but {file.ann_file} is not UTF-8 ({error}).'
-            ' Convert the file.'
-        ) from error
+    lines = [line.strip() for line in read_lines(file.ann_file)]
     if not any(lines):
         raise ValueError(
             f'Expected lines of {", ".join(file.fields)}, label, but '
@@ -152,6 +146,24 @@ def read_samples(
             if not sample.labels
         ]
     return samples, faults
+
+
+def read_lines(path: str) -> List[str]:
+    """Return the lines of a text file.
+
+    Args:
+        path (str): The file, as mmengine's file backends take it.
+
+    Raises:
+        ValueError: If it is not UTF-8.
+    """
+    try:
+        return list_from_file(path)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'Expected UTF-8 text, but {path} is not UTF-8 ({error}). Convert '
+            'the file.'
+        ) from error
 
 
 def label_faults(

@@ -5,7 +5,7 @@ _base_ = 'moving_objects.py'
 title = 'Moving objects, 16 epochs, top-1 by speed: 8 classes, chance 0.125'
 options = {'train_cfg.max_epochs': 16}
 
-# The learning rate that both arms of `moving_objects` chose.
+# For all arms: the learning rate that both arms of `moving_objects` chose.
 arms = {
     name: dict(
         grid=[
@@ -15,10 +15,5 @@ arms = {
             }
         ]
     )
-    for name in (
-        'temporal attention',
-        'ATA',
-        'refined ATA',
-        'true motion, 2 of 4 heads',
-    )
+    for name in _base_.arms
 }

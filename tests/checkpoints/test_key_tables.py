@@ -5,7 +5,7 @@ from mmaction.models import ResNet, TimeSformer
 from torch import nn
 
 from ata_mm.checkpoints import load_pretrained
-from ata_mm.checkpoints.conversion import split_head
+from ata_mm.checkpoints.heads import split_head
 from ata_mm.checkpoints.key_tables import (
     CONVNEXT,
     CYCLEMLP,

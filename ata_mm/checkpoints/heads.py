@@ -1,0 +1,114 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Separate the head of a checkpoint from its backbone, by their keys."""
+
+import re
+from typing import Container, List, Set, Tuple
+
+from torch import nn
+
+from .key_tables import StateDict
+
+_WRAPPER = re.compile(r'^(?:module|model|backbone|timesformer)\.')
+# Anywhere in a key: torch.compile of a part of a model.
+_COMPILED = re.compile(r'(?<![^.])_orig_mod\.')
+_HEAD = re.compile(
+    r'^(?:neck|cls_head|heads?(?!\.norm\.)|head_dist|_?fc|'
+    r'classifier|last_linear|pre_logits)\.'
+)
+_CLASSIFIER = re.compile(
+    r'^(?:cls_head\.fc_cls|_?fc|last_linear|classifier(?:\.\d+)?|'
+    r'heads?(?:\.fc|\.head|\.layers\.head)?)\.(weight|bias)$'
+)
+
+
+def split_head(
+    state_dict: StateDict, own: Container[str] = ()
+) -> Tuple[StateDict, StateDict]:
+    """Strip the prefixes of wrappers and separate the head from the backbone.
+
+    Args:
+        state_dict (dict): Keys as published, with or without the prefixes
+            ``module.``, ``model.``, ``backbone.`` and ``timesformer.``.
+        own (Container[str]): Keys that belong to the backbone even if they
+            look like a prefix or a head, see :func:`backbone_keys`. Defaults
+            to none.
+
+    Returns:
+        tuple[dict, dict]: Keys of the backbone and keys of neck and head,
+        both still in their own layout.
+    """
+    backbone: StateDict = {}
+    head: StateDict = {}
+    for key, value in state_dict.items():
+        if key not in own:
+            key = _COMPILED.sub('', key)
+        while key not in own and _WRAPPER.match(key):
+            key = _WRAPPER.sub('', key)
+        is_head = key not in own and _HEAD.match(key)
+        (head if is_head else backbone)[key] = value
+    return backbone, head
+
+
+def backbone_keys(backbone: nn.Module) -> Set[str]:
+    """Return the keys of a backbone, with and without ``image.`` in front."""
+    keys = set(backbone.state_dict())
+    return keys | {re.sub(r'^image\.', '', key) for key in keys}
+
+
+def find_classifier(head: StateDict) -> StateDict:
+    """Return ``weight`` and ``bias`` of the classifier, empty without both."""
+    layer = {}
+    for key, value in head.items():
+        match = _CLASSIFIER.match(key)
+        if match:
+            layer[match[1]] = value
+    return layer if len(layer) == 2 else {}
+
+
+def fit_classifier(head: StateDict, model: nn.Module) -> Tuple[StateDict, str]:
+    """Return the classifier of a checkpoint if it fits that of a recognizer.
+
+    Args:
+        head (dict): Keys of the head, in any layout.
+        model (nn.Module): A recognizer, or a backbone; not changed.
+
+    Returns:
+        tuple[dict, str]: ``weight`` and ``bias`` for ``cls_head.fc_cls``,
+        empty if they do not fit, and an explanation for the report.
+    """
+    layer = find_classifier(head)
+    if not layer:
+        return {}, 'none in the checkpoint'
+    classes = len(layer['weight'])
+    own = dict(model.named_parameters()).get('cls_head.fc_cls.weight')
+    if own is None:
+        return {}, unused_classifier(head)
+    if own.shape != layer['weight'].shape:
+        return {}, (
+            f'left as initialised ({len(own)} classes here, '
+            f'{classes} in the checkpoint)'
+        )
+    return layer, f'loaded, {classes} classes'
+
+
+def unused_classifier(head: StateDict) -> str:
+    """Explain for the report what a backbone, which has no head, does.
+
+    Args:
+        head (dict): Keys of the head, in any layout.
+
+    Returns:
+        str: Whether there is a classifier, and why it is not loaded.
+    """
+    layer = find_classifier(head)
+    if not layer:
+        return 'none in the checkpoint'
+    return (
+        f'{len(layer["weight"])} classes in the checkpoint, not loaded into '
+        'a backbone'
+    )
+
+
+def unused_head(head: StateDict, classifier: StateDict) -> List[str]:
+    """Return the keys of a head other than those of a used classifier."""
+    return [k for k in head if not (classifier and _CLASSIFIER.match(k))]
