@@ -7,8 +7,6 @@ the command. What is complete is not repeated.
 
 import argparse
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from ata_mm.cli.arguments import positive
@@ -38,9 +36,11 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     parse_args()  # --help and wrong options, before imports of seconds
 
+from ata_mm.cli.errors import user_errors
 from ata_mm.cli.study import load_study
 from ata_mm.cli.study_runs import run_study
 from ata_mm.cli.tables import markdown_table
+from ata_mm.cli.tool_process import run_tool
 from ata_mm.evaluation.study_report import result_table
 
 STUDY = 'configs/studies/quickstart.py'
@@ -49,7 +49,7 @@ SHOWN = 'refined ATA'  # predicts, and has its routes drawn
 
 def run_on_video(tool: str, result: dict, video: Path, out: Path) -> None:
     """Run a tool with a trained model on a video of the test set."""
-    command = [
+    run_tool(
         tool,
         video,
         '--config',
@@ -58,9 +58,7 @@ def run_on_video(tool: str, result: dict, video: Path, out: Path) -> None:
         result['checkpoint'],
         '--out-dir',
         out,
-    ]
-    print('python', *command, flush=True)
-    subprocess.run([sys.executable, *map(str, command)], check=True)
+    )
 
 
 def main() -> None:
@@ -69,14 +67,15 @@ def main() -> None:
     root = Path('work_dirs') / (
         'quickstart_fast' if args.fast else 'quickstart'
     )
-    study = load_study(STUDY, root, args.seeds, args.fast)
-    results = run_study(study, root / 'results.jsonl', args.jobs)
+    with user_errors():
+        study = load_study(STUDY, root, args.seeds, args.fast)
+        results = run_study(study, root / 'results.jsonl', args.jobs)
     shown = next(result for result in results if result['arm'] == SHOWN)
     cfg = study.arms[0].trials[0].cfg
     data = Path(cfg.test_dataloader.dataset.data_root)
     video = data / 'val' / '00000.mp4'
-    run_on_video('tools/predict.py', shown, video, root / 'prediction')
-    run_on_video('tools/visualize.py', shown, video, root / 'routes')
+    run_on_video('predict.py', shown, video, root / 'prediction')
+    run_on_video('visualize.py', shown, video, root / 'routes')
     table = markdown_table(*result_table(results, list(study.metrics)))
     print(f'\n{study.title}\n\n{table}\n')
     print(f'videos: {data}\nlogs, checkpoints, prediction, routes: {root}')

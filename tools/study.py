@@ -9,7 +9,6 @@ trainings that were interrupted are resumed. ``--report`` only reads the file.
 
 import argparse
 import os
-import signal
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
@@ -91,7 +90,7 @@ from mmengine.config import Config
 
 from ata_mm.cli.errors import user_errors
 from ata_mm.cli.study import Study, load_study, read_results, run_identity
-from ata_mm.cli.study_runs import end_with_tools, run_study
+from ata_mm.cli.study_runs import run_study
 from ata_mm.cli.tables import markdown_table
 from ata_mm.evaluation.rendered_routes import (
     ROUTE_COLUMNS,
@@ -116,8 +115,6 @@ def default_jobs() -> int:
 def main() -> None:
     """Run and report."""
     args = parse_args()
-    # The terminal sends Ctrl-C to all processes, others SIGTERM to this one.
-    signal.signal(signal.SIGTERM, end_with_tools)
     with user_errors():
         study = load_study(
             args.study, args.work_dir, args.seeds, args.smoke, args.arms

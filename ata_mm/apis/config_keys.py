@@ -18,13 +18,20 @@ from mmengine.registry.registry import Registry
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-# Top-level keys that are no arguments of the runner.
+# Top-level keys that are no arguments of the runner. It reads most of them
+# from its config.
 _TOP = (
+    'activation_checkpointing',
     'auto_scale_lr',
+    'compile',
     'custom_imports',
     'default_scope',
+    'efficient_conv_bn_eval',
     'env_cfg',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
     'runner_type',
+    'sync_bn',
 )
 
 
@@ -58,6 +65,7 @@ _CLOSED = {
     # Not that of the test, which recipes of MMAction2 have wrong.
     r'(train|val)_dataloader': (
         *_arguments(DataLoader),
+        'disable_subprocess_warning',
         'num_batch_per_epoch',
     ),
     r'model\.test_cfg': (

@@ -13,9 +13,9 @@ import os
 import os.path as osp
 import re
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import islice
-from typing import Iterable, Iterator, List, NamedTuple, Set
+from typing import IO, Iterable, Iterator, List, NamedTuple, Set
 
 from mmengine.fileio import get_text
 
@@ -143,19 +143,23 @@ def read_results(path: str) -> Iterator[dict]:
         ValueError: If another line has no name of a video.
     """
     with open(path, 'rb') as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b'\n'):
-                return
-            try:
-                entry = json.loads(line)
-                entry['video']
-            except (ValueError, KeyError, TypeError):
-                raise ValueError(
-                    'Expected predictions, one {"video": …} a line, but line '
-                    f'{number} of {path} is none. Correct it, or choose '
-                    'another file for --out.'
-                ) from None
-            yield entry
+        yield from _entries(file, path)
+
+
+def _entries(lines: Iterable[bytes], path: str) -> Iterator[dict]:
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith(b'\n'):
+            return
+        try:
+            entry = json.loads(line)
+            entry['video']
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(
+                'Expected predictions, one {"video": …} a line, but line '
+                f'{number} of {path} is none. Correct it, or choose '
+                'another file for --out.'
+            ) from None
+        yield entry
 
 
 def drop_done(names: List[str], out: str) -> List[str]:
@@ -180,6 +184,8 @@ class ResultFile:
 
     Args:
         path (str): The file. It and its folder are created.
+        wait (bool): Wait for a process that is writing to it, instead of an
+            error. Defaults to False.
 
     Attributes:
         path (str): The file.
@@ -189,7 +195,7 @@ class ResultFile:
             created.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, wait: bool = False) -> None:
         self.path = path
         try:
             os.makedirs(osp.dirname(path) or '.', exist_ok=True)
@@ -199,15 +205,7 @@ class ResultFile:
                 f'Expected a file for --out, but {path} cannot be written: '
                 f'{error.strerror}.'
             ) from error
-        # A lock of the process, which its children do not keep.
-        with suppress(OSError):  # of file systems without locks
-            try:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(
-                    f'Expected a file of this process only, but another one '
-                    f'is writing to {path}.'
-                ) from None
+        _lock(self._file, path, wait)
         self._repair()
 
     def __enter__(self) -> 'ResultFile':
@@ -234,6 +232,21 @@ class ResultFile:
             end = start
         if end < size:
             self._file.truncate(end)
+
+
+def _lock(file: IO[bytes], path: str, wait: bool = False) -> None:
+    """Lock a file until it is closed, or raise if another process has it."""
+    blocking = 0 if wait else fcntl.LOCK_NB
+    # A lock of the process, which its children do not keep. It is lost when
+    # the process closes the file, also if it had opened it a second time.
+    with suppress(OSError):  # of file systems without locks
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | blocking)
+        except BlockingIOError:
+            raise ValueError(
+                'Expected a file of this process only, but another one is '
+                f'writing to {path}. Wait until it ends.'
+            ) from None
 
 
 class Merged(NamedTuple):
@@ -264,6 +277,8 @@ def merge(out: str, names: Iterable[str] = ()) -> Merged:
 
     Raises:
         FileNotFoundError: If there is no file to merge.
+        ValueError: If a process is still writing to one of them, or a line
+            has no name of a video.
     """
     files = result_files(out)
     if not files:
@@ -274,20 +289,26 @@ def merge(out: str, names: Iterable[str] = ()) -> Merged:
     seen: Set[str] = set()
     errors: List[str] = []
     partial = f'{out}.partial'
-    with open(partial, 'wb') as file:
+    with ExitStack() as locked:
+        sources = []
         for path in files:
-            for entry in read_results(path):
-                if entry['video'] in seen:
-                    continue
-                seen.add(entry['video'])
-                if 'error' in entry:
-                    errors.append(entry['video'])
-                file.write(f'{json_line(entry)}\n'.encode())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, out)
-    for path in files:
-        if path != out:
-            os.remove(path)
+            source = locked.enter_context(open(path, 'rb+'))
+            _lock(source, path)
+            sources.append(source)
+        with open(partial, 'wb') as file:
+            for path, source in zip(files, sources):
+                for entry in _entries(source, path):
+                    if entry['video'] in seen:
+                        continue
+                    seen.add(entry['video'])
+                    if 'error' in entry:
+                        errors.append(entry['video'])
+                    file.write(f'{json_line(entry)}\n'.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, out)
+        for path in files:
+            if path != out:
+                os.remove(path)
     missing = dict.fromkeys(name for name in names if name not in seen)
     return Merged(len(seen), errors, list(missing))

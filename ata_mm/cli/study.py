@@ -324,7 +324,8 @@ def read_results(path: Path, runs: Sequence[Run]) -> List[dict]:
         list[dict]: The newest result of each run that has one for its present
         config, in the order of the runs.
     """
-    lines = path.read_text().splitlines() if path.is_file() else []
+    text = path.read_text() if path.is_file() else ''
+    lines = text.split('\n')[:-1]  # without one that is being written
     found = {run_identity(entry): entry for entry in map(json.loads, lines)}
     return [found[run.key] for run in runs if run.key in found]
 

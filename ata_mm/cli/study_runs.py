@@ -7,32 +7,39 @@ Each run calls ``tools/train.py`` and ``tools/test.py`` as a user would.
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import FrameType
-from typing import Dict, List, Optional, Sequence, Set
+from typing import Dict, Iterator, List, Optional, Sequence, Set
 
 from ata_mm import __version__
 
 import torch
 from mmaction.registry import DATASETS
-from mmengine.fileio import load, put_text
+from mmengine.fileio import load
 from mmengine.registry import init_default_scope
 
 from .console import print_error
+from .library import ResultFile
 from .study import Run, Study, read_results, run_identity
+from .tool_process import tool_path
 
-_WRITING = Lock()  # parallel runs share the file of results
+_WRITING = Lock()  # for the threads of this process
+_STARTING = Lock()
 _TOOLS: Set[subprocess.Popen] = set()  # those that run
 
 
 def run_study(study: Study, results: Path, jobs: int) -> List[dict]:
     """Run what has no result yet: all trials, then the runs.
+
+    Ctrl-C and SIGTERM end this process and its tools.
 
     Args:
         study (Study): The study.
@@ -46,8 +53,9 @@ def run_study(study: Study, results: Path, jobs: int) -> List[dict]:
         SystemExit: If a run fails, after all others that do not depend on it.
     """
     results.parent.mkdir(parents=True, exist_ok=True)
-    done = _run_all(study.trials(), study, results, jobs)
-    done &= _run_all(study.runs(results), study, results, jobs)
+    with _ending_with_tools():
+        done = _run_all(study.trials(), study, results, jobs)
+        done &= _run_all(study.runs(results), study, results, jobs)
     if not done:
         sys.exit(1)
     return read_results(results, study.runs(results))
@@ -58,16 +66,17 @@ def _run_all(
 ) -> bool:
     """Run what has no result yet, and return whether all have one."""
     finished = set(map(run_identity, read_results(results, runs)))
-    _make_data(runs)
+    for run in runs:
+        if run.key in finished:
+            print(f'[{run.name}] is in {results}', flush=True)
+    left = [run for run in runs if run.key not in finished]
+    _make_data(left)
     running: List[Future] = []
     with ThreadPoolExecutor(jobs) as pool:
-        for run in runs:
-            if run.key in finished:
-                print(f'[{run.name}] is in {results}', flush=True)
-            else:
-                future = pool.submit(_run, run, study, results)
-                future.add_done_callback(partial(_report, run))
-                running.append(future)
+        for run in left:
+            future = pool.submit(_run, run, study, results)
+            future.add_done_callback(partial(_report, run))
+            running.append(future)
     return not any(future.exception() for future in running)
 
 
@@ -98,7 +107,7 @@ def _run(run: Run, study: Study, results: Path) -> None:
     _call(
         run,
         'train.txt',
-        'tools/train.py',
+        'train.py',
         run.config_file,
         '--work-dir',
         run.folder,
@@ -123,9 +132,8 @@ def _run(run: Run, study: Study, results: Path) -> None:
     )
     if not run.trial:
         result.update(_test(run, study))
-    with _WRITING:
-        before = results.read_text() if results.is_file() else ''
-        put_text(f'{before}{json.dumps(result)}\n', results)
+    with _WRITING, ResultFile(str(results), wait=True) as file:
+        file.write(result)
 
 
 def _machine() -> str:
@@ -144,7 +152,7 @@ def _test(run: Run, study: Study) -> Dict[str, object]:
     _call(
         run,
         'test.txt',
-        'tools/test.py',
+        'test.py',
         run.config_file,
         checkpoint,
         '--work-dir',
@@ -160,19 +168,14 @@ def _test(run: Run, study: Study) -> Dict[str, object]:
     )
 
 
-def _call(run: Run, log: str, *command: object) -> None:
+def _call(run: Run, log: str, tool: str, *args: object) -> None:
     """Run a tool, log its output, and show the progress of its epochs."""
-    line = ' '.join(map(str, command))
+    words = list(map(str, args))
+    line = ' '.join([f'tools/{tool}', *words])
     print(f'[{run.name}] python {line}', flush=True)
     path = run.folder / log
-    with path.open('w') as file, subprocess.Popen(
-        [sys.executable, *map(str, command)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    with path.open('w') as file, _start(tool_path(tool), words) as process:
         assert process.stdout is not None  # because of PIPE
-        _TOOLS.add(process)
         for output in process.stdout:
             file.write(output)
             if 'Epoch(' in output:
@@ -184,11 +187,36 @@ def _call(run: Run, log: str, *command: object) -> None:
         raise RuntimeError(f'python {line} failed, see {path}:\n{tail}')
 
 
-def end_with_tools(signum: int, frame: Optional[FrameType]) -> None:
-    """End the tools of the study, then this process: a signal handler.
+def _start(tool: Path, args: Sequence[str]) -> subprocess.Popen:
+    with _STARTING:
+        process = subprocess.Popen(
+            [sys.executable, str(tool), *args],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        _TOOLS.add(process)
+    return process
 
-    The same command would otherwise train a second time in their folders.
+
+@contextmanager
+def _ending_with_tools() -> Iterator[None]:
+    """End tools with this process when it is interrupted or terminated.
+
+    They would go on to train, and the same command would train a second time
+    in their folders. A pool of threads would first start what is left.
     """
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {one: signal.signal(one, _end_with_tools) for one in signals}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _end_with_tools(signum: int, frame: Optional[FrameType]) -> None:
+    _STARTING.acquire()  # no thread starts another one
     for process in tuple(_TOOLS):
         process.kill()
     os._exit(128 + signum)

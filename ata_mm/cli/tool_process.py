@@ -31,6 +31,15 @@ def start_server() -> None:
     _CONTEXT.set_forkserver_preload(_PRELOAD)
 
 
+def tool_path(name: str) -> Path:
+    """Return the path of a script of ``tools``, of an installation too.
+
+    Args:
+        name (str): The script, such as ``'train.py'``.
+    """
+    return Path(ata_mm.__file__).parent / '.mim' / 'tools' / name
+
+
 def run_tool(
     name: str,
     *args: object,
@@ -52,14 +61,13 @@ def run_tool(
     Raises:
         SystemExit: With its status, if it fails; it has printed the reason.
     """
-    script = Path(ata_mm.__file__).parent / '.mim' / 'tools' / name
     words = [str(arg) for arg in args]
     print(f'$ {shlex.join(["python", f"tools/{name}", *words])}', flush=True)
     reader, writer = multiprocessing.Pipe(duplex=False)
     lines = Thread(target=_show, args=(reader, shown, log))
     lines.start()
     try:
-        run_process(_run_script, str(script), words, writer, advice=advice)
+        run_process(_run_script, str(tool_path(name)), words, writer, advice=advice)
     finally:
         writer.close()
         lines.join()

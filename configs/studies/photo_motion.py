@@ -3,7 +3,9 @@
 # frozen here. In the environment of tools/setup_env.sh --integrations.
 title = 'Photo motion, frozen image model, top-1 by speed: chance 0.125'
 config = 'configs/photos/ata_efficientnet_photo_motion.py'
-options = {'train_cfg.max_epochs': 4}
+# After 4 epochs every arm still improves, with 1e-3 (the learning rate of the
+# config) as with 3e-3.
+options = {'train_cfg.max_epochs': 16}
 seeds = [0, 1, 2]
 
 _temporal = 'model.backbone.temporal'
@@ -35,10 +37,6 @@ arms = {
     'random routes': dict(options={f'{_temporal}.matcher': 'RandomMatcher'}),
 }
 baseline = 'temporal attention'
-
-# Tried by every arm with a seed of its own; the best on validation videos.
-grid = {'optim_wrapper.optimizer.lr': [1e-3, 3e-3]}
-selection = dict(seed=100, metric='all')
 
 # Columns of the table, by their key in the metrics.
 metrics = dict(

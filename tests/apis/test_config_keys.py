@@ -1,7 +1,13 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import inspect
+import re
+
 import pytest
+from mmengine.config import Config
+from mmengine.runner import Runner
 
 from ata_mm.apis import load_config
+from ata_mm.apis.config_keys import check_option_keys
 
 
 @pytest.mark.parametrize(
@@ -90,3 +96,18 @@ def test_keys_of_other_constructors_are_theirs(tiny_config):
             'optim_wrapper.paramwise_cfg.fc_lr5': True,
         },
     )
+
+
+def test_keys_that_the_runner_reads_are_known():
+    source = inspect.getsource(Runner)
+    keys = set(re.findall(r"self\.cfg\.get\(\s*'(\w+)'", source))
+    assert {'sync_bn', 'find_unused_parameters'} <= keys
+    check_option_keys(Config(), keys)
+
+
+def test_keys_that_the_runner_takes_from_a_loader_are_known(tiny_config):
+    source = inspect.getsource(Runner.build_dataloader)
+    keys = set(re.findall(r"dataloader_cfg\.pop\(\s*'(\w+)'", source))
+    assert 'disable_subprocess_warning' in keys
+    options = {f'train_dataloader.{key}': None for key in keys - {'dataset'}}
+    load_config(tiny_config, options)

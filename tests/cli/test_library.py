@@ -158,3 +158,28 @@ def test_files_of_others_are_left_alone(tmp_path):
 def test_nothing_to_merge(tmp_path):
     with pytest.raises(FileNotFoundError, match='Expected predictions in'):
         merge(str(tmp_path / 'out.jsonl'))
+
+
+def test_files_that_are_being_written_are_not_merged(tmp_path):
+    out = tmp_path / 'out.jsonl'
+    rank = tmp_path / 'out.rank1.jsonl'
+    out.write_text('{"video": "a"}\n')
+    rank.write_text('{"video": "b"}\n')
+    code = (
+        'import fcntl, sys\n'
+        'file = open(sys.argv[1], "ab")\n'
+        'fcntl.lockf(file, fcntl.LOCK_EX)\n'
+        'print(flush=True)\n'
+        'sys.stdin.read()'
+    )
+    with subprocess.Popen(
+        [sys.executable, '-c', code, str(rank)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as writer:
+        writer.stdout.readline()
+        with pytest.raises(ValueError, match='writing to .*rank1'):
+            merge(str(out))
+        writer.stdin.close()
+    assert rank.is_file()
+    assert merge(str(out)).videos == 2

@@ -34,7 +34,7 @@ def calls(monkeypatch):
     def call(run, log, *command):
         words = list(map(str, command))
         lines.append(' '.join(words))
-        if 'tools/train.py' in words:
+        if words[0] == 'train.py':
             folder = run.folder / '0' / 'vis_data'
             folder.mkdir(parents=True, exist_ok=True)
             # The middle learning rate is the best.
@@ -65,7 +65,7 @@ def test_runs_have_the_setting_of_the_best_validation(
 
 def test_trials_are_not_tested(grid_study, calls, tmp_path):
     run_study(grid_study, tmp_path / 'results.jsonl', 1)
-    tested = [line for line in calls if 'tools/test.py' in line]
+    tested = [line for line in calls if line.startswith('test.py')]
     assert len(calls) == 6 + 2 * 3 and len(tested) == 3
 
 
@@ -189,28 +189,59 @@ def test_predictions_are_compared_with_labels(tmp_path):
 
 
 STUDY = """
-import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from ata_mm.cli.study_runs import _call, end_with_tools
+from ata_mm.cli.study_runs import _call, _ending_with_tools
 
-signal.signal(signal.SIGTERM, end_with_tools)
 run = SimpleNamespace(name='arm', folder=Path({folder!r}))
-tool = "import os, time; print('Epoch(', os.getpid(), flush=True)"
-_call(run, 'log.txt', '-c', tool + '; time.sleep(60)')
+with _ending_with_tools(), ThreadPoolExecutor(1) as pool:
+    for _ in range(3):
+        pool.submit(_call, run, 'log.txt', run.folder / 'tool.py')
+"""
+TOOL = """
+import os
+import time
+from pathlib import Path
+
+with open(Path(__file__).with_suffix('.started'), 'a') as file:
+    file.write('.')
+print('Epoch(', os.getpid(), flush=True)
+time.sleep(60)
 """
 
 
-def test_a_study_that_is_ended_ends_its_tools(tmp_path):
+@pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])
+def test_a_study_that_is_ended_ends_its_tools(tmp_path, signum):
+    (tmp_path / 'tool.py').write_text(TOOL)
     code = STUDY.format(folder=str(tmp_path))
     with subprocess.Popen(
         [sys.executable, '-c', code], stdout=subprocess.PIPE, text=True
     ) as study:
         next(study.stdout)  # the command
         tool = int(next(study.stdout).split()[-1])
-        study.terminate()
-        assert study.wait(20) == 128 + signal.SIGTERM
+        study.send_signal(signum)
+        assert study.wait(20) == 128 + signum
     with pytest.raises(ProcessLookupError):
         for _ in range(100):  # until it is reaped
             os.kill(tool, 0)
             time.sleep(0.05)
+    assert (tmp_path / 'tool.started').read_text() == '.'
+
+
+def test_results_of_another_process_are_kept(study, calls, tmp_path):
+    file = tmp_path / 'results.jsonl'
+    other = '{"arm": "other", "seed": 0, "digest": ""}\n'
+    file.write_text(f'{other}{{"arm": "cut')
+    run_study(study, file, 1)
+    lines = file.read_text().splitlines(keepends=True)
+    assert lines[0] == other and len(lines) == 4
+
+
+def test_finished_runs_need_no_videos(study, calls, tmp_path, monkeypatch):
+    file = tmp_path / 'results.jsonl'
+    run_study(study, file, 1)
+    made = []
+    monkeypatch.setattr(module, '_make_data', made.extend)
+    run_study(study, file, 1)
+    assert not made
