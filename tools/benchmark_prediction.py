@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Time the ways to predict many videos'
     )
-    parser.add_argument('video', nargs='?', help='default: a made one')
+    parser.add_argument('video', nargs='?', help='default: a rendered clip')
     parser.add_argument(
         '--copies', type=positive, default=64, help='of the video (64)'
     )
@@ -50,7 +50,7 @@ def parse_args() -> argparse.Namespace:
             type=positive,
             default=[1, 8] if name == 'batch' else [1, 2],
             metavar='N',
-            help=f'numbers to time, of {what} (default: %(default)s)',
+            help=f'numbers of {what} to time (default: %(default)s)',
         )
     parser.add_argument(
         '--amp', action='store_true', help='compute in half precision'

@@ -70,7 +70,7 @@ def complete(cfg: Config, kind: str) -> Config:
 
 
 def build(cfg: Config, number: int) -> Runner:
-    """Build a runner of its own name, which mmengine keeps by."""
+    """Build a runner with a name of its own: mmengine caches by name."""
     cfg = copy.deepcopy(cfg)
     cfg.work_dir = tempfile.mkdtemp(dir=cfg.work_dir)
     cfg.experiment_name = f'{cfg.runner_type}_{number}'

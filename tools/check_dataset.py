@@ -17,7 +17,11 @@ import sys
 from itertools import chain
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
-from ata_mm.cli.arguments import add_cfg_options, add_time_limit
+from ata_mm.cli.arguments import (
+    add_cfg_options,
+    add_time_limit,
+    positive,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,25 +37,19 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--workers',
-        type=int,
-        default=os.cpu_count(),
+        type=positive,
+        default=len(os.sched_getaffinity(0)),
         help='number of parallel decoders (default: one per core)',
     )
     parser.add_argument(
         '--limit',
-        type=int,
+        type=positive,
         default=50,
         help='maximal number of faults to show; all are counted (default: 50)',
     )
     add_time_limit(parser)
     add_cfg_options(parser)
-    args = parser.parse_args()
-    if args.workers < 1 or args.limit < 1:
-        parser.error(
-            '--workers and --limit expect 1 or more, got '
-            f'{args.workers} and {args.limit}'
-        )
-    return args
+    return parser.parse_args()
 
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""From own videos to a tested model, by a config that stays.
+"""Fine-tune on your own videos, by a config that is kept.
 
 ``python tools/finetune.py DATA --backbone NAME``, or ``python -m ata_mm
 finetune`` with the same options, writes a config and lists of videos, checks

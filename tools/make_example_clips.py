@@ -11,7 +11,7 @@ Needs the packages of the extra: ``pip install '.[routes]'`` in the checkout.
 
 import argparse
 
-from ata_mm.cli.arguments import make_folder, positive
+from ata_mm.cli.arguments import make_folder, positive, seed
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
         help='clips of each class (default: 30)',
     )
     parser.add_argument(
-        '--seed', type=int, default=0, help='of all crops (default: 0)'
+        '--seed', type=seed, default=0, help='of all crops (default: 0)'
     )
     return parser.parse_args()
 

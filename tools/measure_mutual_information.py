@@ -23,7 +23,7 @@ import json
 import math
 from typing import Dict, Iterable, List, Optional
 
-from ata_mm.cli.arguments import add_cfg_options
+from ata_mm.cli.arguments import add_cfg_options, positive
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,7 +48,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--max-videos',
-        type=int,
+        type=positive,
         metavar='N',
         help='measure N videos, spread evenly over the test set (default: '
         'all)',
@@ -61,10 +61,6 @@ def parse_args() -> argparse.Namespace:
     )
     add_cfg_options(parser)
     args = parser.parse_args()
-    if args.max_videos is not None and args.max_videos < 1:
-        parser.error(
-            f'Expected --max-videos of 1 or more, got {args.max_videos}.'
-        )
     if args.temperature <= 0:
         parser.error(
             f'Expected --temperature above 0, got {args.temperature}.'
@@ -184,7 +180,7 @@ def main() -> None:
             recognizer.model, args.blocks or 'all', args.temperature
         )
         loader = test_loader(cfg, args.max_videos)
-    videos = measure(recognizer.model, probe, loader)
+        videos = measure(recognizer.model, probe, loader)
     means = MutualInformation().compute_metrics(videos)
     print(f'{len(videos)} videos, temperature {args.temperature}, nats\n')
     print(table(means, probe.num_patches))

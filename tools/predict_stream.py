@@ -22,6 +22,7 @@ from ata_mm.cli.arguments import (
     add_model_options,
     make_folder,
     parse_length,
+    positive,
 )
 
 
@@ -56,7 +57,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--topk',
-        type=int,
+        type=positive,
         default=5,
         help='maximal number of labels (default: 5)',
     )
@@ -120,8 +121,6 @@ def check_options(args: argparse.Namespace) -> None:
     Raises:
         ValueError: If an option is invalid.
     """
-    if args.topk < 1:
-        raise ValueError(f'Expected --topk of at least 1, got {args.topk}.')
     overlay = args.out_dir and osp.join(args.out_dir, OVERLAY)
     if overlay and osp.realpath(overlay) == osp.realpath(args.source):
         raise ValueError(

@@ -9,7 +9,7 @@ import argparse
 import os
 from pathlib import Path
 
-from ata_mm.cli.arguments import positive
+from ata_mm.cli.arguments import positive, seed
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
         prog='quickstart.sh',
         description='Train, test, predict and visualize on camera motion',
     )
-    parser.add_argument('--seeds', type=int, nargs='+', help='default: 0')
+    parser.add_argument('--seeds', type=seed, nargs='+', help='default: 0')
     parser.add_argument(
         '--fast',
         action='store_true',

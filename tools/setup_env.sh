@@ -78,8 +78,13 @@ _ata_setup_env() (
         "$_ata_venv/bin/python" -c '' 2>/dev/null; then
         exit 0
     fi
-    if ! "$_ata_venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    if ! "$_ata_venv/bin/python" -c '' 2>/dev/null; then
         _ata_create_venv || exit
+    elif ! "$_ata_venv/bin/python" -m pip --version >/dev/null 2>&1 &&
+        ! "$_ata_venv/bin/python" -m ensurepip >/dev/null 2>&1; then
+        _ata_say "expected pip in $_ata_venv, which cannot be installed:" \
+            'remove the folder, or install pip into it, and start again'
+        exit 1
     fi
     _ata_install || exit
     echo "$stamp" >"$_ata_venv/stamp"

@@ -29,7 +29,11 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
-from ata_mm.cli.arguments import add_cfg_options, positive
+from ata_mm.cli.arguments import (
+    add_cfg_options,
+    cfg_option_words,
+    positive,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -120,7 +124,12 @@ class Training:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.work_dir = Path(args.work_dir)
-        options = [f'{k}={v}' for k, v in (args.cfg_options or {}).items()]
+        options = {
+            **(args.cfg_options or {}),
+            'train_cfg.max_epochs': 1000000,  # it ends by being killed
+            'train_cfg.val_begin': 1,
+            'train_cfg.val_interval': 1,
+        }
         self._command = [
             sys.executable,
             str(TRAIN),
@@ -128,11 +137,7 @@ class Training:
             '--work-dir',
             args.work_dir,
             '--resume',
-            '--cfg-options',
-            *options,
-            'train_cfg.max_epochs=1000000',  # it ends by being killed
-            'train_cfg.val_begin=1',
-            'train_cfg.val_interval=1',
+            *cfg_option_words(options),
         ]
         self.lives = 0
 

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
-from ata_mm.cli.arguments import positive
+from ata_mm.cli.arguments import positive, seed
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('study', help='the config, see configs/studies')
     parser.add_argument(
         '--seeds',
-        type=int,
+        type=seed,
         nargs='+',
         help='seeds of every arm (default: those of the study)',
     )
@@ -54,9 +54,11 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='report the results that exist, without running anything',
     )
-    parser.add_argument('--plot', help='write curves over the epochs here')
     parser.add_argument(
-        '--plot-speed', help='write accuracy against speed here'
+        '--plot', metavar='FILE', help='plot the metrics over the epochs'
+    )
+    parser.add_argument(
+        '--plot-speed', metavar='FILE', help='plot accuracy against speed'
     )
     parser.add_argument(
         '--routes',
@@ -67,8 +69,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--plot-routes',
-        help='write how the routes of --routes change over the epochs whose '
-        'checkpoints were kept here',
+        metavar='FILE',
+        help='plot the routes of --routes over the epochs whose checkpoints '
+        'were kept',
     )
     args = parser.parse_args()
     if args.plot_routes and not args.routes:

@@ -42,7 +42,7 @@ def set_dump(cfg: Config, path: str) -> None:
             f'Expected a .pkl or .pickle file for --dump, got {path}.'
         )
     make_folder(osp.dirname(osp.abspath(path)), '--dump')
-    evaluator = cfg.test_evaluator
+    evaluator = cfg.get('test_evaluator') or []
     metrics = evaluator if isinstance(evaluator, list) else [evaluator]
     cfg.test_evaluator = metrics + [
         dict(type='DumpResults', out_file_path=path)

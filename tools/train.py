@@ -3,7 +3,7 @@
 
 import argparse
 
-from ata_mm.cli.arguments import add_run_options
+from ata_mm.cli.arguments import SEEDS, add_run_options, seed
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
         help="scale the learning rate with the batch size, from the config's "
         'auto_scale_lr.base_batch_size',
     )
-    parser.add_argument('--seed', type=int, help='the random seed')
+    parser.add_argument('--seed', type=seed, help='the random seed')
     parser.add_argument(
         '--diff-rank-seed',
         action='store_true',
@@ -54,12 +54,12 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     parse_args()  # --help and wrong options, before imports of seconds
 
-from mmaction.utils import get_str_type
 from mmengine.config import Config
 
 from ata_mm.apis.config import check_checkpoint, load_config
 from ata_mm.cli.errors import user_errors
 from ata_mm.cli.launch import check_precision, prepare, run
+from ata_mm.video.pipeline import type_name
 
 
 def set_resume(cfg: Config, resume: str) -> None:
@@ -73,7 +73,7 @@ def set_resume(cfg: Config, resume: str) -> None:
 
 def set_amp(cfg: Config) -> None:
     """Train in mixed precision with a dynamic loss scale."""
-    wrapper = get_str_type(cfg.optim_wrapper.get('type', 'OptimWrapper'))
+    wrapper = type_name(cfg.optim_wrapper.get('type', 'OptimWrapper'))
     if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
         raise ValueError(
             'Expected OptimWrapper in the config, which --amp '
@@ -101,13 +101,22 @@ def set_randomness(cfg: Config, args: argparse.Namespace) -> None:
     given = {k: v for k, v in vars(args).items() if k in names}
     given = {k: v for k, v in given.items() if v is not None}
     cfg.randomness = {'seed': None, **(cfg.get('randomness') or {}), **given}
-    seed = cfg.randomness.seed
-    if seed is not None and not 0 <= seed < 2**32:
-        raise ValueError(f'Expected a seed in 0..2**32-1, got {seed}.')
+    value = cfg.randomness.seed
+    if value is not None and not (
+        isinstance(value, int) and 0 <= value < SEEDS
+    ):
+        raise ValueError(
+            f'Expected randomness.seed in 0..2**32-1, got {value!r}.'
+        )
 
 
 def apply_options(cfg: Config, args: argparse.Namespace) -> None:
     """Merge the options of this tool into the config and validate them."""
+    if not cfg.get('optim_wrapper'):
+        raise ValueError(
+            f'Expected an optim_wrapper in {args.config} to train with, got '
+            'none: this config is one to test.'
+        )
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.resume:

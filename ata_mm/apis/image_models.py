@@ -159,7 +159,14 @@ def _from_timm(name: str) -> Optional[ImageModel]:
 
     if not timm.is_model(name):
         return None
-    found = timm.get_pretrained_cfg(name)
+    try:
+        found = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # of the tag after the point
+        known = timm.list_pretrained(f'{name.split(".")[0]}.*')
+        raise ValueError(
+            f'Expected a model of timm with published weights, got {name!r}. '
+            f'Known are: {", ".join(known)}.'
+        ) from error
     if found is None:  # a model without published weights
         size, weights, stated = 224, None, Statistics(*IMAGENET, 'ImageNet')
     else:

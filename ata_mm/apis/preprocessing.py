@@ -4,10 +4,9 @@
 import ast
 from typing import Any, Optional, Sequence
 
-from mmaction.utils import get_str_type
 from mmengine.config import Config
 
-from ata_mm.video.pipeline import step_names
+from ata_mm.video.pipeline import step_names, type_name
 
 from .image_models import (
     IMAGENET,
@@ -45,7 +44,7 @@ def expected_statistics(
     if found is None and isinstance(image.get('type'), str):
         known = image_model(image['type'])
         found = known and known.statistics
-    kind = get_str_type(backbone.get('type', ''))
+    kind = type_name(backbone.get('type', ''))
     if found is None and kind in ('ATAConvNeXt', 'ATACycleMLP'):
         found = Statistics(*IMAGENET, f'the published weights of {kind}')
     return found
@@ -103,7 +102,7 @@ def preprocessing_fault(
     if not _takes_rgb(cfg):
         return None
     pixels = cfg.model.get('data_preprocessor') or {}
-    if get_str_type(pixels.get('type', 'ActionDataPreprocessor')) != (
+    if type_name(pixels.get('type', 'ActionDataPreprocessor')) != (
         'ActionDataPreprocessor'
     ):
         return None
@@ -134,7 +133,7 @@ def _weights(part: dict) -> Any:
 
 def _takes_rgb(cfg: Config) -> bool:
     """Return whether a recognizer takes frames of three colours."""
-    if get_str_type(cfg.model.get('type', '')) not in (
+    if type_name(cfg.model.get('type', '')) not in (
         'Recognizer2D',
         'Recognizer3D',
     ):
@@ -160,7 +159,7 @@ def _rounded(values: Sequence[float]) -> str:
 
 
 def _setting(cfg: Config, right: Statistics) -> str:
-    three = get_str_type(cfg.model.type) == 'Recognizer3D'
+    three = type_name(cfg.model.type) == 'Recognizer3D'
     return (
         "Set data_preprocessor=dict(type='ActionDataPreprocessor', "
         f'mean={_rounded(right.mean)}, std={_rounded(right.std)}, '

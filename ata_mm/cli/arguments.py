@@ -4,9 +4,11 @@
 import argparse
 import math
 import os
-from typing import Dict, Optional
+from typing import Dict, List, Optional
 
 from mmengine.config import DictAction
+
+SEEDS = 2**32  # NumPy takes those below
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +27,26 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
         'train_dataloader.batch_size=4; a list is written as key="[a,b]" or '
         'key=a,b, without white space',
     )
+
+
+def cfg_option_words(options: Optional[Dict[str, object]]) -> List[str]:
+    """Return the words of ``--cfg-options`` on a command line.
+
+    Args:
+        options (dict[str, object], optional): The settings, as a tool with
+            :func:`add_cfg_options` has parsed them.
+
+    Returns:
+        list[str]: The option and its values; none without settings.
+    """
+    words = [f'{key}={_word(value)}' for key, value in (options or {}).items()]
+    return ['--cfg-options', *words] if words else []
+
+
+def _word(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return f'[{",".join(map(_word, value))}]'
+    return str(value)
 
 
 def add_model_options(
@@ -124,7 +146,7 @@ def add_finetune_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--work-dir',
         help='folder of the config, lists and results (default: '
-        'work_dirs/DATA_NAME)',
+        'work_dirs/DATA_BACKBONE)',
     )
     parser.add_argument(
         '--epochs',
@@ -154,7 +176,9 @@ def add_finetune_options(parser: argparse.ArgumentParser) -> None:
         '--batch-size', type=positive, help='clips per step (default: 8)'
     )
     parser.add_argument(
-        '--seed', type=int, help='of split and training (default: 0)'
+        '--seed',
+        type=seed,
+        help='random seed of the split and the training (default: 0)',
     )
     parser.add_argument(
         '--val-share',
@@ -187,6 +211,25 @@ def add_timing_options(parser: argparse.ArgumentParser, rounds: int) -> None:
         type=positive,
         help="number of CPU threads (default: torch's choice)",
     )
+
+
+def seed(text: str) -> int:
+    """Parse an option that is a random seed.
+
+    Args:
+        text (str): The value on the command line.
+
+    Returns:
+        int: The number.
+
+    Raises:
+        ArgumentTypeError: If it is something else.
+    """
+    if not text.isdecimal() or int(text) >= SEEDS:
+        raise argparse.ArgumentTypeError(
+            f'expected an integer in 0..2**32-1, got {text!r}'
+        )
+    return int(text)
 
 
 def positive(text: str) -> int:

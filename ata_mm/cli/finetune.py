@@ -8,7 +8,7 @@ import shlex
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional
+from typing import Dict, Iterator, Optional
 
 from mmengine.config import Config
 
@@ -23,7 +23,7 @@ from ata_mm.datasets.own_videos import (
     write_lists,
 )
 
-from .arguments import FINETUNE_DEFAULTS
+from .arguments import FINETUNE_DEFAULTS, cfg_option_words
 from .console import hide_log
 from .errors import user_errors
 from .tables import markdown_table
@@ -50,7 +50,7 @@ def finetune(args: argparse.Namespace) -> None:
         cfg = load_config(config, args.cfg_options)
     if args.dry_run:
         return
-    options = words_of(args.cfg_options)
+    options = cfg_option_words(args.cfg_options)
     if not begun(folder):
         with steps.step('check of the data'):
             run_tool(
@@ -132,8 +132,9 @@ class Steps:
 
 def default_folder(args: argparse.Namespace) -> Path:
     """Return the folder for the results on some data with a backbone."""
-    data = Path(args.data[0]).resolve().stem
-    return Path('work_dirs', f'{data}_{args.backbone.replace("/", "_")}')
+    data = Path(args.data[0]).resolve()
+    name = data.name if data.is_dir() else data.stem
+    return Path('work_dirs', f'{name}_{args.backbone.replace("/", "_")}')
 
 
 def prepare_config(args: argparse.Namespace, folder: Path) -> Path:
@@ -251,18 +252,6 @@ def best_checkpoint(folder: Path) -> Path:
         folder.glob('best_*.pth'), key=lambda file: file.stat().st_mtime
     )
     return best[-1] if best else Path((folder / 'last_checkpoint').read_text())
-
-
-def words_of(options: Optional[Dict[str, object]]) -> List[str]:
-    """Return ``--cfg-options`` for the tools."""
-    words = [f'{key}={_word(value)}' for key, value in (options or {}).items()]
-    return ['--cfg-options', *words] if words else []
-
-
-def _word(value: object) -> str:
-    if isinstance(value, (list, tuple)):
-        return f'[{",".join(map(_word, value))}]'
-    return str(value)
 
 
 def print_cost(config: str, options: Optional[dict]) -> None:

@@ -10,7 +10,6 @@ from typing import Callable, Optional, Sequence
 
 import torch.distributed as torch_dist
 from mmaction.registry import RUNNERS
-from mmaction.utils import get_str_type
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
@@ -19,6 +18,7 @@ from mmengine.runner import Runner
 from ata_mm.apis.preprocessing import expected_statistics, preprocessing_fault
 from ata_mm.compat import cpu_distributed
 from ata_mm.datasets.checks import check_config
+from ata_mm.video.pipeline import type_name
 
 from .arguments import make_folder
 from .errors import is_full_disk
@@ -120,7 +120,7 @@ def check_precision(cfg: Config) -> None:
         ValueError: If the config trains in mixed precision without a GPU.
             mmengine's ``AmpOptimWrapper`` refuses the CPU, even for bfloat16.
     """
-    wrapper = get_str_type(cfg.optim_wrapper.get('type', 'OptimWrapper'))
+    wrapper = type_name(cfg.optim_wrapper.get('type', 'OptimWrapper'))
     if wrapper == 'AmpOptimWrapper' and get_device() in ('cpu', 'mps'):
         raise ValueError(
             'Expected a CUDA device for mixed precision training, got '
@@ -154,7 +154,7 @@ def guard_videos(cfg: Config) -> None:
         cfg (Config): A config, changed in place.
     """
     hooks = list(cfg.get('custom_hooks') or [])
-    names = [get_str_type(hook['type']) for hook in hooks]
+    names = [type_name(hook['type']) for hook in hooks]
     if 'BadVideoHook' not in names:
         cfg.custom_hooks = [*hooks, dict(type='BadVideoHook')]
 

@@ -10,6 +10,7 @@ its grid, without a test, and is then run with the best on validation data. See
 import hashlib
 import itertools
 import json
+import sysconfig
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
@@ -66,8 +67,9 @@ class Run:
 
     @property
     def digest(self) -> str:
-        """A hash that changes with the config."""
-        content = repr(self.cfg.to_dict())
+        """A hash that changes with the config, not with the environment."""
+        packages = sysconfig.get_path('purelib')  # some hold weights
+        content = repr(self.cfg.to_dict()).replace(packages, '')
         return hashlib.sha256(content.encode()).hexdigest()[:8]
 
     @property

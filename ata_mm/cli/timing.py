@@ -42,7 +42,7 @@ def paired_times(
         rounds (int): Number of measured rounds.
         after_round (Callable): Called after each of them, to advance a
             progress bar. Defaults to a function that does nothing.
-        clock (Callable): Returns seconds. Defaults to the time of day;
+        clock (Callable): Returns seconds. Defaults to a monotonic clock;
             ``time.process_time`` is independent of other processes.
 
     Returns:

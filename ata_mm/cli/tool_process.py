@@ -67,7 +67,9 @@ def run_tool(
     lines = Thread(target=_show, args=(reader, shown, log))
     lines.start()
     try:
-        run_process(_run_script, str(tool_path(name)), words, writer, advice=advice)
+        run_process(
+            _run_script, str(tool_path(name)), words, writer, advice=advice
+        )
     finally:
         writer.close()
         lines.join()

@@ -19,11 +19,10 @@ from typing import (
 
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.registry import DATASETS
-from mmaction.utils import get_str_type
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from ata_mm.video.pipeline import step_names
+from ata_mm.video.pipeline import step_names, type_name
 
 from .annotations import (
     AnnotationFile,
@@ -121,7 +120,7 @@ def check_annotations(file: AnnotationFile, num_classes: int) -> List[Sample]:
 def _check_unlabelled(file: AnnotationFile, evaluator: Any) -> None:
     """Raise, or warn, if metrics would compare predictions with no label."""
     names = [
-        get_str_type(metric.get('type', ''))
+        type_name(metric.get('type', ''))
         for metric in _metrics(evaluator)
         if metric
     ]
@@ -218,8 +217,8 @@ def segment_faults(cfg: Config) -> List[ValueError]:
     """
     model = cfg.get('model', {})
     segments = (model.get('neck') or {}).get('num_segments')
-    is_neck = get_str_type((model.get('neck') or {}).get('type', ''))
-    kind = get_str_type(model.get('type', ''))
+    is_neck = type_name((model.get('neck') or {}).get('type', ''))
+    kind = type_name(model.get('type', ''))
     if is_neck != 'ATANeck' or not segments or kind != 'Recognizer2D':
         return []
     faults = []
@@ -248,7 +247,7 @@ def segment_faults(cfg: Config) -> List[ValueError]:
 def _counts_one_label(evaluator: Any) -> bool:
     """Return whether an AccMetric compares one label with the scores."""
     for metric in _metrics(evaluator):
-        if metric and get_str_type(metric.get('type', '')) == 'AccMetric':
+        if metric and type_name(metric.get('type', '')) == 'AccMetric':
             names = metric.get('metric_list', ('top_k_accuracy',))
             names = (names,) if isinstance(names, str) else names
             return any('mean_average' not in name for name in names)

@@ -1,5 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Runner that survives interruptions, and hooks that watch a training."""
+"""Runner that survives interruptions, and training hooks."""
 
 from .alignment_hook import AlignmentHook
 from .bad_video_hook import BadVideoHook

@@ -156,6 +156,8 @@ _TITLES = {
 
 def _leaves(dataset: Any) -> Iterator[Any]:
     """Yield the data sets with a pipeline, inside of wrappers."""
+    # That of num_batch_per_epoch passes reads on to its data set, not writes.
+    dataset = getattr(dataset, '_dataset', dataset)
     inner = getattr(dataset, 'datasets', None)
     if inner is None:
         inner = [dataset.dataset] if hasattr(dataset, 'dataset') else []

@@ -72,6 +72,10 @@ class DivergenceHook(Hook):
 
 
 def _check_gradients(optimizer: Optimizer, *_: object) -> None:
+    # A fused optimizer is called by the gradient scaler of mixed precision
+    # also for a step that it skips, with too large a scale.
+    if getattr(optimizer, 'found_inf', None):
+        return
     gradients = [
         parameter.grad
         for group in optimizer.param_groups

@@ -9,7 +9,6 @@ import sys
 from typing import Callable, Dict, List, Mapping, Optional, Union
 
 from mmaction.registry import RUNNERS
-from mmaction.utils import get_str_type
 from mmengine.dist import get_rank, is_main_process
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
@@ -18,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ata_mm.ops.validation import NotFiniteError
+from ata_mm.video.pipeline import type_name
 
 from .checkpoint_hook import ResumableCheckpointHook
 from .data_loading import make_resumable
@@ -45,11 +45,11 @@ _HOOKS = {
 
 @RUNNERS.register_module()
 class ResumableRunner(Runner):
-    """Runner whose trainings can be interrupted, resumed and diverge.
+    """Runner with exact resume and detection of divergence.
 
     - A resumed training is the training: its samples, their order, random
       numbers, best score and an interrupted validation are those of an
-      uninterrupted one. On a CPU the weights are equal to the bit.
+      uninterrupted one. On a CPU the weights are bit-identical.
     - ``resume=True`` takes the newest readable checkpoint of the work
       directory; see :func:`~ata_mm.engine.resuming.newest`. With
       ``resume='auto'`` a work directory without a checkpoint lets training
@@ -288,10 +288,9 @@ def _replace(
     type_: Union[str, type], replacements: Mapping[str, type]
 ) -> Union[str, type]:
     """Return the replacement of a class of mmengine, or the class itself."""
-    name = get_str_type(type_)
     if isinstance(type_, type) and not type_.__module__.startswith('mmengine'):
         return type_
-    return replacements.get(name.split('.')[-1], type_)
+    return replacements.get(type_name(type_), type_)
 
 
 def end_with_parent() -> None:

@@ -53,7 +53,7 @@ _SHARED = 2**26
 
 
 class Outcome(NamedTuple):
-    """What became of an item.
+    """Result of an item.
 
     Args:
         item (Any): The item.

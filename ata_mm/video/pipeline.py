@@ -9,7 +9,7 @@ import os.path as osp
 import re
 import warnings
 from contextlib import nullcontext
-from typing import Callable, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
 
 from mmaction.utils import get_str_type
 from mmengine.config import Config
@@ -115,7 +115,16 @@ def count_views(cfg: Config) -> int:
 
 def step_names(pipeline: Sequence[dict]) -> List[str]:
     """Return the names of the transforms of a pipeline, without scope."""
-    return [get_str_type(step['type']).split('.')[-1] for step in pipeline]
+    return [type_name(step['type']) for step in pipeline]
+
+
+def type_name(type_: Any) -> str:
+    """Return the name of a type in a config, without scope.
+
+    Args:
+        type_ (str | type): Such as ``'mmaction.VideoDataset'``.
+    """
+    return get_str_type(type_).split('.')[-1]
 
 
 class FilePipeline:

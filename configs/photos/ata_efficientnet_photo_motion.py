@@ -47,3 +47,4 @@ model = dict(
 del _lite0
 
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
+auto_scale_lr = dict(base_batch_size=16)

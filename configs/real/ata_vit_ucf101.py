@@ -33,3 +33,4 @@ test_dataloader = dict(
 )
 
 optim_wrapper = dict(optimizer=dict(lr=0.005 * 8 / 64))
+auto_scale_lr = dict(base_batch_size=8)

@@ -79,3 +79,9 @@ def test_folders_of_huggingface_state_theirs(tmp_path, name, content):
     found = statistics_of_file(str(tmp_path))
     assert (found.mean, found.std) == ((127.5,), (127.5,))
     assert found.source.endswith(name)
+
+
+def test_an_unknown_tag_of_timm_is_named():
+    pytest.importorskip('timm')
+    with pytest.raises(ValueError, match=r'weights.*Known are: resnet18\.'):
+        image_model('timm.resnet18.nothing')

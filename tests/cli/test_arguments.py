@@ -8,8 +8,10 @@ from ata_mm.cli.arguments import (
     add_model_options,
     add_run_options,
     add_timing_options,
+    cfg_option_words,
     make_folder,
     parse_length,
+    seed,
 )
 
 
@@ -84,3 +86,17 @@ def test_length_in_frames_or_seconds(text, frames):
 def test_refuses_other_lengths(text):
     with pytest.raises(ValueError, match='such as 64, or of seconds'):
         parse_length(text, fps=25.0)
+
+
+def test_options_are_passed_on_in_words():
+    options = {'a.b': [1, 'x*'], 'c': None}
+    words = ['--cfg-options', 'a.b=[1,x*]', 'c=None']
+    assert cfg_option_words(options) == words
+    assert cfg_option_words(None) == []
+
+
+@pytest.mark.parametrize('text', ['-1', '4294967296', 'abc', '1.5', ''])
+def test_other_seeds_are_refused(text):
+    assert seed('4294967295') == 2**32 - 1
+    with pytest.raises(argparse.ArgumentTypeError, match='2\\*\\*32-1'):
+        seed(text)

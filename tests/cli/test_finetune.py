@@ -8,9 +8,9 @@ from ata_mm.cli.arguments import add_finetune_options
 from ata_mm.cli.finetune import (
     best_checkpoint,
     check_command,
+    default_folder,
     finetune,
     prepare_config,
-    words_of,
 )
 
 
@@ -106,7 +106,7 @@ def test_the_best_checkpoint_is_tested(begun):
     assert best_checkpoint(begun / 'train').name == 'best_acc_top1_epoch_2.pth'
 
 
-def test_options_are_passed_on_in_words():
-    options = {'a.b': [1, 'x*'], 'c': None}
-    assert words_of(options) == ['--cfg-options', 'a.b=[1,x*]', 'c=None']
-    assert words_of(None) == []
+def test_folders_are_named_in_full(args, tmp_path):
+    (tmp_path / 'clips.v1').mkdir()
+    args.data = [str(tmp_path / 'clips.v1')]
+    assert default_folder(args).name == 'clips.v1_ATATimeSformer-micro'

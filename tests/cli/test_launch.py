@@ -11,6 +11,7 @@ from ata_mm.cli.launch import (
     check_precision,
     destroy_process_group,
     fit_workers,
+    guard_videos,
     prepare,
     run,
     set_work_dir,
@@ -105,3 +106,11 @@ def test_workers_stay_persistent():
     cfg = Config(dict(train_dataloader=loader))
     fit_workers(cfg)
     assert cfg.train_dataloader.persistent_workers
+
+
+@pytest.mark.parametrize('scope', ['', 'mmaction.'])
+def test_a_hook_for_bad_videos_is_kept(scope):
+    hooks = [dict(type=f'{scope}BadVideoHook', limit=0.1)]
+    cfg = Config(dict(custom_hooks=hooks))
+    guard_videos(cfg)
+    assert cfg.custom_hooks == hooks

@@ -1,5 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import copy
 import re
+import sysconfig
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,3 +141,14 @@ def test_models_of_all_arms_can_be_built(path, tmp_path):
     for arm in load_study(path, tmp_path).arms:
         with torch.device('meta'):
             assert MODELS.build(arm.trials[0].cfg.model)
+
+
+def test_results_are_those_of_any_environment(runs, tmp_path):
+    digests = []
+    for folder in (sysconfig.get_path('purelib'), tmp_path):
+        cfg = copy.deepcopy(runs[0].cfg)
+        cfg.model.backbone.pretrained = f'{folder}/weights.pth'
+        digests.append(replace(runs[0], cfg=cfg).digest)
+    assert digests[0] != digests[1]
+    cfg.model.backbone.pretrained = '/weights.pth'
+    assert replace(runs[0], cfg=cfg).digest == digests[0]

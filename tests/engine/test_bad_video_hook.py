@@ -8,6 +8,7 @@ import pytest
 from mmaction.datasets import RepeatAugDataset, repeat_pseudo_collate
 from mmaction.registry import DATASETS
 from mmengine.dataset import BaseDataset
+from mmengine.runner.runner import _SlicedDataset
 from torch.utils.data import DataLoader
 
 from ata_mm.engine import BadVideoHook
@@ -33,6 +34,11 @@ def test_wrapped_data_sets_are_found():
     first, second = Data(pipeline=1), Data(pipeline=2)
     wrapped = Data(datasets=[Data(dataset=first, pipeline=3), second])
     assert list(_leaves(wrapped)) == [first, second]
+
+
+def test_the_data_set_of_some_batches_an_epoch_is_found():
+    dataset = Data(pipeline=1)
+    assert list(_leaves(_SlicedDataset(dataset, 4))) == [dataset]
 
 
 def die_at_junk(results):

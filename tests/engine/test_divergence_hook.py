@@ -57,3 +57,16 @@ def test_parameters_are_checked_before_they_are_saved(value, runner):
     runner.model.bias.data.fill_(value)
     with pytest.raises(NotFiniteError, match='parameter bias'):
         runner.hook.before_save_checkpoint(runner, {})
+
+
+@pytest.mark.parametrize('fused', [False, True])
+def test_a_step_that_the_loss_scale_skips_is_no_divergence(fused):
+    model = torch.nn.Linear(2, 1)
+    weight = model.weight.clone()
+    optimizer = torch.optim.AdamW(model.parameters(), fused=fused)
+    hook = DivergenceHook()
+    hook.before_train(SimpleNamespace(optim_wrapper=OptimWrapper(optimizer)))
+    scaler = torch.amp.GradScaler('cpu')
+    scaler.scale(model.weight.sum() * 1e38).backward()
+    scaler.step(optimizer)
+    assert torch.equal(model.weight, weight)

@@ -96,6 +96,13 @@ def test_amp(options, monkeypatch):
     wrapper = options('--amp').optim_wrapper
     assert wrapper.type == 'AmpOptimWrapper'
     assert wrapper.loss_scale == 'dynamic'
+    scoped = '--cfg-options', 'optim_wrapper.type=mmengine.OptimWrapper'
+    assert options('--amp', *scoped).optim_wrapper == wrapper
+
+
+def test_a_config_without_an_optimizer_is_named(error, tiny_config):
+    option = '--cfg-options', 'optim_wrapper=None'
+    assert 'Expected an optim_wrapper in' in error(tiny_config, *option)
 
 
 def test_missing_config_is_one_line(error):
@@ -109,7 +116,8 @@ def test_missing_checkpoint(error, tiny_config):
 
 
 def test_a_seed_that_numpy_refuses_is_named(error, tiny_config):
-    assert 'seed in 0..2**32-1, got -5' in error(tiny_config, '--seed', -5)
+    option = '--cfg-options', 'randomness.seed=-5'
+    assert 'seed in 0..2**32-1, got -5' in error(tiny_config, *option)
 
 
 def test_auto_scale_lr_without_a_base(error, tiny_config):

@@ -23,3 +23,4 @@ param_scheduler = [
         eta_min=0.0,
     ),
 ]
+auto_scale_lr = dict(base_batch_size=8)  # the default of finetune
