@@ -91,3 +91,14 @@ def test_a_registered_callable_is_wrapped(registry):
     assert isinstance(matcher, CallableMatcher)
     routes = align_frames(torch.randn(1, 3, 4, 5), matcher).routes
     assert torch.equal(routes, torch.arange(4).expand(1, 3, 4))
+
+
+def test_a_class_is_built_as_its_name_is():
+    built = MATCHERS.build(dict(type=LocalMatcher, radius=2))
+    assert built.key() == LocalMatcher(2).key()
+
+
+def test_a_function_is_wrapped_and_a_class_alone_is_refused():
+    assert isinstance(MATCHERS.build(lambda s: s), CallableMatcher)
+    with pytest.raises(ValueError, match='such as ExactMatcher()'):
+        MATCHERS.build(ExactMatcher)

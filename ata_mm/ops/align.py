@@ -211,7 +211,7 @@ def _align(
         return matcher.match_pairs(source, frames[:, 1:], grid, **options)
 
     if cache is not None and anchors is None:
-        found = cache(x, match)
+        found = cache(x, match, (matcher.key(), grid, options))
     else:  # anchors depend on where the window starts
         found = match(x)
     if reference == _BOTH and found.matching.is_floating_point():

@@ -60,7 +60,7 @@ def choose_solver(device: torch.device, num_patches: int) -> str:
     return (
         'triton'
         if device.type == 'cuda' and fits and HAS_TRITON
-        else (CPU_SOLVER)
+        else CPU_SOLVER
     )
 
 

@@ -45,7 +45,7 @@ class AutoMatcher(Matcher):
         """
         # Both are cheap to construct, and solver thread pools are shared.
         if num_patches <= self.max_exact:
-            exact = ExactMatcher()
+            exact = ExactMatcher(max_patches=self.max_exact)
             solver = exact.solver_for(device, num_patches)
             _log_choice(num_patches, device, f'ExactMatcher, {solver}')
             return exact

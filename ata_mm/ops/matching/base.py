@@ -5,12 +5,12 @@ from typing import (
     Any,
     Callable,
     Dict,
+    Mapping,
     NamedTuple,
     Optional,
     Sequence,
     Tuple,
     Type,
-    Union,
 )
 
 import torch
@@ -21,8 +21,9 @@ from ..types import Grid
 from ..validation import is_compiling
 from .similarity import compare, favour_place
 
-# Similarities that exist at a time: 256 MB of fp32. 32 frames of 56x56 patches
-# would take 1.2 GB a clip.
+# Similarities that exist at a time: 256 MB of fp32, unless those of one frame
+# pair of each clip are more. 32 frames of 56x56 patches would take 1.2 GB a
+# clip.
 _MAX_SIMILARITIES = 2**26
 
 
@@ -64,7 +65,8 @@ class Matcher:
         >>> @MATCHERS.register_module()
         ... class InPlace(Matcher):
         ...     def match(self, similarity, grid=None):
-        ...         return identity(*similarity.shape[:-1])
+        ...         device = similarity.device
+        ...         return identity(*similarity.shape[:-1], device=device)
     """
 
     def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
@@ -145,11 +147,32 @@ class Matcher:
     ) -> Matching:
         # Called as self(...): a subclass may override it to wrap every solve.
         if min_similarity is None:
-            return Matching(self(favour_place(similarity), grid))
+            matching = self(favour_place(similarity), grid)
+            self._check_solution(matching, similarity)
+            return Matching(matching)
         raised = favour_place(similarity.clamp_min(min_similarity))
         matching = self(raised, grid)
+        self._check_solution(matching, similarity)
         return Matching(
             matching, self._accept(similarity, matching, min_similarity)
+        )
+
+    def _check_solution(self, matching: object, similarity: Tensor) -> None:
+        """Raise if the result of a solve is no matching of its device."""
+        shape, device = tuple(similarity.shape), similarity.device
+        if isinstance(matching, Tensor):
+            found = tuple(matching.shape)
+            hard = matching.dtype == torch.int64 and found == shape[:-1]
+            soft = matching.is_floating_point() and found == shape
+            if (hard or soft) and matching.device == device:
+                return
+            got = f'{matching.dtype} of shape {found} on {matching.device}'
+        else:
+            got = type(matching).__name__
+        raise ValueError(
+            f'Expected int64 permutations of shape {shape[:-1]} or '
+            f'floating-point plans of shape {shape} on {device} from '
+            f'{self!r}, got {got}.'
         )
 
     def _accept(
@@ -324,13 +347,13 @@ def as_matcher(matcher: object) -> Matcher:
     return CallableMatcher(matcher)
 
 
-def build_matcher(cfg: Union[str, dict, Matcher], registry: Any) -> Matcher:
+def build_matcher(cfg: object, registry: Any) -> Matcher:
     """Build a matcher from a config.
 
     Args:
-        cfg (str | dict | Matcher): Name of a registered matcher, or
-            ``dict(type=NAME, ...)`` with its arguments; a matcher is returned
-            unchanged.
+        cfg (str | dict | Matcher | Callable): Name of a registered matcher,
+            or ``dict(type=NAME, ...)`` with its arguments, where NAME may be
+            the class itself; a matcher or function as in `as_matcher`.
         registry (Registry): :data:`ata_mm.registry.MATCHERS`, which passes
             itself.
 
@@ -339,15 +362,16 @@ def build_matcher(cfg: Union[str, dict, Matcher], registry: Any) -> Matcher:
         class that does not derive from `Matcher` is wrapped as a callable.
 
     Raises:
-        ValueError: If the name is not registered.
+        ValueError: If the name is not registered, or it is none of these.
     """
-    if isinstance(cfg, Matcher):
-        return cfg
+    if cfg is not None and not isinstance(cfg, (str, Mapping)):
+        return as_matcher(cfg)
     # mmengine's own build function would search the default scope of the run,
     # 'mmaction', and warn that it has no matchers.
     options = dict(type=cfg) if isinstance(cfg, str) else dict(cfg or {})
-    name = options.pop('type', None)
-    kind = registry.get(name) if isinstance(name, str) else None
+    kind = options.pop('type', None)
+    if not isinstance(kind, type):
+        kind = registry.get(kind) if isinstance(kind, str) else None
     if kind is None:
         raise ValueError(
             'Expected matcher=NAME or dict(type=NAME, ...) with NAME one of '

@@ -1,7 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Cache of matchings between overlapping windows of a video."""
 
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 import torch
 from torch import Tensor
@@ -28,8 +28,8 @@ class MatchingCache:
     features (``match_on='tokens'``), and in every later block, features
     differ, and all frame pairs are solved.
 
-    It keeps the features of one call. On a GPU the comparison synchronises
-    host and device.
+    It keeps the features of one call, and matchings without gradient. On a
+    GPU the comparison synchronises host and device.
 
     Args:
         tolerance (float): Largest accepted difference of two features,
@@ -46,9 +46,13 @@ class MatchingCache:
         self.reused = 0
         self._frames: Optional[Tensor] = None
         self._matching: Optional[Matching] = None
+        self._key: Any = None
 
     def __call__(
-        self, x: Tensor, match: Callable[[Tensor], Matching]
+        self,
+        x: Tensor,
+        match: Callable[[Tensor], Matching],
+        key: object = None,
     ) -> Matching:
         """Return the matchings of neighbouring frames, solving the new ones.
 
@@ -56,10 +60,15 @@ class MatchingCache:
             x (Tensor): Patch features (B, T, N, C).
             match (Callable): Matches the neighbouring frames of
                 (B, T', N, C), each frame pair by itself.
+            key (object): What the matchings depend on besides the features,
+                such as matcher and options. Matchings of another key are not
+                reused. Defaults to None.
 
         Returns:
             Matching: Of T-1 frame pairs, as ``match(x)`` returns.
         """
+        if key != self._key:
+            self._frames, self._key = None, key
         x = x.detach()
         frames = x.shape[1]
         # k shared frames have k - 1 pairs, the last ones of the previous call.

@@ -198,7 +198,9 @@ class CoarseToFineMatcher(Matcher):
         self.group_size = group_size
         self.active = active
         self.max_exact = max_exact
-        self._exact = ExactMatcher()
+        self._exact = ExactMatcher(
+            max_patches=max(max_exact, group_size, 4096)
+        )
         self._text = describe(self)
 
     def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
@@ -283,8 +285,8 @@ class CoarseToFineMatcher(Matcher):
             )
 
     def can_compile(self, device: torch.device, num_patches: int) -> bool:
-        """Return True: the matching is one operator."""
-        return True
+        """Return whether the matching is the operator, as of no subclass."""
+        return type(self) is CoarseToFineMatcher
 
     def _match(self, similarity: Similarity, grid: Optional[Grid]) -> Tensor:
         matching = _start(similarity, grid)

@@ -17,7 +17,7 @@ from ..lap import (
 )
 from ..types import Grid
 from ..validation import check_square, is_compiling
-from .base import Matcher
+from .base import Matcher, Matching
 
 _logger = logging.getLogger(__name__)
 
@@ -111,6 +111,26 @@ class ExactMatcher(Matcher):
         self.solver_for(problems.device, num)  # raises and warns
         solution = solve_lap(problems, self.solver, self.num_threads)
         return solution.view(similarity.shape[:-1])
+
+    def match_pairs(
+        self,
+        source: Tensor,
+        target: Tensor,
+        grid: Optional[Grid] = None,
+        min_similarity: Optional[float] = None,
+        support_radius: int = 0,
+    ) -> Matching:
+        """Match by features, unless there are too many patches.
+
+        For arguments and errors see `Matcher.match_pairs`.
+
+        Returns:
+            Matching: int64 permutations of shape (B, P, N).
+        """
+        self._check_size(target.shape[2])  # before N x N similarities exist
+        return super().match_pairs(
+            source, target, grid, min_similarity, support_radius
+        )
 
     def solver_for(self, device: torch.device, num_patches: int) -> str:
         """Return the name of the solver for a device and a problem size.

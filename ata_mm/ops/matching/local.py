@@ -146,8 +146,8 @@ class LocalMatcher(Matcher):
         return Matching(matching, None if min_similarity is None else similar)
 
     def can_compile(self, device: torch.device, num_patches: int) -> bool:
-        """Return True: the solvers are operators."""
-        return True
+        """Return whether the solvers are operators, as of no subclass."""
+        return type(self) is LocalMatcher
 
     def _covers(self, grid: Grid) -> bool:
         """Return whether every window holds the whole grid."""

@@ -69,3 +69,8 @@ def test_logs_each_choice_once(caplog):
 @pytest.mark.parametrize('num', [9, 1025])
 def test_can_be_traced(num):
     assert AutoMatcher().can_compile(torch.device('cpu'), num)
+
+
+def test_more_patches_may_be_matched_exactly():
+    chosen = AutoMatcher(max_exact=5000).choose(4500, torch.device('cpu'))
+    assert isinstance(chosen, ExactMatcher) and chosen.max_patches >= 4500

@@ -269,3 +269,17 @@ def test_an_alignment_of_another_shape_is_refused():
 
     with pytest.raises(ValueError, match=r'alignment of \(1, 2, 4\)'):
         align_frames(torch.randn(1, 3, 4, 2), Short())
+
+
+@pytest.mark.parametrize(
+    'match',
+    [
+        lambda s: torch.arange(4),
+        lambda s: reverse(s).tolist(),
+        lambda s: reverse(s).to('meta'),
+    ],
+)
+def test_what_a_function_returns_is_checked_at_once(match):
+    expected = r'permutations of shape \(1, 2, 4\).* on cpu from Call.*, got'
+    with pytest.raises(ValueError, match=expected):
+        align_frames(torch.randn(1, 3, 4, 2), match)

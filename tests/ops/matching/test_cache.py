@@ -140,3 +140,21 @@ def test_features_of_another_shape_or_dtype_are_solved():
 def test_a_single_frame_has_no_pair():
     routes = align_frames(VIDEO[:, :1], cache=MatchingCache()).routes
     assert routes.shape == (2, 1, 16)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(min_similarity=0.9),
+        dict(support_radius=1, grid=(2, 3)),
+        dict(matcher=LocalMatcher(radius=1), grid=(2, 3)),
+    ],
+)
+def test_matchings_of_other_options_are_not_reused(options):
+    x, cache = torch.randn(1, 4, 6, 8), MatchingCache()
+    align_frames(x, cache=cache)
+    found = align_frames(x, cache=cache, **options)
+    expected = align_frames(x, **options)
+    assert torch.equal(found.routes, expected.routes)
+    assert (found.accepted is None) == (expected.accepted is None)
+    assert cache.reused == 0

@@ -4,7 +4,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from ata_mm.ops import ExactMatcher
+from ata_mm.ops import ExactMatcher, align_frames
 from ata_mm.ops.lap import operator
 from ata_mm.ops.matching import exact
 
@@ -78,3 +78,9 @@ def test_refuses_more_patches_than_it_solves():
 def test_refuses_an_unknown_solver():
     with pytest.raises(ValueError, match="solver='lapx'.*got 'hungarian'"):
         ExactMatcher('hungarian')
+
+
+def test_the_size_is_checked_before_similarities_are_computed(monkeypatch):
+    monkeypatch.setattr('ata_mm.ops.matching.base.compare', None)
+    with pytest.raises(ValueError, match='Expected at most 4 patches'):
+        align_frames(torch.randn(1, 2, 5, 3), ExactMatcher(max_patches=4))

@@ -54,3 +54,10 @@ def test_the_operator_is_declared_correctly():
     text = '{"type": "CoarseToFineMatcher", "group_size": 4, "max_exact": 8}'
     arguments = source, target, text, [3, 4], 0.5, 0
     torch.library.opcheck(torch.ops.ata_mm.match_pairs.default, arguments)
+
+
+@pytest.mark.parametrize('kind', [CoarseToFineMatcher, LocalMatcher])
+def test_subclasses_are_not_traced(kind):
+    subclass = type('Subclass', (kind,), {})
+    assert kind().can_compile(torch.device('cpu'), 1600)
+    assert not subclass().can_compile(torch.device('cpu'), 1600)

@@ -203,7 +203,7 @@ def unused_parameters(image: nn.Module, output: Tensor) -> List[str]:
 def find_blocks(
     image: nn.Module, patterns: Union[str, Sequence[str]], run: DryRun
 ) -> List[str]:
-    """Return the names of modules that match a pattern, in model order.
+    """Return the names of modules that match a pattern, in call order.
 
     Patterns are compared segment by segment: 'stages.*.*' matches 'stages.0.1'
     but neither 'stages.0' nor 'stages.0.1.norm'.
@@ -212,7 +212,7 @@ def find_blocks(
         image (nn.Module): The model.
         patterns (str | Sequence[str]): Names, or patterns as in
             :mod:`fnmatch`.
-        run (DryRun): Of the model, for the candidates in the error message.
+        run (DryRun): Of the model.
 
     Raises:
         ValueError: If a pattern matches no module.
@@ -228,7 +228,10 @@ def find_blocks(
             f'{type(image).__name__}, got {patterns}, of which {idle} match '
             f'nothing. {_candidates(run)}'
         )
-    return [name for name in names if any(_matches(name, p) for p in patterns)]
+    found = [n for n in names if any(_matches(n, p) for p in patterns)]
+    # Modules that are not called come last.
+    order = {name: index for index, name in enumerate(run.shapes)}
+    return sorted(found, key=lambda name: order.get(name, len(order)))
 
 
 def patterns_of(names: Sequence[str], image: nn.Module) -> List[str]:

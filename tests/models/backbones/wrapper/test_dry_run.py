@@ -4,6 +4,7 @@ import copy
 import pytest
 import torch
 from mmaction.models import ResNet
+from torch import nn
 
 from ata_mm.apis.image_models import image_model
 from ata_mm.models.backbones.wrapper import build_image_backbone
@@ -227,3 +228,23 @@ def test_patterns_match_the_modules_and_no_others(names, expected):
     model = ResNet(18)
     assert patterns_of(names, model) == expected
     assert find_blocks(model, expected, run(model)) == names
+
+
+def test_blocks_are_in_the_order_of_their_calls():
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stages = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(2))
+            self.downsample = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x):
+            return self.stages[1](self.downsample(self.stages[0](x)))
+
+    model = Model()
+    patterns = ['downsample', 'stages.*']
+    assert find_blocks(model, patterns, run(model)) == [
+        'stages.0',
+        'downsample',
+        'stages.1',
+    ]
