@@ -87,7 +87,7 @@ def _solve_lap_fake(
     return similarity.new_empty(similarity.shape[:2], dtype=torch.int64)
 
 
-# No autograd key: the result is of integers, without a gradient.
-for _key in ('CPU', 'CUDA'):
-    _LIBRARY.impl('solve_lap', _solve_lap, _key)
+# On every device: those without a kernel of ours are solved on the CPU. No
+# autograd key: the result is of integers, without a gradient.
+_LIBRARY.impl('solve_lap', _solve_lap, 'CompositeExplicitAutograd')
 torch.library.register_fake('ata_mm::solve_lap', _solve_lap_fake, lib=_LIBRARY)

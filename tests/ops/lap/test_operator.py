@@ -41,3 +41,11 @@ def test_the_operator_is_declared_correctly(solver):
 def test_errors_pass_through_the_operator(solver):
     with pytest.raises(NotFiniteError):
         solve_lap(torch.full((1, 2, 2), float('nan')), solver)
+
+
+@pytest.mark.parametrize('name', ['solve_lap', 'match_pairs'])
+@pytest.mark.parametrize('device', ['CPU', 'CUDA', 'MPS', 'XPU'])
+def test_the_operators_run_on_every_device(name, device):
+    assert torch._C._dispatch_has_computed_kernel_for_dispatch_key(
+        f'ata_mm::{name}', device
+    )
