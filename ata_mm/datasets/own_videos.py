@@ -11,7 +11,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ata_mm.video.files import SUFFIXES, is_utf8, walk_videos
 
-from .annotations import AnnotationFile, read_samples
+from .annotations import AnnotationFile, read_lines, read_samples
 
 SPLITS = ('train', 'val')
 _SPLIT_NAMES = dict(
@@ -76,7 +76,8 @@ def read_own_videos(data: Sequence[str]) -> OwnVideos:
             - a CSV file with a header: the columns ``path`` and ``label``,
               optionally ``split``;
             - a list file of MMAction2, lines of path and label, or two of
-              them, for training and validation. The names of the classes are
+              them, for training and validation. The delimiter is what stands
+              before the label of the first line. The names of the classes are
               in ``classes.txt`` beside it, if that exists.
 
             Paths in files are relative to the folder of the file.
@@ -331,7 +332,8 @@ def _read_lists(data: Sequence[str]) -> OwnVideos:
     root = osp.dirname(osp.abspath(data[0]))
     splits = SPLITS if len(data) == len(SPLITS) else (None,)
     for path, split in zip(data, splits):
-        samples, faults = read_samples(AnnotationFile(path))
+        file = AnnotationFile(path, delimiter=_delimiter(path))
+        samples, faults = read_samples(file)
         for fault in faults:
             raise fault
         folder = osp.dirname(osp.abspath(path))
@@ -357,6 +359,12 @@ def _read_lists(data: Sequence[str]) -> OwnVideos:
             f'{names} or remove that file.'
         )
     return OwnVideos(root, classes, videos)
+
+
+def _delimiter(path: str) -> str:
+    """Return the delimiter before the last field of the first line."""
+    line = next(iter(read_lines(path)), '').strip()
+    return max(_DELIMITERS, key=line.rfind)
 
 
 def _check_files(found: OwnVideos, data: str) -> None:

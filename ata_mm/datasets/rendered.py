@@ -296,10 +296,10 @@ class RenderedDataset(VideoDataset):
         return osp.getsize(path)
 
     def load_data_list(self) -> List[dict]:
-        """Return file name, label and speed (pixels per frame) of videos."""
+        """Return file name, label, index in the split and speed of videos."""
         low, high = self._clip[2]
         return [
-            dict(video, speed=self._rng_of(i).uniform(low, high))
+            dict(video, index=i, speed=self._rng_of(i).uniform(low, high))
             for i, video in enumerate(super().load_data_list())
         ]
 
@@ -312,7 +312,7 @@ class RenderedDataset(VideoDataset):
         info = super().get_data_info(idx)
         info['size'] = self._clip[1]
         info['layers'] = functools.partial(
-            self._layers_of, info['sample_idx'], info['label']
+            self._layers_of, info['index'], info['label']
         )
         return info
 

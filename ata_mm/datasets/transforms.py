@@ -200,12 +200,13 @@ class CachedVideo(BaseTransform):
         name = results['filename']
         if name not in self._videos:
             self._videos[name] = self._read(name)
-        results['array'] = self._videos[name]
+        # A copy: transforms such as Flip change their frames in place.
+        results['array'] = self._videos[name].copy()
         results['total_frames'] = len(results['array'])
         return results
 
     def _read(self, name: str) -> np.ndarray:
-        with open_video(name) as reader:
+        with open_video(with_suffix(name)) as reader:
             frames = reader.frames(range(len(reader)))
         height, width = frames[0].shape[:2]
         size = round(width * self.height / height), self.height

@@ -2,7 +2,7 @@
 """Routes of recognizers on rendered videos, against their true motion."""
 
 from collections import defaultdict
-from typing import Dict, Iterable, List, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from ata_mm.introspection import (
 )
 
 from .known_motion import LayeredClip
+from .mutual_information import MutualInformation
 from .routes import RouteCount, count_followed
 
 _STEPS = (1, 3, 5, 7)
@@ -47,17 +48,22 @@ def route_rows(cfg: Config, checkpoint: str, videos: int) -> List[List[str]]:
         list[list[str]]: A row for each temporal module: visible content that
         its routes follow within one cell, per step and after steps from frame
         0; and the mutual information of neighbouring frames before it in nats,
-        in place and aligned, beyond that of frames of different videos.
+        in place and aligned, beyond that of frames of different videos. '–'
+        without routes, and for information if there is just one video.
     """
-    model, counts, information = _measure_checkpoint(cfg, checkpoint, videos)
+    model, dataset, indices = _build(cfg, checkpoint, videos)
+    probe = InformationProbe(model)
+    with probe:
+        counts = measure_routes(model, dataset, indices)
+    measured = probe.take(len(indices))
+    information = MutualInformation().compute_metrics(measured)
     rows = []
     for index, tap in enumerate(temporal_taps(model)):
         own = counts.get(tap.name)
-        gains = []
-        for quantity in ('in_place', 'aligned'):
-            name = f'block{index}/before/{quantity}'
-            gain = information[name] - information[f'{name}_unrelated']
-            gains.append(f'{gain:.3f}')
+        gains = [
+            _gain(information, f'block{index}/before/{quantity}')
+            for quantity in ('in_place', 'aligned')
+        ]
         shares = ['–', '–']
         if own is not None:
             after = [_percent(own[str(step)]) for step in _STEPS]
@@ -78,21 +84,27 @@ def followed_shares(cfg: Config, checkpoint: str, videos: int) -> List[float]:
         list[float]: A share for each temporal module with routes, within one
         cell.
     """
-    model, counts, _ = _measure_checkpoint(cfg, checkpoint, videos)
+    model, dataset, indices = _build(cfg, checkpoint, videos)
+    counts = measure_routes(model, dataset, indices)
     names = [tap.name for tap in temporal_taps(model)]
     return [counts[n]['step'].within_share for n in names if n in counts]
 
 
-def _measure_checkpoint(
+def _build(
     cfg: Config, checkpoint: str, videos: int
-) -> Tuple[BaseModel, Dict[str, Dict[str, RouteCount]], Dict[str, float]]:
-    """Build the model of a config, and call :func:`measure_routes`."""
+) -> Tuple[BaseModel, RenderedDataset, Sequence[int]]:
+    """Return the arguments of :func:`measure_routes`."""
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model).eval()
     load_checkpoint(model, checkpoint, 'cpu', strict=True, logger='silent')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    indices = range(min(videos, len(dataset)))
-    return (model, *measure_routes(model, dataset, indices))
+    return model, dataset, range(min(videos, len(dataset)))
+
+
+def _gain(information: Dict[str, float], name: str) -> str:
+    """Return the information beyond that of frames of different videos."""
+    control = information.get(f'{name}_unrelated')
+    return '–' if control is None else f'{information[name] - control:.3f}'
 
 
 def _percent(count: RouteCount) -> str:
@@ -119,31 +131,28 @@ class _RouteCounter(Listener):
 
 @torch.no_grad()
 def measure_routes(
-    model: BaseModel, dataset: RenderedDataset, indices: Iterable[int]
-) -> Tuple[Dict[str, Dict[str, RouteCount]], Dict[str, float]]:
+    model: BaseModel, dataset: RenderedDataset, indices: Sequence[int]
+) -> Dict[str, Dict[str, RouteCount]]:
     """Compare the routes of a recognizer with the true motion of videos.
 
     Args:
         model (BaseModel): The recognizer, in evaluation mode.
         dataset (RenderedDataset): Videos, with a pipeline that crops squares
             as the last change of size or position.
-        indices (Iterable[int]): The videos to measure.
+        indices (Sequence[int]): The videos to measure.
 
     Returns:
-        tuple: Counts by the name of the temporal module and the number of
-        steps, see :func:`~ata_mm.evaluation.count_followed`; nothing for
-        modules without routes. Mean values of
-        :class:`~ata_mm.introspection.InformationProbe` by name.
+        dict[str, dict[str, RouteCount]]: Counts by the name of the temporal
+        module and the number of steps, see
+        :func:`~ata_mm.evaluation.count_followed`; nothing for modules without
+        routes.
     """
-    counter, found = _RouteCounter(), defaultdict(list)
-    probe = InformationProbe(model)
-    with counter.attach(model), probe:
+    counter = _RouteCounter()
+    with counter.attach(model):
         for index in indices:
             sample, counter.clip = _load(dataset, index)
             model.test_step(pseudo_collate([sample]))
-            for name, value in probe.take(1)[0].items():
-                found[name].append(value)
-    return counter.counts, {k: float(np.mean(v)) for k, v in found.items()}
+    return counter.counts
 
 
 def _load(dataset: RenderedDataset, index: int) -> Tuple[dict, LayeredClip]:

@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Tables and plots of the results of a study, see :mod:`ata_mm.cli.study`."""
 
+from collections import defaultdict
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -107,11 +108,12 @@ def difference(
             f'results of {" and ".join(map(str, sorted(count)))} videos.'
         )
     paired = _correct(results).mean(0) - _correct(others).mean(0)
-    if not paired.any():  # scipy has no interval of a constant
-        return 0.0, 0.0, 0.0
+    mean = float(paired.mean())
+    if np.ptp(paired) == 0:  # scipy has no interval of a constant
+        return mean, mean, mean
     found = bootstrap((paired,), np.mean, random_state=0, batch=100)
     interval = found.confidence_interval
-    return float(paired.mean()), float(interval.low), float(interval.high)
+    return mean, float(interval.low), float(interval.high)
 
 
 def _interval(results: Sequence[dict], others: Sequence[dict]) -> str:
@@ -148,21 +150,26 @@ def plot_curves(results: Sequence[dict], metrics: Sequence[str]) -> Figure:
 
     Returns:
         Figure: A line for the mean of each arm, a band from its lowest to its
-        highest seed.
+        highest seed; at each epoch, of the seeds that were validated there.
     """
     figure = Figure(figsize=(4 * len(metrics) + 3, 4), layout='constrained')
     panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
     for index, (arm, own) in enumerate(_by_arm(results).items()):
-        epochs = [entry['epoch'] for entry in own[0]['curve']]
+        entries: Dict[int, List[dict]] = defaultdict(list)
+        for result in own:
+            for entry in result['curve']:
+                entries[entry['epoch']].append(entry)
+        epochs = sorted(entries)
         # Ten colours, and another line for more arms.
         style = '-' if index < 10 else '--'
         for axes, name in zip(panels, metrics):
-            values = np.array([[e[name] for e in r['curve']] for r in own])
-            (line,) = axes.plot(epochs, values.mean(0), style, label=arm)
+            values = [[e[name] for e in entries[epoch]] for epoch in epochs]
+            means = [np.mean(v) for v in values]
+            (line,) = axes.plot(epochs, means, style, label=arm)
             axes.fill_between(
                 epochs,
-                values.min(0),
-                values.max(0),
+                [min(v) for v in values],
+                [max(v) for v in values],
                 alpha=0.15,
                 color=line.get_color(),
             )

@@ -180,3 +180,12 @@ def test_true_motion_is_the_same_at_every_call(tmp_path):
     video = CameraMotionDataset(str(tmp_path), 'val', **SPLIT)[0]
     first, second = (video['layers']()[0].poses for _ in range(2))
     assert np.array_equal(first, second)
+
+
+def test_videos_of_a_subset_keep_their_motion(tmp_path):
+    dataset = CameraMotionDataset(str(tmp_path), 'val', **SPLIT)
+    expected = dataset[3]
+    video = dataset.get_subset([3])[0]
+    assert video['filename'] == expected['filename']
+    found, motion = (v['layers']()[0].poses for v in (video, expected))
+    assert np.array_equal(found, motion)

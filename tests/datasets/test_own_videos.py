@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from ata_mm.datasets.own_videos import (
+    SPLITS,
     OwnVideo,
     OwnVideos,
     read_own_videos,
@@ -246,6 +247,16 @@ def test_lists_use_a_mark_that_no_path_has(tmp_path):
     assert mark == ','
     assert (tmp_path / 'train.txt').read_text() == 'a b.mp4,0\n'
     assert (tmp_path / 'classes.txt').read_text() == 'x\ny\n'
+
+
+def test_lists_of_paths_with_spaces_are_read_again(folder):
+    (folder / 'a' / '0.mp4').rename(folder / 'a' / 'my video.mp4')
+    found = read_own_videos([str(folder)])
+    videos, _ = split_videos(found, 0.5, 0)
+    write_lists(found, videos, folder)
+    again = read_own_videos([str(folder / f'{s}.txt') for s in SPLITS])
+    assert again.classes == found.classes
+    assert sorted(again.videos) == sorted(videos)
 
 
 def test_a_name_that_is_not_utf8_is_named(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from mmaction.registry import TRANSFORMS
 from mmengine.dataset import Compose
 
-from ata_mm.datasets import Layer
+from ata_mm.datasets import Layer, transforms
 
 OFF = dict(brightness=(1.0, 1.0), contrast=(1.0, 1.0), saturation=(1.0, 1.0))
 
@@ -100,10 +100,31 @@ def test_whole_video_is_decoded_and_shrunk(cached):
     assert results['total_frames'] == 20
 
 
-def test_video_is_decoded_once(cached):
+def test_video_is_decoded_once(cached, monkeypatch):
     transform, results = cached
     first = transform(dict(results))['array']
-    assert transform(dict(results))['array'] is first
+    monkeypatch.setattr(transforms, 'open_video', None)
+    assert np.array_equal(transform(dict(results))['array'], first)
+
+
+def test_flips_in_place_leave_the_cache_alone(cached):
+    transform, results = cached
+    first = transform(dict(results))['array'].copy()
+    steps = [
+        transform,
+        dict(type='SampleFrames', clip_len=4),
+        dict(type='ArrayDecode'),
+        dict(type='CenterCrop', crop_size=16),
+        dict(type='Flip', flip_ratio=1.0),
+    ]
+    Compose(steps)(dict(results, start_index=0, modality='RGB'))
+    assert np.array_equal(transform(dict(results))['array'], first)
+
+
+def test_cached_video_without_its_suffix(cached, video_root):
+    transform, _ = cached
+    results = transform(dict(filename=str(video_root / '0')))
+    assert results['total_frames'] == 20
 
 
 def positions(frame_inds, layers, size=(16, 8), shape=(4, 8)):

@@ -6,6 +6,7 @@ import torch
 from mmaction.registry import MODELS
 
 from ata_mm.cli.study import load_study
+from ata_mm.evaluation import rendered_routes
 from ata_mm.evaluation.rendered_routes import followed_shares, route_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,3 +65,13 @@ def test_shares_are_those_of_the_rows(untrained):
 
 def test_models_without_routes_have_no_shares(untrained):
     assert followed_shares(*untrained('temporal attention'), videos=8) == []
+
+
+def test_a_single_video_has_routes_but_no_control(untrained):
+    for _, step, _, *gains in route_rows(*untrained('refined ATA'), videos=1):
+        assert step.isdigit() and gains == ['–', '–']
+
+
+def test_shares_need_no_probe(untrained, monkeypatch):
+    monkeypatch.setattr(rendered_routes, 'InformationProbe', None)
+    assert len(followed_shares(*untrained('refined ATA'), videos=1)) == 2

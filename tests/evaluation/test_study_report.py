@@ -49,6 +49,13 @@ def test_plot_has_a_line_of_means_for_each_arm():
     assert list(lines['ATA'].get_ydata()) == pytest.approx([0.425, 0.85])
 
 
+def test_plot_takes_the_seeds_that_have_an_epoch():
+    longer, shorter = result('ATA', 0, 0.8), result('ATA', 1, 0.4)
+    shorter['curve'].pop()
+    (line,) = plot_curves([shorter, longer], ['all']).axes[0].lines
+    assert line.get_xydata().tolist() == [[2, pytest.approx(0.3)], [4, 0.8]]
+
+
 def test_table_has_no_column_for_unknown_times():
     header, rows = result_table(RESULTS[2:], ['all'])
     assert header == ['', 'seeds', 'all']
@@ -79,6 +86,11 @@ def test_arms_of_other_test_videos_are_not_compared():
 
 def test_arms_that_agree_differ_by_nothing():
     assert difference(RESULTS[:1], RESULTS[:1]) == (0, 0, 0)
+
+
+def test_arms_that_differ_in_every_video_have_an_interval():
+    found = difference([dict(correct='1111')], [dict(correct='0000')])
+    assert found == (1, 1, 1)
 
 
 def test_best_setting_is_bold():
