@@ -1,4 +1,5 @@
-# The same with temporal attention: each patch attends over its own position.
+# As ata_vit_camera_motion_mixed.py, with temporal attention instead of ATA:
+# each patch attends over its own position.
 _base_ = 'ata_vit_camera_motion_mixed.py'
 
 model = dict(

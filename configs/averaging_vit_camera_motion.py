@@ -1,4 +1,5 @@
-# The same without temporal modelling: frame features are averaged.
+# As ata_vit_camera_motion.py, without temporal modelling: frame features are
+# averaged.
 _base_ = 'ata_vit_camera_motion.py'
 
 model = dict(

@@ -82,7 +82,7 @@ def render_clip(
     Raises:
         ValueError: If ``label`` is not the index of a class.
     """
-    # The order of the draws defines the videos: see _VERSION in camera_motion.
+    # The order of the draws defines the videos: see RenderedDataset.VERSION.
     path = _draw_path(rng, label, num_frames, size, speed)
     return expose(rng, film(rng, draw_texture(rng), path, size))
 

@@ -1,8 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Metrics for MMAction2's evaluators, and the hooks that measure for them.
 
-Besides, the comparison of routes with known motion: see
-``tools/benchmark_routes.py``.
+Also compares routes with known motion: see ``tools/benchmark_routes.py``.
 """
 
 from .accuracy_by_speed import AccuracyBySpeed

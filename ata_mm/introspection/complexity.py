@@ -19,7 +19,7 @@ class Complexity:
     """Cost of one view.
 
     Args:
-        parameters (int): Number of learned parameters.
+        parameters (int): Number of all parameters, frozen ones too.
         macs (int): Multiply-accumulates of convolutions, linear layers and
             attention products, without the matching.
         matchings (Counter): Number of matched frame pairs, by patches a frame,
@@ -42,8 +42,9 @@ def count_complexity(
 ) -> Complexity:
     """Count parameters and operations on the meta device.
 
-    There shapes are computed and values are not: the model is neither run nor
-    held in memory, and nothing is matched.
+    There shapes are computed and values are not, and nothing is matched. The
+    weights are copied once, before the copy moves there. All parameters are
+    counted, frozen ones too.
 
     Args:
         model (nn.Module): A recognizer; not changed.

@@ -62,8 +62,8 @@ def align_frames(
             ``refine`` depends on the whole window and is computed again.
             Defaults to None.
         reference (str | int): The earlier frame that each frame is matched to.
-            'previous', the frame before it, as in the paper: below half a
-            patch a frame, every match says that nothing moves. 'first', frame
+            'previous', the frame before it, as in the paper: motion below half
+            a patch per frame is matched as no motion. 'first', frame
             0: slow motion adds up until it is seen, and errors do not; content
             has to stay in view, and in the window of a matcher that has one.
             'first-or-previous', frame 0, and routes whose match from there is

@@ -1,6 +1,6 @@
 custom_imports = dict(imports='ata_mm')
 default_scope = 'mmaction'
-# Trainings that resume exactly and stop when they diverge.
+# Training runs that resume exactly and stop when they diverge.
 runner_type = 'ResumableRunner'
 
 default_hooks = dict(

@@ -164,8 +164,8 @@ class TemporalAttention(TemporalModule):
             after LayerNorm, where features have unit variance at any depth:
             the encoding has the same weight in every block. Needs
             ``grid``. Defaults to False.
-        time_bias_slopes (Sequence[float], optional): Slopes at which the same
-            bias starts without chance; see
+        time_bias_slopes (Sequence[float], optional): Slopes that give the same
+            bias deterministic initial values; see
             :func:`~ata_mm.models.temporal.attention.directed_time_bias`. Added
             to that of ``time_bias_std``. Defaults to None.
         init_cfg (dict, optional): As in mmengine. Defaults to None.

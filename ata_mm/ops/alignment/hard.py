@@ -50,8 +50,9 @@ class Alignment:
 
     Raises:
         ValueError: If ``routes`` is not int64 of shape (B, T, N), or, on the
-            CPU, the entries of a frame are not a permutation of 0..N-1. A GPU,
-            which would have to be waited for, computes NaN instead.
+            CPU, the entries of a frame are not a permutation of 0..N-1. On a
+            GPU values are not checked, to avoid synchronisation; an invalid
+            index yields NaN.
 
     Examples:
         >>> x = torch.randn(2, 8, 196, 768)
