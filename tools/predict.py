@@ -155,13 +155,13 @@ from ata_mm.cli.console import (
 from ata_mm.cli.errors import is_user_error, one_line, user_errors
 from ata_mm.cli.library import (
     Process,
-    ResultFile,
     drop_done,
     merge,
     read_list,
     result_files,
 )
 from ata_mm.cli.outputs import json_line, unique_stems
+from ata_mm.cli.result_files import ResultFile
 from ata_mm.engine.runner import end_with_parent
 from ata_mm.video import FrameSource, Workers, find_videos
 from ata_mm.video.isolation import Outcome

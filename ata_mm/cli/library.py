@@ -6,20 +6,20 @@ list at its own positions, and appends to a file of its own; what is done is
 what the files hold.
 """
 
-import fcntl
 import glob
 import json
 import os
 import os.path as osp
 import re
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from itertools import islice
-from typing import IO, Iterable, Iterator, List, NamedTuple, Set
+from typing import Iterable, Iterator, List, NamedTuple, Set
 
 from mmengine.fileio import get_text
 
 from .outputs import json_line
+from .result_files import lock_file
 
 # Environment variables that a launcher sets: index and number of a process,
 # and its index on this machine.
@@ -176,79 +176,6 @@ def drop_done(names: List[str], out: str) -> List[str]:
     return list(left)
 
 
-class ResultFile:
-    """File of predictions to which lines are appended.
-
-    A line that was cut when its process was killed is removed. Lines are
-    written as a whole. A context manager.
-
-    Args:
-        path (str): The file. It and its folder are created.
-        wait (bool): Wait for a process that is writing to it, instead of an
-            error. Defaults to False.
-
-    Attributes:
-        path (str): The file.
-
-    Raises:
-        ValueError: If another process is writing to it, or it cannot be
-            created.
-    """
-
-    def __init__(self, path: str, wait: bool = False) -> None:
-        self.path = path
-        try:
-            os.makedirs(osp.dirname(path) or '.', exist_ok=True)
-            self._file = open(path, 'ab+')  # noqa: SIM115
-        except OSError as error:
-            raise ValueError(
-                f'Expected a file for --out, but {path} cannot be written: '
-                f'{error.strerror}.'
-            ) from error
-        _lock(self._file, path, wait)
-        self._repair()
-
-    def __enter__(self) -> 'ResultFile':
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    def write(self, entry: dict) -> None:
-        """Append an entry of plain values."""
-        self._file.write(f'{json_line(entry)}\n'.encode())
-        self._file.flush()
-
-    def _repair(self) -> None:
-        """Cut off what follows the last line break."""
-        end = size = self._file.seek(0, os.SEEK_END)
-        while end > 0:
-            start = max(0, end - 65536)
-            self._file.seek(start)
-            found = self._file.read(end - start).rfind(b'\n')
-            if found >= 0:
-                end = start + found + 1
-                break
-            end = start
-        if end < size:
-            self._file.truncate(end)
-
-
-def _lock(file: IO[bytes], path: str, wait: bool = False) -> None:
-    """Lock a file until it is closed, or raise if another process has it."""
-    blocking = 0 if wait else fcntl.LOCK_NB
-    # A lock of the process, which its children do not keep. It is lost when
-    # the process closes the file, also if it had opened it a second time.
-    with suppress(OSError):  # of file systems without locks
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | blocking)
-        except BlockingIOError:
-            raise ValueError(
-                'Expected a file of this process only, but another one is '
-                f'writing to {path}. Wait until it ends.'
-            ) from None
-
-
 class Merged(NamedTuple):
     """What the files of a job hold.
 
@@ -293,7 +220,7 @@ def merge(out: str, names: Iterable[str] = ()) -> Merged:
         sources = []
         for path in files:
             source = locked.enter_context(open(path, 'rb+'))
-            _lock(source, path)
+            lock_file(source, path)
             sources.append(source)
         with open(partial, 'wb') as file:
             for path, source in zip(files, sources):

@@ -27,7 +27,7 @@ from mmengine.fileio import load
 from mmengine.registry import init_default_scope
 
 from .console import print_error
-from .library import ResultFile
+from .result_files import ResultFile
 from .study import Run, Study, read_results, run_identity
 from .tool_process import tool_path
 

@@ -8,7 +8,6 @@ from mmengine.fileio import LocalBackend, register_backend
 
 from ata_mm.cli.library import (
     Process,
-    ResultFile,
     drop_done,
     merge,
     read_list,
@@ -90,40 +89,6 @@ def test_what_any_process_has_done_is_left_out(tmp_path):
     write(tmp_path / 'output.jsonl', NAMES[9])  # of another run
     left = drop_done(NAMES, str(tmp_path / 'out.jsonl'))
     assert left == [NAMES[i] for i in (2, 3, 4, 6, 8, 9)]
-
-
-def test_a_cut_line_is_repaired(tmp_path):
-    path = tmp_path / 'out.jsonl'
-    write(path, 'a', tail='{"video": "' + 100_000 * 'x')
-    with ResultFile(str(path)) as file:
-        file.write(dict(video='b'))
-    assert videos(path) == ['a', 'b']
-
-
-def test_a_file_of_one_cut_line_is_emptied(tmp_path):
-    path = tmp_path / 'out.jsonl'
-    path.write_text('{"vid')
-    ResultFile(str(path)).write(dict(video='b'))
-    assert videos(path) == ['b']
-
-
-def test_lines_can_be_read_at_once(tmp_path):
-    with ResultFile(str(tmp_path / 'new' / 'out.jsonl')) as file:
-        file.write(dict(video='a'))
-        assert videos(file.path) == ['a']
-
-
-def test_two_processes_do_not_write_to_one_file(tmp_path):
-    path = str(tmp_path / 'out.jsonl')
-    code = (
-        'import sys, fcntl; file = open(sys.argv[1], "ab+");'
-        'fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)'
-    )
-    with ResultFile(path):
-        other = subprocess.run(
-            [sys.executable, '-c', code, path], capture_output=True
-        )
-    assert b'BlockingIOError' in other.stderr
 
 
 @pytest.mark.parametrize('line', ['no JSON', '[1]', '{"name": "a"}'])

@@ -1,0 +1,93 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Files of results, one entry of JSON a line, that one process writes to."""
+
+import fcntl
+import os
+import os.path as osp
+from contextlib import suppress
+from typing import IO
+
+from .outputs import json_line
+
+
+class ResultFile:
+    """File of JSON Lines to which entries are appended.
+
+    A line that was cut when its process was killed is removed. Lines are
+    written as a whole. A context manager.
+
+    Args:
+        path (str): The file. It and its folder are created.
+        wait (bool): Wait for a process that is writing to it, instead of an
+            error. Defaults to False.
+
+    Attributes:
+        path (str): The file.
+
+    Raises:
+        ValueError: If another process is writing to it, or it cannot be
+            created.
+    """
+
+    def __init__(self, path: str, wait: bool = False) -> None:
+        self.path = path
+        try:
+            os.makedirs(osp.dirname(path) or '.', exist_ok=True)
+            self._file = open(path, 'ab+')  # noqa: SIM115
+        except OSError as error:
+            raise ValueError(
+                f'Expected a file for --out, but {path} cannot be written: '
+                f'{error.strerror}.'
+            ) from error
+        lock_file(self._file, path, wait)
+        self._repair()
+
+    def __enter__(self) -> 'ResultFile':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def write(self, entry: dict) -> None:
+        """Append an entry of plain values."""
+        self._file.write(f'{json_line(entry)}\n'.encode())
+        self._file.flush()
+
+    def _repair(self) -> None:
+        """Cut off what follows the last line break."""
+        end = size = self._file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - 65536)
+            self._file.seek(start)
+            found = self._file.read(end - start).rfind(b'\n')
+            if found >= 0:
+                end = start + found + 1
+                break
+            end = start
+        if end < size:
+            self._file.truncate(end)
+
+
+def lock_file(file: IO[bytes], path: str, wait: bool = False) -> None:
+    """Lock a file until it is closed.
+
+    Args:
+        file (IO): The file, open to write.
+        path (str): Its name, for the message.
+        wait (bool): Wait for a process that is writing to it, instead of an
+            error. Defaults to False.
+
+    Raises:
+        ValueError: If another process has locked it.
+    """
+    blocking = 0 if wait else fcntl.LOCK_NB
+    # A lock of the process, which its children do not keep. It is lost when
+    # the process closes the file, also if it had opened it a second time.
+    with suppress(OSError):  # of file systems without locks
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | blocking)
+        except BlockingIOError:
+            raise ValueError(
+                'Expected a file of this process only, but another one is '
+                f'writing to {path}. Wait until it ends.'
+            ) from None
