@@ -75,8 +75,11 @@ arms = {
     'ATA': dict(grid=_matching_grid, options=_keep),
     'refined ATA': dict(grid=_matching_grid, options={**_refined, **_keep}),
     # Controls: what routes cannot fall below, and cannot surpass.
-    'random routes': dict(options={f'{_temporal}.matcher': 'RandomMatcher'}),
+    'random routes': dict(
+        grid=_chosen_grid, options={f'{_temporal}.matcher': 'RandomMatcher'}
+    ),
     'random routes, 2 of 4 heads': dict(
+        grid=_chosen_grid,
         options={
             f'{_temporal}.matcher': 'RandomMatcher',
             f'{_temporal}.route_heads': 2,
