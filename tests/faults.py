@@ -4,7 +4,6 @@
 import os
 import signal
 from pathlib import Path
-from typing import Optional
 
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
@@ -46,7 +45,7 @@ class FaultHook(Hook):
         fault: str = 'kill',
         when: str = 'never',
         iter: int = 0,
-        rank: Optional[int] = None,
+        rank: int | None = None,
     ) -> None:
         self._fault = globals()[fault]
         self._iter = iter

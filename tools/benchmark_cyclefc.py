@@ -10,8 +10,8 @@ within each round, as a Markdown table. Requires torchvision.
 """
 
 import argparse
+from collections.abc import Callable
 from functools import partial
-from typing import Callable, Dict, List
 
 from ata_mm.cli.arguments import add_timing_options
 
@@ -70,7 +70,7 @@ def without_shift(layer: CycleFC, x: Tensor) -> Tensor:
 
 
 def step(
-    function: Layer, layers: List[CycleFC], x: Tensor, train: bool
+    function: Layer, layers: list[CycleFC], x: Tensor, train: bool
 ) -> None:
     """Run one forward pass, and the backward pass in training."""
     with torch.set_grad_enabled(train):
@@ -85,13 +85,13 @@ def step(
 
 def timed_functions(
     side: int, channels: int, batch: int, train: bool
-) -> Dict[str, Callable[[], object]]:
+) -> dict[str, Callable[[], object]]:
     """Return the functions to time by name, the unit of the ratios first."""
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     shape = (batch, side, side, channels)
     x = torch.randn(shape, device=device, requires_grad=train)
     layers = [CycleFC(channels, dim).to(device) for dim in (1, 2)]
-    functions: Dict[str, Layer] = {
+    functions: dict[str, Layer] = {
         'deform_conv2d': deformable,
         'CycleFC': CycleFC.forward,
         'linear layer, no shift': without_shift,

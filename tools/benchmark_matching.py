@@ -25,9 +25,10 @@ it is installed.
 
 import argparse
 import math
+from collections.abc import Callable, Mapping
 from functools import partial
 from statistics import median
-from typing import Any, Callable, Dict, List, Mapping, Optional, Union
+from typing import Any
 
 from ata_mm.cli.arguments import add_timing_options
 
@@ -120,7 +121,7 @@ except ImportError:
 LARGE = 1025  # least N for which only the fast matchers are timed
 LITERAL = 'Algorithm 1, literally (scipy)'
 FALL_BACK = dict(reference='first-or-previous', min_similarity=0.4)
-OPTIONS: List[Dict[str, Any]] = [
+OPTIONS: list[dict[str, Any]] = [
     {},
     dict(reference='first'),
     dict(refine=1),
@@ -133,7 +134,7 @@ OPTIONS: List[Dict[str, Any]] = [
 
 
 def read_clips(
-    video: Optional[str],
+    video: str | None,
     batch: int,
     interval: int,
     num_frames: int = 8,
@@ -190,7 +191,7 @@ def square(x: Tensor) -> Grid:
     return side, side
 
 
-def match_peer(similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
+def match_peer(similarity: Tensor, grid: Grid | None = None) -> Tensor:
     """Match with torch-linear-assignment: scipy on the CPU, or a GPU kernel.
 
     Args:
@@ -204,9 +205,9 @@ def match_peer(similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
     return matching.view(similarity.shape[:-1])
 
 
-def matchers(num_patches: int, device: torch.device) -> Dict[str, Matcher]:
+def matchers(num_patches: int, device: torch.device) -> dict[str, Matcher]:
     """Return the matchers to time, by name."""
-    chosen: Dict[str, Matcher] = {'ExactMatcher, lapx': ExactMatcher('lapx')}
+    chosen: dict[str, Matcher] = {'ExactMatcher, lapx': ExactMatcher('lapx')}
     if num_patches < LARGE:
         chosen['ExactMatcher, lapx, 1 thread'] = ExactMatcher(
             'lapx', num_threads=1
@@ -224,7 +225,7 @@ def matchers(num_patches: int, device: torch.device) -> Dict[str, Matcher]:
 
 
 def align(
-    x: Tensor, matcher: Union[Matcher, str] = 'auto', **options: Any
+    x: Tensor, matcher: Matcher | str = 'auto', **options: Any
 ) -> Tensor:
     """Match, and reorder the patches."""
     return align_frames(x, matcher, square(x), **options).align(x)
@@ -236,9 +237,9 @@ def align_clips_literally(x: Tensor) -> None:
         align_literal(clip.unflatten(1, square(x)))
 
 
-def timed_functions(x: Tensor) -> Dict[str, Callable[[], object]]:
+def timed_functions(x: Tensor) -> dict[str, Callable[[], object]]:
     """Return the functions to time by name, the unit of the ratios first."""
-    functions: Dict[str, Callable[[], object]] = {}
+    functions: dict[str, Callable[[], object]] = {}
     if x.shape[2] < LARGE:
         functions[LITERAL] = partial(align_clips_literally, x)
     for name, matcher in matchers(x.shape[2], x.device).items():
@@ -246,7 +247,7 @@ def timed_functions(x: Tensor) -> Dict[str, Callable[[], object]]:
     return functions
 
 
-def timed_options(x: Tensor) -> Dict[str, Callable[[], object]]:
+def timed_options(x: Tensor) -> dict[str, Callable[[], object]]:
     """Return the alignments to time by their options, the default first."""
     return {
         ', '.join(f'{k}={v!r}' for k, v in options.items()) or 'default': (
@@ -256,7 +257,7 @@ def timed_options(x: Tensor) -> Dict[str, Callable[[], object]]:
     }
 
 
-def gains(x: Tensor) -> Dict[str, str]:
+def gains(x: Tensor) -> dict[str, str]:
     """Compare the gains in similarity with that of the exact matching.
 
     Args:
@@ -308,8 +309,8 @@ def step_table(x: Tensor) -> str:
 
 
 def times_by_size(
-    clips: Tensor, sides: List[int], rounds: int
-) -> Dict[str, Dict[int, float]]:
+    clips: Tensor, sides: list[int], rounds: int
+) -> dict[str, dict[int, float]]:
     """Time patches of several sizes.
 
     Args:
@@ -321,7 +322,7 @@ def times_by_size(
         dict[str, dict[int, float]]: Medians in ms of one frame pair, by name
         and number of patches N.
     """
-    medians: Dict[str, Dict[int, float]] = {}
+    medians: dict[str, dict[int, float]] = {}
     with round_progress(rounds * len(sides)) as advance:
         for side in sides:
             x = patchify(clips, side)

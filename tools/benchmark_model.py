@@ -29,14 +29,15 @@ multiply-accumulate, without the matching) as a share of the rate of this one.
 """
 
 import argparse
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import median
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any
 
 from ata_mm.cli.arguments import add_timing_options
 
 # Options of ATATimeSformer by the name of the row.
-VIT: Dict[str, Dict[str, Any]] = {
+VIT: dict[str, dict[str, Any]] = {
     'attention': dict(temporal=dict(type='TemporalAttention')),
     'ata': dict(temporal=dict(type='ATA')),
     'ata-stage': dict(temporal=dict(type='ATA', share_alignment='stage')),
@@ -49,7 +50,7 @@ VIT: Dict[str, Dict[str, Any]] = {
 }
 # Temporal modules of ConvNeXt and CycleMLP. Zero-initialised, they would not
 # change the features that later blocks match.
-IMAGE: Dict[str, Dict[str, Any]] = {
+IMAGE: dict[str, dict[str, Any]] = {
     'averaging': dict(type='TemporalAveraging'),
     'attention': dict(type='TemporalAttention', zero_init=False),
     'ata': dict(
@@ -134,7 +135,7 @@ from ata_mm.introspection.complexity import count_complexity
 from ata_mm.models import ATA, ATATimeSformer
 
 
-def vit_models(names: Sequence[str], num_frames: int) -> Dict[str, nn.Module]:
+def vit_models(names: Sequence[str], num_frames: int) -> dict[str, nn.Module]:
     """Return ViT-B/16 models of equal weights by name."""
     peer = TimeSformer(num_frames=num_frames, img_size=224, patch_size=16)
     peer.init_weights()
@@ -142,7 +143,7 @@ def vit_models(names: Sequence[str], num_frames: int) -> Dict[str, nn.Module]:
         # Zero-initialised, the branch would not change the features that
         # later blocks match.
         nn.init.xavier_uniform_(layer.attentions[0].temporal_fc.weight)
-    models: Dict[str, nn.Module] = {}
+    models: dict[str, nn.Module] = {}
     for name in names:
         if name == 'mmaction2':
             models[name] = peer
@@ -153,12 +154,12 @@ def vit_models(names: Sequence[str], num_frames: int) -> Dict[str, nn.Module]:
 
 
 def image_models(
-    kind: str, arch: Optional[str], names: Sequence[str], num_frames: int
-) -> Dict[str, nn.Module]:
+    kind: str, arch: str | None, names: Sequence[str], num_frames: int
+) -> dict[str, nn.Module]:
     """Return image backbones of equal weights with temporal modules."""
     options = {'arch': arch} if arch else {}
-    models: Dict[str, nn.Module] = {}
-    weights: Dict[str, Tensor] = {}
+    models: dict[str, nn.Module] = {}
+    weights: dict[str, Tensor] = {}
     for name in names:
         model = MODELS.build(
             dict(
@@ -178,10 +179,10 @@ def image_models(
 
 def build_models(
     model: str,
-    arch: Optional[str],
-    names: Optional[Sequence[str]],
+    arch: str | None,
+    names: Sequence[str] | None,
     num_frames: int,
-) -> Dict[str, nn.Module]:
+) -> dict[str, nn.Module]:
     """Return the models to time by name, the unit of the ratios first.
 
     Raises:
@@ -224,7 +225,7 @@ class Step:
         self.autocast = partial(
             torch.autocast, x.device.type, torch.bfloat16, enabled=amp
         )
-        self.matching: List[float] = []
+        self.matching: list[float] = []
         self.memory = 0
         aligners = [m.aligner for m in model.modules() if isinstance(m, ATA)]
         self._timer = ModuleTimer(aligners, x.device)
@@ -259,9 +260,9 @@ def peak_shares(
     models: Mapping[str, nn.Module],
     x: Tensor,
     size: int,
-    times: Dict[str, List[float]],
-    peak: List[float],
-) -> Dict[str, str]:
+    times: dict[str, list[float]],
+    peak: list[float],
+) -> dict[str, str]:
     """Compute the rates of products as shares of that of large matrices.
 
     Args:
@@ -287,9 +288,9 @@ def peak_shares(
 
 def step_columns(
     steps: Mapping[str, Step], times: Mapping[str, Sequence[float]]
-) -> Dict[str, Dict[str, str]]:
+) -> dict[str, dict[str, str]]:
     """Return the columns of the matching, and of the memory on a GPU."""
-    columns: Dict[str, Dict[str, str]] = {'matching, ms': {}, 'of the row': {}}
+    columns: dict[str, dict[str, str]] = {'matching, ms': {}, 'of the row': {}}
     for name, step in steps.items():
         columns['matching, ms'][name] = f'{1e3 * median(step.matching):.1f}'
         share = median(a / b for a, b in zip(step.matching, times[name]))
@@ -319,7 +320,7 @@ def main() -> None:
         name: Step(model, x, args.train, args.amp)
         for name, model in models.items()
     }
-    functions: Dict[str, Callable[[], object]] = {
+    functions: dict[str, Callable[[], object]] = {
         **steps,
         'product': product(size, x, args.amp),
     }

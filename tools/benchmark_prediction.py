@@ -20,9 +20,10 @@ import argparse
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any
 
 from ata_mm.cli.arguments import (
     add_model_options,
@@ -107,12 +108,12 @@ MODEL = dict(
     ),
 )
 
-Score = Callable[[], List[Tensor]]
+Score = Callable[[], list[Tensor]]
 
 
 def own_config() -> Config:
     """Return the config of the default model."""
-    pipeline: List[Any] = steps(
+    pipeline: list[Any] = steps(
         dict(type='VideoInit'), dict(type='VideoDecode')
     )
     pipeline[1].update(frame_interval=4)
@@ -144,7 +145,7 @@ def build(args: argparse.Namespace, folder: Path) -> VideoRecognizer:
     return VideoRecognizer(cfg, checkpoint, args.device, amp=args.amp)
 
 
-def copy_video(args: argparse.Namespace, folder: Path) -> List[str]:
+def copy_video(args: argparse.Namespace, folder: Path) -> list[str]:
     """Write the copies of the video, which is made if none is given."""
     video = args.video
     if video is None:
@@ -156,8 +157,8 @@ def copy_video(args: argparse.Namespace, folder: Path) -> List[str]:
 
 
 def predict(
-    recognizer: VideoRecognizer, videos: List[str], batch: int, workers: int
-) -> List[Tensor]:
+    recognizer: VideoRecognizer, videos: list[str], batch: int, workers: int
+) -> list[Tensor]:
     """Score videos as tools/predict.py does."""
     outcomes = predict_videos(recognizer, videos, batch, workers)
     return [outcome.get() for outcome in outcomes]
@@ -165,12 +166,12 @@ def predict(
 
 def ways(
     recognizer: VideoRecognizer,
-    videos: List[str],
-    batches: List[int],
-    workers: List[int],
-) -> Dict[str, Score]:
+    videos: list[str],
+    batches: list[int],
+    workers: list[int],
+) -> dict[str, Score]:
     """Return the ways to score all videos, by name."""
-    found: Dict[str, Score] = {
+    found: dict[str, Score] = {
         'one by one': lambda: list(map(recognizer.scores, videos)),
     }
     for batch in batches:
@@ -180,7 +181,7 @@ def ways(
     return found
 
 
-def step_table(recognizer: VideoRecognizer, videos: List[str]) -> str:
+def step_table(recognizer: VideoRecognizer, videos: list[str]) -> str:
     """Measure the time of a video by step, one video at a time."""
     aligners = [
         m.aligner for m in recognizer.model.modules() if isinstance(m, ATA)
@@ -211,7 +212,7 @@ def main() -> None:
     hide_log()
     if args.threads:
         torch.set_num_threads(args.threads)
-    scores: Dict[str, Tensor] = {}
+    scores: dict[str, Tensor] = {}
 
     def keep(name: str, score: Score) -> None:
         scores[name] = torch.stack(score())

@@ -13,11 +13,11 @@ it makes H.264 clips of 320 x 240 and 1280 x 720 pixels.
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable, Dict, List, Tuple, Union
 
 from ata_mm.cli.arguments import add_timing_options, positive
 
@@ -61,12 +61,12 @@ from ata_mm.cli.timing import paired_times, ratio_table
 from ata_mm.engine.bad_videos import Journal, NotingPipeline
 from ata_mm.video import FilePipeline, VideoError, Workers, open_video
 
-Step = Union[dict, Callable]
+Step = dict | Callable
 _TIME_LIMIT = 300.0
 SIZES = ((320, 240), (1280, 720))
 
 
-def make_video(path: Path, size: Tuple[int, int], frames: int) -> None:
+def make_video(path: Path, size: tuple[int, int], frames: int) -> None:
     """Write an H.264 clip of a texture that moves, as phones and sites do."""
     width, height = size
     rng = np.random.default_rng(0)
@@ -84,7 +84,7 @@ def make_video(path: Path, size: Tuple[int, int], frames: int) -> None:
         container.mux(stream.encode())
 
 
-def steps(init: Step, decode: Step) -> List[Step]:
+def steps(init: Step, decode: Step) -> list[Step]:
     """Return the pipeline with the given transforms of a decoder."""
     sample = dict(
         type='SampleFrames',
@@ -104,7 +104,7 @@ def steps(init: Step, decode: Step) -> List[Step]:
     ]
 
 
-def stock_steps() -> List[Step]:
+def stock_steps() -> list[Step]:
     """Return the pipeline with the transforms of MMAction2 as released."""
     init, decode = DecordInit(), DecordDecode()
     load = type(decode)._decord_load_frames.__wrapped__
@@ -117,10 +117,10 @@ def stock_steps() -> List[Step]:
     )
 
 
-def pipelines(folder: Path) -> Dict[str, Callable]:
+def pipelines(folder: Path) -> dict[str, Callable]:
     """Return the pipelines that run in this process, by name."""
     decode = dict(type='VideoDecode')
-    found: Dict[str, Callable] = {'MMAction2, decord': Compose(stock_steps())}
+    found: dict[str, Callable] = {'MMAction2, decord': Compose(stock_steps())}
     for decoder in ('decord', 'pyav', 'opencv', 'auto'):
         found[decoder] = FilePipeline(
             steps(dict(type='VideoInit', decoder=decoder), decode)
@@ -162,10 +162,10 @@ def is_readable(read: Callable, video: str) -> bool:
 
 
 def alternatives(
-    pipelines: Dict[str, Callable], video: str, number: int
-) -> Dict[str, Callable]:
+    pipelines: dict[str, Callable], video: str, number: int
+) -> dict[str, Callable]:
     """Return what is timed, by name: the ways that can read a video."""
-    found: Dict[str, Callable] = {
+    found: dict[str, Callable] = {
         name: partial(read_clips, read, video, number)
         for name, read in pipelines.items()
         if is_readable(read, video)

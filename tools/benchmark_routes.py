@@ -23,16 +23,17 @@ Needs the packages of the extra: ``pip install '.[routes]'`` in the checkout.
 import argparse
 import json
 from ast import literal_eval
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Callable, Dict, Sequence, Tuple
+from typing import Any
 
 from ata_mm.cli.arguments import add_cfg_options
 
 LITE0 = 'timm.tf_efficientnet_lite0'
 FIRST = dict(matcher='ExactMatcher', reference='first')
 SUPPORTED = dict(FIRST, support_radius=1, min_similarity=0.4)
-METHODS: Dict[str, Dict[str, Any]] = {
+METHODS: dict[str, dict[str, Any]] = {
     'paper': dict(matcher='ExactMatcher'),
     'paper-supported': dict(matcher='ExactMatcher', support_radius=1),
     'nearest': dict(matcher='nearest'),  # not one to one
@@ -224,7 +225,7 @@ from ata_mm.visualization.canvas import save_figure
 
 SIZE = 224  # of frames, unless --config has another
 # Features (1, T, N, C) and grid by stage, of frames (T, S, S, 3).
-Features = Dict[str, Tuple[Tensor, Grid]]
+Features = dict[str, tuple[Tensor, Grid]]
 Extract = Callable[[np.ndarray], Features]
 
 
@@ -279,7 +280,7 @@ def build_suite(args: argparse.Namespace, size: int) -> MotionSuite:
     )
 
 
-def build_extractor(args: argparse.Namespace) -> Tuple[Extract, int]:
+def build_extractor(args: argparse.Namespace) -> tuple[Extract, int]:
     """Build what computes features.
 
     Returns:
@@ -343,7 +344,7 @@ def pixel_features(frames: np.ndarray, sides: Sequence[int]) -> Features:
     }
 
 
-def parse_method(words: Sequence[str]) -> Tuple[str, Dict[str, Any]]:
+def parse_method(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Parse the words of ``--method``: a name, and options as KEY=VALUE.
 
     Raises:
@@ -368,7 +369,7 @@ def parse_method(words: Sequence[str]) -> Tuple[str, Dict[str, Any]]:
     return name, options.to_dict()
 
 
-def build_method(name: str, options: Dict[str, Any]) -> Dict[str, Any]:
+def build_method(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of `align_frames` for the options of a method.
 
     Raises:
@@ -393,14 +394,14 @@ def build_method(name: str, options: Dict[str, Any]) -> Dict[str, Any]:
 def measure(
     extract: Extract,
     suite: MotionSuite,
-    methods: Dict[str, Dict[str, Any]],
+    methods: dict[str, dict[str, Any]],
     args: argparse.Namespace,
-) -> Dict[str, Counts]:
+) -> dict[str, Counts]:
     """Measure all methods on all motions: counts by stage and motion."""
     blank = np.zeros((suite.num_frames, suite.size, suite.size, 3), np.uint8)
     grids = {stage: grid for stage, (_, grid) in extract(blank).items()}
     pairs = [(stage, motion) for stage in grids for motion in args.motions]
-    counts: Dict[str, Counts] = {}
+    counts: dict[str, Counts] = {}
     with stderr_progress() as progress:
         for stage, motion in progress.track(pairs, description='Motions'):
             grid = grids[stage]

@@ -12,7 +12,7 @@ import argparse
 import copy
 import tempfile
 import time
-from typing import Callable, Dict, List
+from collections.abc import Callable
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
@@ -78,10 +78,10 @@ def build(cfg: Config, number: int) -> Runner:
 
 
 def paired_epochs(
-    cfgs: Dict[str, Config], rounds: int, clock: Callable[[], float]
-) -> Dict[str, List[float]]:
+    cfgs: dict[str, Config], rounds: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
     """Time an epoch of each runner in turn, after one that is not timed."""
-    times: Dict[str, List[float]] = {kind: [] for kind in cfgs}
+    times: dict[str, list[float]] = {kind: [] for kind in cfgs}
     with round_progress(rounds) as advance:
         for number in range(rounds + 1):
             for kind, cfg in cfgs.items():

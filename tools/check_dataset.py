@@ -15,7 +15,7 @@ import argparse
 import os
 import sys
 from itertools import chain
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from ata_mm.cli.arguments import (
     add_cfg_options,
@@ -80,8 +80,8 @@ from ata_mm.datasets.sample_checks import (
 )
 from ata_mm.video import Workers
 
-Samples = Dict[str, List[Sample]]
-Decoder = Tuple[dict, ...]
+Samples = dict[str, list[Sample]]
+Decoder = tuple[dict, ...]
 
 
 class Task(NamedTuple):
@@ -97,8 +97,8 @@ class Task(NamedTuple):
 
 
 def read_lines(
-    cfg: Config, classes: Optional[int]
-) -> Tuple[Samples, List[Exception], List[str]]:
+    cfg: Config, classes: int | None
+) -> tuple[Samples, list[Exception], list[str]]:
     """Validate the annotation files of a config.
 
     Args:
@@ -110,7 +110,7 @@ def read_lines(
         by loader, faults, and descriptions of the parts not checked.
     """
     samples: Samples = {}
-    faults: List[Exception] = [*multi_label_faults(cfg), *segment_faults(cfg)]
+    faults: list[Exception] = [*multi_label_faults(cfg), *segment_faults(cfg)]
     unchecked = []
     if classes is None:
         unchecked.append('labels; cls_head in the config has no num_classes')
@@ -129,7 +129,7 @@ def read_lines(
 
 def decode(
     cfg: Config, samples: Samples, workers: int, time_limit: float
-) -> List[Exception]:
+) -> list[Exception]:
     """Decode each video or folder of frames once and return the faults."""
     groups = same_frames(chain.from_iterable(samples.values()))
     decoders = {part.file: part.decoder for part in annotation_files(cfg)}
@@ -154,9 +154,9 @@ def decode(
 
 def names_of_classes(
     cfg: Config, classes: int
-) -> Tuple[List[str], List[Exception]]:
+) -> tuple[list[str], list[Exception]]:
     """Return the names of the classes, and the faults of these names."""
-    faults: List[Exception] = []
+    faults: list[Exception] = []
     if cfg.get('test_dataloader'):
         try:
             return class_names(cfg, {}), faults
@@ -165,7 +165,7 @@ def names_of_classes(
     return [f'class {label}' for label in range(classes)], faults
 
 
-def show_classes(names: List[str], samples: Samples) -> None:
+def show_classes(names: list[str], samples: Samples) -> None:
     """Print a Markdown table of the number of samples of each class."""
     counts = {
         loader: count_classes(good, len(names))
@@ -183,7 +183,7 @@ def show_classes(names: List[str], samples: Samples) -> None:
             print(f'{loader}: no sample of {", ".join(empty)}')
 
 
-def show_faults(faults: List[str], limit: int) -> None:
+def show_faults(faults: list[str], limit: int) -> None:
     """Print faults, up to a limit, to stderr."""
     for fault in faults[:limit]:
         print_message(f'fault: {fault}')

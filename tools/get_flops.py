@@ -10,7 +10,6 @@ multiply-accumulate as two FLOPs.
 
 import argparse
 from pathlib import Path
-from typing import List, Set
 
 from ata_mm.cli.arguments import add_cfg_options
 
@@ -68,8 +67,8 @@ HEADER = (
 
 
 def measure(
-    cfg: Config, args: argparse.Namespace, unused: Set[str]
-) -> List[str]:
+    cfg: Config, args: argparse.Namespace, unused: set[str]
+) -> list[str]:
     """Return the cells of one config, and take its types from the unused."""
     shape = view_shape(cfg, args.shape)
     init_default_scope(cfg.default_scope)

@@ -41,8 +41,8 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     parse_args()  # --help and wrong options, before imports of seconds
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def zoom(rng: np.random.Generator) -> np.ndarray:
     ]
 
 
-MOTIONS: Dict[str, Callable[[np.random.Generator], np.ndarray]] = dict(
+MOTIONS: dict[str, Callable[[np.random.Generator], np.ndarray]] = dict(
     pan=pan, roll=roll, shake=shake, still=still, zoom=zoom
 )
 

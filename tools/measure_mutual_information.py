@@ -21,7 +21,7 @@ compare only values of the same temperature with each other.
 import argparse
 import json
 import math
-from typing import Dict, Iterable, List, Optional
+from collections.abc import Iterable
 
 from ata_mm.cli.arguments import add_cfg_options, positive
 
@@ -100,7 +100,7 @@ QUANTITIES = {
 }
 
 
-def test_loader(cfg: Config, max_videos: Optional[int]) -> DataLoader:
+def test_loader(cfg: Config, max_videos: int | None) -> DataLoader:
     """Build the data loader of the test set.
 
     Args:
@@ -119,7 +119,7 @@ def test_loader(cfg: Config, max_videos: Optional[int]) -> DataLoader:
 
 def measure(
     model: BaseModel, probe: InformationProbe, loader: Iterable[dict]
-) -> List[Dict[str, float]]:
+) -> list[dict[str, float]]:
     """Measure the videos of a data loader.
 
     Args:
@@ -130,7 +130,7 @@ def measure(
     Returns:
         list[dict[str, float]]: The values of each video, by name.
     """
-    videos: List[Dict[str, float]] = []
+    videos: list[dict[str, float]] = []
     with probe, torch.no_grad(), stderr_progress() as progress:
         for batch in progress.track(loader, description='Batches'):
             samples = model.test_step(batch)
@@ -138,7 +138,7 @@ def measure(
     return videos
 
 
-def table(means: Dict[str, float], num_patches: Dict[str, int]) -> str:
+def table(means: dict[str, float], num_patches: dict[str, int]) -> str:
     """Format the means over all videos as a Markdown table.
 
     Args:

@@ -11,7 +11,7 @@ gain over 'in place' that the followed routes keep.
 """
 
 import argparse
-from typing import Sequence
+from collections.abc import Sequence
 
 from ata_mm.cli.arguments import add_model_options
 

@@ -19,11 +19,12 @@ import os.path as osp
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from ata_mm.cli.arguments import (
     add_model_options,
@@ -168,7 +169,7 @@ from ata_mm.video.isolation import Outcome
 from ata_mm.visualization.captions import OverlayWriter
 
 
-def collect(names: List[str]) -> Tuple[List[str], List[str]]:
+def collect(names: list[str]) -> tuple[list[str], list[str]]:
     """Find the video files that arguments name.
 
     Args:
@@ -187,9 +188,7 @@ def collect(names: List[str]) -> Tuple[List[str], List[str]]:
     return list(dict.fromkeys(videos)), failed
 
 
-def annotated_files(
-    videos: List[str], out_dir: Optional[str]
-) -> Dict[str, Path]:
+def annotated_files(videos: list[str], out_dir: str | None) -> dict[str, Path]:
     """Choose a file for the annotated copy of each video.
 
     Args:
@@ -229,14 +228,15 @@ class Copy(NamedTuple):
 
     video: str
     file: Path
-    predictions: List[Tuple[str, float]]
+    predictions: list[tuple[str, float]]
 
 
 def annotate(copy: Copy) -> None:
     """Write a copy."""
-    with FrameSource(copy.video) as source, OverlayWriter(
-        str(copy.file), source.fps or 25.0
-    ) as out:
+    with (
+        FrameSource(copy.video) as source,
+        OverlayWriter(str(copy.file), source.fps or 25.0) as out,
+    ):
         for frame in source:
             out.write(frame, copy.predictions)
 
@@ -254,7 +254,7 @@ def predict(
     recognizer: VideoRecognizer,
     outcome: Outcome,
     topk: int,
-    file: Optional[Path],
+    file: Path | None,
     write: Callable[[Copy], None],
 ) -> dict:
     """Return the line of a video."""
@@ -279,8 +279,8 @@ def predict(
 
 
 def choose(
-    args: argparse.Namespace, process: Process, videos: List[str]
-) -> List[str]:
+    args: argparse.Namespace, process: Process, videos: list[str]
+) -> list[str]:
     """Return the videos of this process that are to be predicted.
 
     Raises:
@@ -302,7 +302,7 @@ def choose(
     return names
 
 
-def find_device(device: Optional[str], process: Process) -> Optional[str]:
+def find_device(device: str | None, process: Process) -> str | None:
     """Return the device of a process: GPUs are taken in turn."""
     count = torch.cuda.device_count()
     if device is None and process.world_size > 1 and count:
@@ -319,7 +319,7 @@ def leave_cores(workers: int) -> None:
         torch.set_num_threads(max(1, torch.get_num_threads() - workers))
 
 
-def predict_files(args: argparse.Namespace) -> List[str]:
+def predict_files(args: argparse.Namespace) -> list[str]:
     """Write the line of each video, and return those that failed."""
     process = Process.of(args.launcher)
     if args.launcher == 'pytorch':
@@ -371,7 +371,7 @@ def predict_files(args: argparse.Namespace) -> List[str]:
     return failed
 
 
-def merge_files(args: argparse.Namespace) -> List[str]:
+def merge_files(args: argparse.Namespace) -> list[str]:
     """Merge the files of all processes, and return the videos that failed."""
     found = merge(args.out, read_list(args.list) if args.list else ())
     failed = found.errors + found.missing

@@ -14,9 +14,9 @@ import os.path as osp
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from types import FrameType
-from typing import Iterator, List, Optional, Tuple
 
 from ata_mm.cli.arguments import (
     add_model_options,
@@ -176,7 +176,7 @@ class Interrupt:
     """
 
     def __init__(self) -> None:
-        self.signum: Optional[int] = None
+        self.signum: int | None = None
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._note)
 
@@ -185,7 +185,7 @@ class Interrupt:
         """Whether to stop."""
         return self.signum is not None
 
-    def _note(self, signum: int, frame: Optional[FrameType]) -> None:
+    def _note(self, signum: int, frame: FrameType | None) -> None:
         self.signum = signum
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -210,15 +210,15 @@ class Outputs:
     """
 
     def __init__(
-        self, stack: ExitStack, out_dir: Optional[str], fps: float
+        self, stack: ExitStack, out_dir: str | None, fps: float
     ) -> None:
         self.clock = Clock(fps)
         self.windows = 0
         self.frames = 0
-        self._labels: List[Tuple[str, float]] = []
+        self._labels: list[tuple[str, float]] = []
         self._title = ''
-        self._files: Optional[WindowFiles] = None
-        self._overlay: Optional[OverlayWriter] = None
+        self._files: WindowFiles | None = None
+        self._overlay: OverlayWriter | None = None
         if out_dir:
             path = osp.join(out_dir, OVERLAY)
             self._files = stack.enter_context(WindowFiles(out_dir))

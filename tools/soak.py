@@ -25,7 +25,7 @@ from collections import defaultdict
 from contextlib import suppress
 from itertools import count, islice
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import ata_mm  # noqa: F401  must precede imports of mmaction
 
@@ -190,7 +190,7 @@ class Training:
             time.sleep(0.5)
         raise ValueError(f'Processes outlived the training by 30 s: {alive}.')
 
-    def step_time(self) -> Optional[float]:
+    def step_time(self) -> float | None:
         """Return the mean seconds of the last logged steps of this life."""
         steps = [
             entry['time']
@@ -211,17 +211,17 @@ class Training:
             f'validations, {self.lives - 1} times killed and resumed'
         )
 
-    def _scalars(self) -> List[Path]:
+    def _scalars(self) -> list[Path]:
         return sorted(self.work_dir.glob('*/vis_data/scalars.json'))
 
 
-def entries(path: Path) -> List[dict]:
+def entries(path: Path) -> list[dict]:
     """Read the whole lines of a log of scalars."""
     lines = path.read_text().splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith('\n')]
 
 
-def descendants(pid: int) -> List[int]:
+def descendants(pid: int) -> list[int]:
     """Return a process and those that it has started, directly or not."""
     found = [pid]
     for parent in found:
@@ -231,7 +231,7 @@ def descendants(pid: int) -> List[int]:
     return found
 
 
-def resources(pid: int) -> Dict[str, float]:
+def resources(pid: int) -> dict[str, float]:
     """Return resident memory, open descriptors and threads of a process."""
     folder = Path('/proc', str(pid))
     lines = (folder / 'status').read_text().splitlines()
@@ -243,7 +243,7 @@ def resources(pid: int) -> Dict[str, float]:
     }
 
 
-def sum_of_resources(pids: List[int]) -> Dict[str, float]:
+def sum_of_resources(pids: list[int]) -> dict[str, float]:
     """Return the sums over processes, without those that are ending."""
     total = dict.fromkeys(RESOURCES, 0.0)
     for pid in pids:
@@ -253,7 +253,7 @@ def sum_of_resources(pids: List[int]) -> Dict[str, float]:
     return total
 
 
-def floors(points: List[Point]) -> np.ndarray:
+def floors(points: list[Point]) -> np.ndarray:
     """Return the least value in each of ten windows of a life.
 
     What leaks stays: it raises the least value. A checkpoint that is being
@@ -282,7 +282,7 @@ def slope(floor: np.ndarray) -> float:
 
 def soak(
     args: argparse.Namespace, cfg: Config, training: Training
-) -> Dict[str, List[Point]]:
+) -> dict[str, list[Point]]:
     """Run the training and sample it.
 
     Returns:
@@ -290,7 +290,7 @@ def soak(
     """
     init_default_scope(cfg.default_scope)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    samples: Dict[str, List[Point]] = defaultdict(list)
+    samples: dict[str, list[Point]] = defaultdict(list)
     lifetime = args.minutes * 60 / (args.kills + 1)
     begin, numbers = time.monotonic(), count()
 
@@ -330,7 +330,7 @@ def soak(
     return samples
 
 
-def report(samples: Dict[str, List[Point]]) -> Tuple[str, List[str]]:
+def report(samples: dict[str, list[Point]]) -> tuple[str, list[str]]:
     """Compare what has been sampled with the bounds.
 
     Args:

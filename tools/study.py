@@ -9,8 +9,8 @@ trainings that were interrupted are resumed. ``--report`` only reads the file.
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
 
 from ata_mm.cli.arguments import positive, seed
 
@@ -172,7 +172,7 @@ def print_report(study: Study, args: argparse.Namespace) -> None:
 
 def first_runs(
     study: Study, file: Path, results: Sequence[dict]
-) -> List[Tuple[Config, dict]]:
+) -> list[tuple[Config, dict]]:
     """Return the config and the result of the first seed of each arm."""
     cfgs = {run.key: run.cfg for run in study.runs(file)}
     first = {result['arm']: result for result in reversed(results)}
@@ -184,7 +184,7 @@ def first_runs(
 
 
 def route_table(
-    study: Study, runs: Sequence[Tuple[Config, dict]], videos: int
+    study: Study, runs: Sequence[tuple[Config, dict]], videos: int
 ) -> str:
     """Compare the routes of runs with the true motion."""
     metric = study.selection or next(iter(study.metrics))
@@ -197,8 +197,8 @@ def route_table(
 
 
 def shares_over_epochs(
-    runs: Sequence[Tuple[Config, dict]], videos: int
-) -> Dict[str, Dict[int, List[float]]]:
+    runs: Sequence[tuple[Config, dict]], videos: int
+) -> dict[str, dict[int, list[float]]]:
     """Compare the routes of the checkpoints that were kept.
 
     Returns:
@@ -207,7 +207,7 @@ def shares_over_epochs(
     Raises:
         ValueError: If no arm has routes.
     """
-    shares: Dict[str, Dict[int, List[float]]] = {}
+    shares: dict[str, dict[int, list[float]]] = {}
     for cfg, result in runs:
         for file in Path(result['checkpoint']).parent.glob('epoch_*.pth'):
             own = followed_shares(cfg, str(file), videos)

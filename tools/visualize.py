@@ -11,9 +11,10 @@ a video failed.
 
 import argparse
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import NamedTuple
 
 from ata_mm.cli.arguments import (
     add_cfg_options,
@@ -143,7 +144,7 @@ def parse_args() -> argparse.Namespace:
     return parse_with_demo(parser)
 
 
-def _patch(text: str) -> Tuple[int, int]:
+def _patch(text: str) -> tuple[int, int]:
     """Parse the row and column of a patch."""
     try:
         row, column = map(int, text.split(','))
@@ -154,7 +155,7 @@ def _patch(text: str) -> Tuple[int, int]:
     return row, column
 
 
-def _reference(text: str) -> Union[str, int]:
+def _reference(text: str) -> str | int:
     """Parse the reference of an alignment."""
     names = ('previous', 'first', 'first-or-previous')
     if text in names:
@@ -220,7 +221,7 @@ class Model(NamedTuple):
     name: str
     cfg: Config
     recognizer: nn.Module
-    classes: List[str]
+    classes: list[str]
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -257,13 +258,13 @@ def check_options(args: argparse.Namespace) -> None:
         )
 
 
-def out_folders(videos: List[str], out_dir: str) -> Dict[str, Path]:
+def out_folders(videos: list[str], out_dir: str) -> dict[str, Path]:
     """Return a folder of its own for the files of each video."""
     names = unique_stems(videos)
     return {video: Path(out_dir, name) for video, name in names.items()}
 
 
-def load_models(args: argparse.Namespace) -> List[Model]:
+def load_models(args: argparse.Namespace) -> list[Model]:
     """Build the models of the command line.
 
     Raises:
@@ -303,8 +304,8 @@ def has_ata(model: Model) -> bool:
 
 
 def read(
-    video: str, models: List[Model], args: argparse.Namespace
-) -> Union[Tuple[Clip, Grid], Dict[str, View]]:
+    video: str, models: list[Model], args: argparse.Namespace
+) -> tuple[Clip, Grid] | dict[str, View]:
     """Read what the figures of a video show, for each model if any."""
     if models:
         return {m.name: read_view(video, m.cfg, args.view) for m in models}
@@ -314,9 +315,9 @@ def read(
 def visualize(
     sample: Outcome,
     folder: Path,
-    models: List[Model],
+    models: list[Model],
     args: argparse.Namespace,
-) -> List[Path]:
+) -> list[Path]:
     """Write all figures of a video and return their files."""
     write_all = partial(
         write_routes,
@@ -358,7 +359,7 @@ def visualize(
     return files
 
 
-def choose_block(blocks: List[Block], index: Optional[int]) -> Block:
+def choose_block(blocks: list[Block], index: int | None) -> Block:
     """Return the block whose routes are shown.
 
     Raises:
@@ -399,9 +400,9 @@ def response(block: Block) -> np.ndarray:
 def write_responses(
     folder: Path,
     clip: Clip,
-    seen: Dict[str, Observation],
+    seen: dict[str, Observation],
     args: argparse.Namespace,
-) -> List[Path]:
+) -> list[Path]:
     """Write the final responses and, with --block, those of that block."""
     maps = {name: response(one.final) for name, one in seen.items()}
     files = write_heat_maps(
@@ -431,9 +432,9 @@ def write_responses(
 def write_activations(
     folder: Path,
     clips: Mapping[str, View],
-    models: List[Model],
+    models: list[Model],
     args: argparse.Namespace,
-) -> List[Path]:
+) -> list[Path]:
     """Write the class activation of each model's predicted class."""
     block = -1 if args.block is None else args.block
     maps = {}

@@ -2,9 +2,10 @@
 """Choose the settings of a recognizer by the name of its backbone."""
 
 import os.path as osp
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -66,7 +67,7 @@ class Own(NamedTuple):
     base: str
     backbone: dict
     channels: int
-    weights: Optional[str] = None
+    weights: str | None = None
     statistics: Any = None
     size: int = 224
     temporal: dict = {}
@@ -85,11 +86,11 @@ class Choice(NamedTuple):
     """
 
     name: str
-    bases: List[str]
+    bases: list[str]
     model: dict
     size: int
-    pretrained: Optional[str]
-    comments: Dict[str, str]
+    pretrained: str | None
+    comments: dict[str, str]
 
 
 class Wanted(NamedTuple):
@@ -110,8 +111,8 @@ class Wanted(NamedTuple):
     num_classes: int
     num_frames: int = 8
     temporal: str = 'ATA'
-    checkpoint: Optional[str] = None
-    img_size: Optional[int] = None
+    checkpoint: str | None = None
+    img_size: int | None = None
     blocks: Any = None
 
 
@@ -149,12 +150,12 @@ def choose_backbone(name: str, wanted: Wanted) -> Choice:
     )
 
 
-def backbone_names() -> List[str]:
+def backbone_names() -> list[str]:
     """Return the backbones of ata_mm and of the installed packages."""
     return [*_OWN, *image_model_names()]
 
 
-def _nearest(name: str, number: int = 5) -> List[str]:
+def _nearest(name: str, number: int = 5) -> list[str]:
     short = {
         full.partition('.')[2].lower() or full.lower(): full
         for full in reversed(backbone_names())
@@ -189,7 +190,7 @@ def _wrap(image: ImageModel, wanted: Wanted) -> Choice:
     stated = image.statistics
     if pretrained and pretrained != image.weights:
         stated = statistics_of_file(pretrained) or stated
-    backbone: Dict[str, Any] = dict(
+    backbone: dict[str, Any] = dict(
         type='ATABackbone',
         image_backbone=image.config,
         blocks=patterns[0] if len(patterns) == 1 else patterns,
@@ -232,7 +233,7 @@ def _wrap(image: ImageModel, wanted: Wanted) -> Choice:
 
 def _blocks(
     model: nn.Module, run: DryRun, image: ImageModel, wanted: Wanted
-) -> List[str]:
+) -> list[str]:
     if wanted.blocks is not None:
         return find_blocks(model, wanted.blocks, run)
     found = propose_blocks(model, run)
@@ -244,9 +245,9 @@ def _blocks(
     return found
 
 
-def _layouts(names: Sequence[str], run: DryRun) -> Dict[str, Layout]:
+def _layouts(names: Sequence[str], run: DryRun) -> dict[str, Layout]:
     """Find layouts; maps as high as deep have that of the other blocks."""
-    found: Dict[str, Optional[Layout]] = {}
+    found: dict[str, Layout | None] = {}
     for name in names:
         try:
             found[name] = find_layouts([name], run, 'auto')[0]
@@ -268,7 +269,7 @@ def _patches(layout: Layout) -> int:
 
 
 def _reason(
-    every: Sequence[str], chosen: Sequence[str], layouts: Dict[str, Layout]
+    every: Sequence[str], chosen: Sequence[str], layouts: dict[str, Layout]
 ) -> str:
     """Explain the choice of blocks by the sizes of their maps."""
     sizes = sorted({_patches(layouts[name]) for name in chosen})
@@ -288,7 +289,7 @@ def _reason(
     return reason
 
 
-def _weights(wanted: Wanted, published: Optional[str]) -> Optional[str]:
+def _weights(wanted: Wanted, published: str | None) -> str | None:
     if wanted.checkpoint is None:
         return published
     if wanted.checkpoint.lower() == 'none':
@@ -297,7 +298,7 @@ def _weights(wanted: Wanted, published: Optional[str]) -> Optional[str]:
     return path if '://' in path else osp.abspath(osp.expanduser(path))
 
 
-def _reason_of_weights(wanted: Wanted, pretrained: Optional[str]) -> str:
+def _reason_of_weights(wanted: Wanted, pretrained: str | None) -> str:
     if pretrained is None:
         return 'starts at random'
     return 'published weights' if wanted.checkpoint is None else '--checkpoint'
@@ -315,7 +316,7 @@ def _preprocessor(stated: Statistics) -> dict:
 def _settle(name: str, own: Own, wanted: Wanted) -> Choice:
     """Choose the settings of a backbone of ata_mm."""
     pretrained = _weights(wanted, own.weights)
-    settings: Dict[str, Any] = dict(
+    settings: dict[str, Any] = dict(
         num_frames=wanted.num_frames,
         **own.backbone,
         pretrained=pretrained,
@@ -327,7 +328,7 @@ def _settle(name: str, own: Own, wanted: Wanted) -> Choice:
         settings['temporal'] = dict(
             _delete_=True, type=wanted.temporal, **options
         )
-    model: Dict[str, Any] = dict(
+    model: dict[str, Any] = dict(
         backbone=settings,
         cls_head=dict(
             num_classes=wanted.num_classes, in_channels=own.channels
@@ -347,7 +348,7 @@ _VIT, _CONVNEXT, _CYCLEMLP = (
     'ata_convnext_base',
     'ata_cyclemlp_b5',
 )
-_OWN: Dict[str, Own] = {
+_OWN: dict[str, Own] = {
     'ATATimeSformer-micro': Own(
         'ata_timesformer_micro',
         {},

@@ -1,10 +1,11 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Read a config file, and check the checkpoint and device of a model."""
 
+import copy
 import os.path as osp
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Optional, Union
 
 import torch
 from mmengine.config import Config
@@ -14,9 +15,7 @@ from ata_mm.video.pipeline import NOT_VIDEO, step_names
 from .config_keys import check_keys, check_option_keys
 
 
-def load_config(
-    path: Union[str, Path], options: Optional[dict] = None
-) -> Config:
+def load_config(path: str | Path, options: dict | None = None) -> Config:
     """Read a config file and merge command line options into it.
 
     Args:
@@ -33,14 +32,46 @@ def load_config(
         ValueError: If Python cannot run it, if the options do not fit it, or
             if a key is misspelt, see :mod:`ata_mm.apis.config_keys`.
     """
+    return with_options(read_config(path), options or {})
+
+
+def read_config(path: str | Path) -> Config:
+    """Read a config file as it is, for :func:`with_options`.
+
+    Args:
+        path (str | Path): The config file.
+
+    Returns:
+        Config: The config.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If Python cannot run it.
+    """
     if not osp.isfile(path):
         raise FileNotFoundError(
             f'Expected the path of a config such as configs/ata_vit_k400.py, '
             f'but config {path} is not a file.'
         )
-    options = options or {}
     with _naming(f'config {path}'):
-        cfg = Config.fromfile(path)
+        return Config.fromfile(path)
+
+
+def with_options(cfg: Config, options: dict) -> Config:
+    """Return a copy of a config with command line options merged into it.
+
+    Args:
+        cfg (Config): The config, as :func:`read_config` returns it.
+        options (dict): Values by dotted key.
+
+    Returns:
+        Config: The copy, checked as by :func:`load_config`.
+
+    Raises:
+        ValueError: If the options do not fit the config, or if a key is
+            misspelt.
+    """
+    cfg = copy.deepcopy(cfg)
     check_option_keys(cfg, options)
     with _naming('--cfg-options'):
         cfg.merge_from_dict(options)

@@ -10,7 +10,9 @@ refuses it when it is built; many data transforms have them and ignore it.
 import difflib
 import inspect
 import re
-from typing import Any, Collection, Iterator, List, Optional, Sequence, Tuple
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import root
@@ -35,7 +37,8 @@ _TOP = (
 )
 
 
-def _arguments(function: Any) -> Tuple[str, ...]:
+@cache
+def _arguments(function: Any) -> tuple[str, ...]:
     """Return the names of the arguments of a function or class."""
     kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     found = inspect.signature(function).parameters.values()
@@ -158,9 +161,7 @@ def check_keys(cfg: Config) -> None:
                 raise _unknown(key, known, place)
 
 
-def _known_keys(
-    place: str, part: dict, cfg: Config
-) -> Optional[Sequence[str]]:
+def _known_keys(place: str, part: dict, cfg: Config) -> Sequence[str] | None:
     """Return the keys that a dictionary may have, None if unknown."""
     for pattern, known in _CLOSED.items():
         if re.fullmatch(pattern, place) and _is_ours_to_check(place, cfg):
@@ -198,7 +199,7 @@ def suggest(key: str, kind: Any) -> str:
     return _suggest(key, [argument for some in found for argument in some])
 
 
-def _class_arguments(part: dict) -> Optional[Sequence[str]]:
+def _class_arguments(part: dict) -> Sequence[str] | None:
     """Return the arguments of a class that would not refuse others at once.
 
     These are classes of ata_mm, checkpoint hooks, and data transforms of
@@ -218,7 +219,7 @@ def _class_arguments(part: dict) -> Optional[Sequence[str]]:
     hook = kind.__name__.endswith('CheckpointHook')
     if not (ours or transform or hook):
         return None
-    names: List[str] = []
+    names: list[str] = []
     for base in kind.__mro__:
         if '__init__' not in vars(base):
             continue
@@ -230,13 +231,14 @@ def _class_arguments(part: dict) -> Optional[Sequence[str]]:
     return sorted({*names} - {'self'})
 
 
+@cache
 def _takes_any(function: Any) -> bool:
     """Return whether a function has ``**kwargs``."""
     found = inspect.signature(function).parameters.values()
     return any(p.kind == p.VAR_KEYWORD for p in found)
 
 
-def _find_class(name: str) -> Optional[type]:
+def _find_class(name: str) -> type | None:
     """Return the class of a name, None if several registries have it."""
     name = name.split('.')[-1]
     found = {
@@ -258,7 +260,7 @@ def _registries() -> Iterator[Registry]:
                 )
 
 
-def _dictionaries(place: str, value: Any) -> Iterator[Tuple[str, dict]]:
+def _dictionaries(place: str, value: Any) -> Iterator[tuple[str, dict]]:
     """Yield all dictionaries inside a value with their dotted places."""
     if isinstance(value, (list, tuple)):
         items = [(str(index), inner) for index, inner in enumerate(value)]

@@ -6,10 +6,11 @@ the graph, which the program that loads it has to import. ONNX has no such
 operator: there, models without one-to-one matching.
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import torch

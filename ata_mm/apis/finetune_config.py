@@ -5,7 +5,7 @@ import os
 import re
 import textwrap
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 from ata_mm.datasets.checks import LOADERS
 from ata_mm.datasets.own_videos import SPLITS, OwnVideo, OwnVideos
@@ -37,7 +37,7 @@ class Plan(NamedTuple):
     command: str
     choice: Choice
     found: OwnVideos
-    videos: List[OwnVideo]
+    videos: list[OwnVideo]
     recordings: int
     folder: Path
     delimiter: str
@@ -97,7 +97,7 @@ def _data(plan: Plan) -> str:
     ]
     lines += _pipelines(plan)
     workers = min(8, len(os.sched_getaffinity(0)))
-    common: Dict[str, Any] = dict(
+    common: dict[str, Any] = dict(
         data_prefix=dict(video=plan.found.root),
         metainfo=dict(classes=str(plan.folder / 'classes.txt')),
     )
@@ -120,7 +120,7 @@ def _data(plan: Plan) -> str:
     return '\n'.join(lines)
 
 
-def _pipelines(plan: Plan) -> List[str]:
+def _pipelines(plan: Plan) -> list[str]:
     """Return the lines that adapt the pipelines of the base."""
     size = plan.choice.size
     lines = [f'{name}_pipeline = _base_.{name}_pipeline' for name in LOADERS]
@@ -149,13 +149,13 @@ def _pipelines(plan: Plan) -> List[str]:
 
 
 def _code(
-    name: str, value: dict, comments: Optional[Dict[str, str]] = None
+    name: str, value: dict, comments: dict[str, str] | None = None
 ) -> str:
     """Return an assignment, with comments above the keys that they explain."""
     return f'{name} = {_value(value, (), comments or {})}'
 
 
-def _value(value: Any, place: Tuple[str, ...], comments: dict) -> str:
+def _value(value: Any, place: tuple[str, ...], comments: dict) -> str:
     """Return a value, dictionaries with a line for each key."""
     if not isinstance(value, dict):
         return repr(value)

@@ -7,16 +7,11 @@ expects, and its input size and weights.
 
 import json
 import os.path as osp
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import (
     Any,
-    Callable,
-    Dict,
-    List,
     NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
 )
 
 PACKAGES = ('timm', 'torchvision', 'mmpretrain')
@@ -37,8 +32,8 @@ class Statistics(NamedTuple):
         source (str): Where they are stated, for messages.
     """
 
-    mean: Tuple[float, ...]
-    std: Tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     source: str
 
 
@@ -57,10 +52,10 @@ class ImageModel(NamedTuple):
     config: dict
     statistics: Statistics
     size: int
-    weights: Optional[str]
+    weights: str | None
 
 
-def image_model(name: str) -> Optional[ImageModel]:
+def image_model(name: str) -> ImageModel | None:
     """Look up a model of timm, torchvision or mmpretrain.
 
     Args:
@@ -78,7 +73,7 @@ def image_model(name: str) -> Optional[ImageModel]:
     return _LOOK_UP[package](short)
 
 
-def image_model_names() -> List[str]:
+def image_model_names() -> list[str]:
     """Return the names of all models of the installed packages.
 
     Returns:
@@ -92,7 +87,7 @@ def image_model_names() -> List[str]:
     ]
 
 
-def statistics_of_file(path: str) -> Optional[Statistics]:
+def statistics_of_file(path: str) -> Statistics | None:
     """Look up the statistics of a checkpoint by its name or its folder.
 
     Args:
@@ -139,7 +134,7 @@ def _scaled(
     )
 
 
-def _statistics_of_folder(path: str) -> Optional[Statistics]:
+def _statistics_of_folder(path: str) -> Statistics | None:
     for file in ('config.json', 'preprocessor_config.json'):
         file = osp.join(path, file)
         if not osp.isfile(file):
@@ -154,7 +149,7 @@ def _statistics_of_folder(path: str) -> Optional[Statistics]:
     return None
 
 
-def _from_timm(name: str) -> Optional[ImageModel]:
+def _from_timm(name: str) -> ImageModel | None:
     import timm
 
     if not timm.is_model(name):
@@ -177,7 +172,7 @@ def _from_timm(name: str) -> Optional[ImageModel]:
     return ImageModel(name, dict(type=name), stated, size, weights)
 
 
-def _timm_weights(found) -> Optional[str]:
+def _timm_weights(found) -> str | None:
     """Return the URL of a file that torch or safetensors reads."""
     if found.url and found.url.endswith(('.pth', '.pt', '.bin')):
         return found.url
@@ -189,7 +184,7 @@ def _timm_weights(found) -> Optional[str]:
     return None
 
 
-def _from_torchvision(name: str) -> Optional[ImageModel]:
+def _from_torchvision(name: str) -> ImageModel | None:
     from torchvision.models import get_model_weights
 
     if name not in _torchvision_names():
@@ -202,13 +197,13 @@ def _from_torchvision(name: str) -> Optional[ImageModel]:
     return ImageModel(name, dict(type=name), stated, size, weights.url)
 
 
-def _torchvision_names() -> List[str]:
+def _torchvision_names() -> list[str]:
     from torchvision import models
 
     return models.list_models(module=models)
 
 
-def _from_mmpretrain(name: str) -> Optional[ImageModel]:
+def _from_mmpretrain(name: str) -> ImageModel | None:
     from mmengine.config import Config
 
     recipe = _mmpretrain_recipes().get(name.lower())
@@ -255,7 +250,7 @@ def _crop_size(cfg) -> int:
     return size if isinstance(size, int) else size[-1]
 
 
-def _mmpretrain_recipes() -> Dict[str, Any]:
+def _mmpretrain_recipes() -> dict[str, Any]:
     from ata_mm.compat import mmpretrain_multimodal
 
     mmpretrain_multimodal.apply()
@@ -265,16 +260,16 @@ def _mmpretrain_recipes() -> Dict[str, Any]:
     return ModelHub._models_dict
 
 
-def _timm_names() -> List[str]:
+def _timm_names() -> list[str]:
     import timm
 
     return timm.list_models()
 
 
-_LOOK_UP: Dict[str, Callable[[str], Optional[ImageModel]]] = dict(
+_LOOK_UP: dict[str, Callable[[str], ImageModel | None]] = dict(
     timm=_from_timm, torchvision=_from_torchvision, mmpretrain=_from_mmpretrain
 )
-_LIST: Dict[str, Callable[[], List[str]]] = dict(
+_LIST: dict[str, Callable[[], list[str]]] = dict(
     timm=_timm_names,
     torchvision=_torchvision_names,
     mmpretrain=lambda: list(_mmpretrain_recipes()),

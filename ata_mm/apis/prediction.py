@@ -1,9 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Recognise the actions in many video files."""
 
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from math import ceil
-from typing import Iterator, List, Sequence
 
 from ata_mm.video.isolation import Outcome, Workers
 from ata_mm.video.pipeline import count_views
@@ -50,7 +50,7 @@ def predict_videos(
 
 
 def _score(
-    recognizer: VideoRecognizer, outcomes: List[Outcome]
+    recognizer: VideoRecognizer, outcomes: list[Outcome]
 ) -> Iterator[Outcome]:
     """Replace the views of videos by their scores."""
     samples = [o.value for o in outcomes if o.error is None]

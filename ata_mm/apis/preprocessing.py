@@ -2,7 +2,8 @@
 """Compare the data_preprocessor of a config with what its model expects."""
 
 import ast
-from typing import Any, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from mmengine.config import Config
 
@@ -21,8 +22,8 @@ _OTHER_INPUTS = ('Pose', 'Audio', 'Heatmap', 'GCN')
 
 
 def expected_statistics(
-    cfg: Config, weights: Optional[str] = None
-) -> Optional[Statistics]:
+    cfg: Config, weights: str | None = None
+) -> Statistics | None:
     """Return the pixel statistics that the weights of a model expect.
 
     Args:
@@ -50,7 +51,7 @@ def expected_statistics(
     return found
 
 
-def saved_statistics(meta: dict) -> Optional[Statistics]:
+def saved_statistics(meta: dict) -> Statistics | None:
     """Read the statistics that a checkpoint was trained with.
 
     The config in it is parsed and not run, since it is code.
@@ -67,7 +68,7 @@ def saved_statistics(meta: dict) -> Optional[Statistics]:
         return None
 
 
-def _statistics_in(tree: ast.AST) -> Optional[Statistics]:
+def _statistics_in(tree: ast.AST) -> Statistics | None:
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.keyword)
@@ -86,8 +87,8 @@ def _statistics_in(tree: ast.AST) -> Optional[Statistics]:
 
 
 def preprocessing_fault(
-    cfg: Config, expected: Optional[Statistics]
-) -> Optional[str]:
+    cfg: Config, expected: Statistics | None
+) -> str | None:
     """Compare the mean and standard deviation of a config.
 
     Args:

@@ -5,7 +5,6 @@ import copy
 import os.path as osp
 import warnings
 from pathlib import Path
-from typing import List, Optional, Tuple, Union
 
 import torch
 from mmaction.apis import ActionRecogInferencer, init_recognizer
@@ -68,10 +67,10 @@ class VideoRecognizer:
 
     def __init__(
         self,
-        config: Union[str, Path, Config],
+        config: str | Path | Config,
         checkpoint: str,
-        device: Optional[str] = None,
-        views: Optional[str] = None,
+        device: str | None = None,
+        views: str | None = None,
         amp: bool = False,
     ) -> None:
         cfg = (
@@ -105,8 +104,8 @@ class VideoRecognizer:
         return self.inferencer.model
 
     def __call__(
-        self, video: Union[str, Path], topk: int = 5
-    ) -> List[Tuple[str, float]]:
+        self, video: str | Path, topk: int = 5
+    ) -> list[tuple[str, float]]:
         """Predict the most likely actions in a video.
 
         Args:
@@ -121,7 +120,7 @@ class VideoRecognizer:
         """
         return self.rank(self.scores(video), topk)
 
-    def scores(self, video: Union[str, Path]) -> Tensor:
+    def scores(self, video: str | Path) -> Tensor:
         """Compute the scores of all classes, averaged over the test views.
 
         Warns of a video shorter than a clip, whose frames MMAction2's
@@ -140,7 +139,7 @@ class VideoRecognizer:
         """
         return self.score(self.read(video))
 
-    def read(self, video: Union[str, Path]) -> dict:
+    def read(self, video: str | Path) -> dict:
         """Read a video file with the test pipeline.
 
         To read files in other processes, whose crashes cost one file, pass
@@ -173,9 +172,7 @@ class VideoRecognizer:
         """
         return self.inferencer.score([sample])[0]
 
-    def score_each(
-        self, samples: List[dict]
-    ) -> List[Union[Tensor, Exception]]:
+    def score_each(self, samples: list[dict]) -> list[Tensor | Exception]:
         """Compute the scores of several videos, in one batch if possible.
 
         That is, if their views have one size, and all of them can be scored.
@@ -195,7 +192,7 @@ class VideoRecognizer:
                 return [error]
         return [self.score_each([sample])[0] for sample in samples]
 
-    def rank(self, scores: Tensor, topk: int) -> List[Tuple[str, float]]:
+    def rank(self, scores: Tensor, topk: int) -> list[tuple[str, float]]:
         """Label the highest scores.
 
         Args:
@@ -232,7 +229,7 @@ class ViewsInferencer(ActionRecogInferencer):
             cfg, checkpoint, device, scope=cfg.get('default_scope', 'mmaction')
         )
 
-    def score(self, samples: List[dict]) -> Tensor:
+    def score(self, samples: list[dict]) -> Tensor:
         """Compute the scores of packed samples.
 
         Args:
@@ -279,7 +276,7 @@ class ViewsInferencer(ActionRecogInferencer):
         """
 
 
-def class_names(cfg: Config, meta: dict) -> List[str]:
+def class_names(cfg: Config, meta: dict) -> list[str]:
     """Look up the names of the classes.
 
     They are the ``classes`` in the ``metainfo`` of the test data set, a list

@@ -2,8 +2,9 @@
 """Action recognition in a window that slides over a stream of frames."""
 
 import warnings
+from collections.abc import Iterable, Iterator
 from math import gcd
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import numpy as np
 from mmengine.dataset import Compose
@@ -27,9 +28,9 @@ class WindowPrediction(NamedTuple):
 
     first: int
     last: int
-    labels: List[Tuple[str, float]]
+    labels: list[tuple[str, float]]
 
-    def seconds(self, fps: float) -> Tuple[float, float]:
+    def seconds(self, fps: float) -> tuple[float, float]:
         """Return the start and the end of the window in the video.
 
         Args:
@@ -53,7 +54,7 @@ class ClipSampling(NamedTuple):
     """
 
     frames: int
-    interval: Optional[int]
+    interval: int | None
     segments: int
 
 
@@ -110,10 +111,10 @@ class StreamRecognizer:
     def __init__(
         self,
         recognizer: VideoRecognizer,
-        window: Optional[int] = None,
-        stride: Optional[int] = None,
+        window: int | None = None,
+        stride: int | None = None,
         topk: int = 5,
-        reuse_tolerance: Optional[float] = 0.0,
+        reuse_tolerance: float | None = 0.0,
     ) -> None:
         self.recognizer = recognizer
         self.topk = topk
@@ -139,7 +140,7 @@ class StreamRecognizer:
         self.cache = MatchingCache(self.reuse_tolerance or 0.0)
         self._count = 0  # frames pushed
         self._start = 0  # of the current window
-        self._crops: Dict[int, List[np.ndarray]] = {}  # by frame index
+        self._crops: dict[int, list[np.ndarray]] = {}  # by frame index
 
     def __call__(
         self, frames: Iterable[np.ndarray]
@@ -165,7 +166,7 @@ class StreamRecognizer:
         if prediction is not None:
             yield prediction
 
-    def push(self, frame: np.ndarray) -> Optional[WindowPrediction]:
+    def push(self, frame: np.ndarray) -> WindowPrediction | None:
         """Add the next frame.
 
         Args:
@@ -195,7 +196,7 @@ class StreamRecognizer:
             del self._crops[old]
         return prediction
 
-    def finish(self) -> Optional[WindowPrediction]:
+    def finish(self) -> WindowPrediction | None:
         """End the video.
 
         Returns:
@@ -255,7 +256,7 @@ class StreamRecognizer:
         step = gcd(self.interval, self.stride)
         return index >= self._start and (index - self._start) % step == 0
 
-    def _prepare(self, frame: np.ndarray) -> List[np.ndarray]:
+    def _prepare(self, frame: np.ndarray) -> list[np.ndarray]:
         """Return the resized crops of a frame."""
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
             raise ValueError(
@@ -274,7 +275,7 @@ class StreamRecognizer:
         # Copied, since a crop is a view that keeps the whole frame alive.
         return [crop.copy() for crop in self._transform(results)['imgs']]
 
-    def _predict(self, window: List[int]) -> WindowPrediction:
+    def _predict(self, window: list[int]) -> WindowPrediction:
         sizes = {crop.shape for i in window for crop in self._crops[i]}
         if len(sizes) > 1:
             raise ValueError(
@@ -309,7 +310,7 @@ class StreamRecognizer:
             return 0
         return max(self.clip.frames - 1 - self.stride // self.interval, 0)
 
-    def _find_ata(self) -> Tuple[Optional[ATA], str]:
+    def _find_ata(self) -> tuple[ATA | None, str]:
         """Return the module that gets the cache, or None and the reason."""
         if self.reuse_tolerance is None:
             return None, 'switched off'
@@ -342,7 +343,7 @@ def _why_not_reused(module: ATA) -> str:
     )
 
 
-def find_sampling(steps: List[dict]) -> ClipSampling:
+def find_sampling(steps: list[dict]) -> ClipSampling:
     """Find the selection of frames in a test pipeline.
 
     Args:
@@ -371,7 +372,7 @@ def find_sampling(steps: List[dict]) -> ClipSampling:
     return ClipSampling(frames, step.get('frame_interval', 1), segments)
 
 
-def _interval(clip: ClipSampling, window: Optional[int]) -> int:
+def _interval(clip: ClipSampling, window: int | None) -> int:
     """Return the distance of the frames of a window in the video."""
     if window is None:
         if clip.interval is None:
@@ -388,7 +389,7 @@ def _interval(clip: ClipSampling, window: Optional[int]) -> int:
     return round(window / clip.frames)
 
 
-def _split(steps: List[dict]) -> Tuple[Compose, Compose]:
+def _split(steps: list[dict]) -> tuple[Compose, Compose]:
     """Return the transforms of single frames, and those that pack a clip."""
     names = step_names(steps)
     decodes = [i for i, name in enumerate(names) if 'Decode' in name]

@@ -7,7 +7,7 @@ Nothing here reads a file or changes a model.
 import re
 import textwrap
 from dataclasses import dataclass, field
-from typing import List, Optional, Tuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -67,13 +67,13 @@ class LoadReport:
     """
 
     layout: str
-    loaded: List[str] = field(default_factory=list)
-    interpolated: List[str] = field(default_factory=list)
-    copied: List[str] = field(default_factory=list)
-    zeroed: List[str] = field(default_factory=list)
-    left: List[str] = field(default_factory=list)
-    dropped: List[str] = field(default_factory=list)
-    paired: List[str] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)
+    interpolated: list[str] = field(default_factory=list)
+    copied: list[str] = field(default_factory=list)
+    zeroed: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    paired: list[str] = field(default_factory=list)
     head: str = 'none in the checkpoint'
 
     def __str__(self) -> str:
@@ -96,7 +96,7 @@ class LoadReport:
 class _ImageBackbone(nn.Module):
     """Shell that gives an image model its name in an ``ATABackbone``."""
 
-    grid: Optional[Grid] = None
+    grid: Grid | None = None
 
     def __init__(self, image: nn.Module) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ def as_video_backbone(backbone: nn.Module) -> nn.Module:
     return wrapped if known else backbone
 
 
-def saved_grid(state_dict: StateDict) -> Optional[Grid]:
+def saved_grid(state_dict: StateDict) -> Grid | None:
     """Return the patch grid of a state_dict that a backbone of ata_mm made.
 
     Its position embeddings do not tell 4 x 9 patches from 6 x 6. Backbones
@@ -139,8 +139,8 @@ def saved_grid(state_dict: StateDict) -> Optional[Grid]:
 def convert_state_dict(
     state_dict: StateDict,
     backbone: nn.Module,
-    source_grid: Optional[Grid] = None,
-) -> Tuple[StateDict, LoadReport]:
+    source_grid: Grid | None = None,
+) -> tuple[StateDict, LoadReport]:
     """Convert the keys of a published backbone to those of ata_mm.
 
     Position and time embeddings are interpolated to the model's size. Weights
@@ -249,7 +249,7 @@ def _fit(
     own: Tensor,
     backbone: nn.Module,
     layout: KeyLayout,
-    source_grid: Optional[Grid],
+    source_grid: Grid | None,
 ) -> Tensor:
     """Fit a parameter of the checkpoint to the shape of the model's own."""
     if key == 'time_embed':
@@ -258,7 +258,7 @@ def _fit(
         return resize_time_bias(value, (own.shape[1] + 1) // 2)
     if any_match(_EMBEDDINGS, key) and value.ndim == own.ndim == 3:
         # Every video backbone has a grid, which nn.Module does not declare.
-        grid = cast(Optional[Grid], backbone.grid)
+        grid = cast(Grid | None, backbone.grid)
         return _fit_positions(value, own, grid, layout, source_grid)
     if value.shape == own.shape:
         return value
@@ -270,9 +270,9 @@ def _fit(
 def _fit_positions(
     value: Tensor,
     own: Tensor,
-    grid: Optional[Grid],
+    grid: Grid | None,
     layout: KeyLayout,
-    source_grid: Optional[Grid],
+    source_grid: Grid | None,
 ) -> Tensor:
     """Fit a position embedding to the grid of the model's patches."""
     if value.shape == own.shape and layout.native and source_grid is None:
@@ -345,7 +345,7 @@ def _check_complete(
         )
 
 
-def _row(title: str, keys: List[str]) -> str:
+def _row(title: str, keys: list[str]) -> str:
     """Return the number of keys and the names of their layers.
 
     Layers that differ in their indices alone are listed once, with ``*``.

@@ -2,7 +2,6 @@
 """Interpolation of embeddings and time biases to other input sizes."""
 
 import math
-from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +18,7 @@ def resize_pos_embed(
     pos_embed: Tensor,
     grid: Grid,
     num_prefix: int = 1,
-    source: Optional[Grid] = None,
+    source: Grid | None = None,
 ) -> Tensor:
     """Interpolate the position embedding of a ViT bicubically.
 

@@ -2,7 +2,7 @@
 """Separate the head of a checkpoint from its backbone, by their keys."""
 
 import re
-from typing import Container, List, Set, Tuple
+from collections.abc import Container
 
 from torch import nn
 
@@ -23,7 +23,7 @@ _CLASSIFIER = re.compile(
 
 def split_head(
     state_dict: StateDict, own: Container[str] = ()
-) -> Tuple[StateDict, StateDict]:
+) -> tuple[StateDict, StateDict]:
     """Strip the prefixes of wrappers and separate the head from the backbone.
 
     Args:
@@ -49,7 +49,7 @@ def split_head(
     return backbone, head
 
 
-def backbone_keys(backbone: nn.Module) -> Set[str]:
+def backbone_keys(backbone: nn.Module) -> set[str]:
     """Return the keys of a backbone, with and without ``image.`` in front."""
     keys = set(backbone.state_dict())
     return keys | {re.sub(r'^image\.', '', key) for key in keys}
@@ -65,7 +65,7 @@ def find_classifier(head: StateDict) -> StateDict:
     return layer if len(layer) == 2 else {}
 
 
-def fit_classifier(head: StateDict, model: nn.Module) -> Tuple[StateDict, str]:
+def fit_classifier(head: StateDict, model: nn.Module) -> tuple[StateDict, str]:
     """Return the classifier of a checkpoint if it fits that of a recognizer.
 
     Args:
@@ -109,6 +109,6 @@ def unused_classifier(head: StateDict) -> str:
     )
 
 
-def unused_head(head: StateDict, classifier: StateDict) -> List[str]:
+def unused_head(head: StateDict, classifier: StateDict) -> list[str]:
     """Return the keys of a head other than those of a used classifier."""
     return [k for k in head if not (classifier and _CLASSIFIER.match(k))]

@@ -12,12 +12,13 @@ TimesformerForVideoClassification of HuggingFace's transformers.
 """
 
 import re
-from typing import Dict, Iterable, NamedTuple, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
-StateDict = Dict[str, Tensor]
-Renames = Tuple[Tuple[str, str], ...]
+StateDict = dict[str, Tensor]
+Renames = tuple[tuple[str, str], ...]
 
 
 class KeyLayout(NamedTuple):
@@ -51,9 +52,9 @@ class KeyLayout(NamedTuple):
     marker: str
     renames: Renames = ()
     copies: Renames = ()
-    zeros: Tuple[str, ...] = ()
-    keeps: Tuple[str, ...] = ()
-    drops: Tuple[str, ...] = ()
+    zeros: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
+    drops: tuple[str, ...] = ()
     native: bool = False
 
 
@@ -67,7 +68,7 @@ class Family(NamedTuple):
     """
 
     marker: str
-    layouts: Tuple[KeyLayout, ...]
+    layouts: tuple[KeyLayout, ...]
 
 
 # TimeSformer and ViT, for ATATimeSformer.

@@ -6,7 +6,7 @@ Reading runs no code from the file: only tensors and plain values are accepted.
 
 import os
 from collections import OrderedDict
-from typing import Optional, Tuple, Union, cast
+from typing import cast
 
 import torch
 from mmaction.registry import HOOKS
@@ -36,13 +36,13 @@ from .heads import (
 )
 from .key_tables import IDENTIFIABLE, StateDict, find_key_layout, rename
 
-Source = Union[str, 'os.PathLike[str]', dict]
+Source = str | os.PathLike[str] | dict
 
 # The last is DeepSpeed's.
 _CONTAINERS = ('state_dict', 'model_state', 'model', 'module')
 
 
-def read_checkpoint(path: str, logger: Optional[str] = None) -> dict:
+def read_checkpoint(path: str, logger: str | None = None) -> dict:
     """Read a checkpoint to the CPU.
 
     Args:
@@ -96,7 +96,7 @@ def read_state_dict(source: Source) -> StateDict:
     return found
 
 
-def _content(checkpoint: dict) -> Optional[dict]:
+def _content(checkpoint: dict) -> dict | None:
     inner = (checkpoint.get(key) for key in _CONTAINERS)
     return next((one for one in inner if isinstance(one, dict)), None)
 
@@ -175,7 +175,7 @@ def adapt_state_dict(
     backbone: nn.Module,
     state_dict: StateDict,
     prefix: str,
-    source_grid: Optional[Grid] = None,
+    source_grid: Grid | None = None,
 ) -> None:
     """Convert the keys of ``backbone`` in a state_dict, in place.
 
@@ -221,8 +221,8 @@ def adapt_state_dict(
 
 
 def convert_checkpoint(
-    source: Source, model: Optional[nn.Module] = None
-) -> Tuple[StateDict, LoadReport]:
+    source: Source, model: nn.Module | None = None
+) -> tuple[StateDict, LoadReport]:
     """Convert a checkpoint to the keys of a recognizer of ata_mm.
 
     Without a model the keys are renamed and all shapes are kept; embeddings
@@ -258,7 +258,7 @@ def convert_checkpoint(
         backbone = model.get_submodule('backbone')
         keys, head = split_head(state_dict, backbone_keys(backbone))
         converted, report = convert_state_dict(keys, backbone, grid)
-        grid = cast(Optional[Grid], backbone.grid)
+        grid = cast(Grid | None, backbone.grid)
         classifier, report.head = fit_classifier(head, model)
     report.dropped += unused_head(head, classifier)
     loaded = {k: v for k, v in converted.items() if k not in report.left}
@@ -266,7 +266,7 @@ def convert_checkpoint(
 
 
 def as_recognizer(
-    backbone: StateDict, classifier: StateDict, grid: Optional[Grid] = None
+    backbone: StateDict, classifier: StateDict, grid: Grid | None = None
 ) -> StateDict:
     """Add the prefixes that backbone and classifier have in a recognizer.
 
@@ -340,7 +340,7 @@ def _name(source: Source) -> object:
     return 'a dict' if isinstance(source, dict) else source
 
 
-def _rename(keys: StateDict) -> Tuple[StateDict, LoadReport]:
+def _rename(keys: StateDict) -> tuple[StateDict, LoadReport]:
     """Rename the keys of a backbone whose layout identifies its family."""
     try:
         layout = find_key_layout(keys, IDENTIFIABLE)

@@ -4,7 +4,6 @@
 import argparse
 import math
 import os
-from typing import Dict, List, Optional
 
 from mmengine.config import DictAction
 
@@ -29,7 +28,7 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def cfg_option_words(options: Optional[Dict[str, object]]) -> List[str]:
+def cfg_option_words(options: dict[str, object] | None) -> list[str]:
     """Return the words of ``--cfg-options`` on a command line.
 
     Args:
@@ -109,7 +108,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 #: Options of a fine-tuning that its config depends on.
-FINETUNE_DEFAULTS: Dict[str, object] = dict(
+FINETUNE_DEFAULTS: dict[str, object] = dict(
     epochs=None,
     checkpoint=None,
     temporal='ATA',
@@ -279,7 +278,7 @@ def parse_length(text: str, fps: float) -> int:
         ) from None
 
 
-def make_folder(path: Optional[str], option: str = '--out-dir') -> None:
+def make_folder(path: str | None, option: str = '--out-dir') -> None:
     """Create the folder of an option, before any work.
 
     Args:

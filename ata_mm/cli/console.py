@@ -6,9 +6,9 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Callable, Iterator, Sequence
 
 from mmengine.logging import MMLogger
 from rich.console import Console

@@ -7,7 +7,6 @@ It stands for a video, a config and a checkpoint that come with ata_mm, see
 
 import argparse
 import sys
-from typing import List
 
 from ata_mm.compat.config_scope import CONFIGS
 
@@ -15,7 +14,7 @@ _VIDEO = CONFIGS.resolve() / 'camera_motion' / 'roll_clockwise.mp4'
 _MODEL = 'ata_vit_camera_motion_mixed_refined'
 
 
-def demo_words() -> List[str]:
+def demo_words() -> list[str]:
     """Return the arguments that ``--demo`` stands for."""
     (checkpoint,) = _VIDEO.parent.glob(f'{_MODEL}-*.pth')
     config = _VIDEO.parents[1] / f'{_MODEL}.py'

@@ -13,11 +13,12 @@ import shutil
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from configparser import ConfigParser
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence
+from typing import NamedTuple
 
 from ata_mm import compat
 
@@ -309,7 +310,7 @@ def doctor() -> int:
     return 1 if counts[FAULT] else 0
 
 
-def requirements() -> List[Requirement]:
+def requirements() -> list[Requirement]:
     """Return the requirements of ata_mm without extras.
 
     In a checkout they are read from setup.cfg, since the metadata of its
@@ -328,7 +329,7 @@ def requirements() -> List[Requirement]:
     return [Requirement(line) for line in lines if line.strip()]
 
 
-def _installed(name: str) -> Optional[str]:
+def _installed(name: str) -> str | None:
     """Return the version of a package, or None if it is not installed."""
     try:
         return version(name)

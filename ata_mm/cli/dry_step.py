@@ -4,7 +4,7 @@
 import math
 import resource
 import time
-from typing import List, NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from mmaction.registry import DATASETS, MODELS
@@ -39,7 +39,7 @@ class StepCost(NamedTuple):
         workers (int): Processes that read samples.
     """
 
-    report: Optional[LoadReport]
+    report: LoadReport | None
     complexity: Complexity
     seconds: float
     matching_seconds: float
@@ -103,7 +103,7 @@ def measure_step(cfg: Config) -> StepCost:
     dataset = DATASETS.build(loader.dataset)
     start = time.perf_counter()
     size = min(loader.batch_size, len(dataset))
-    batch: List[dict] = [dataset[index] for index in range(size)]
+    batch: list[dict] = [dataset[index] for index in range(size)]
     loading = time.perf_counter() - start
     model = MODELS.build(cfg.model)
     complexity = count_complexity(model, view_shape(cfg))
@@ -132,7 +132,7 @@ def measure_step(cfg: Config) -> StepCost:
     )
 
 
-def _load(model: nn.Module, cfg: Config) -> Optional[LoadReport]:
+def _load(model: nn.Module, cfg: Config) -> LoadReport | None:
     """Read the pretrained weights as the training will."""
     pretrained = cfg.model.backbone.get('pretrained')
     if not pretrained:

@@ -8,10 +8,11 @@ import os
 import re
 import sys
 import sysconfig
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 from types import TracebackType
-from typing import Any, Iterator, List
+from typing import Any
 
 from mmengine.logging import MMLogger
 from mmengine.registry import build_from_cfg
@@ -113,7 +114,7 @@ def one_line(error: Exception) -> str:
     return ' '.join(message.split()) or type(error).__name__
 
 
-def _traceback(error: Exception) -> List[TracebackType]:
+def _traceback(error: Exception) -> list[TracebackType]:
     found, step = [], error.__traceback__
     while step is not None:
         found.append(step)

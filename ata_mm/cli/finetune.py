@@ -6,9 +6,9 @@ import json
 import os.path as osp
 import shlex
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterator, Optional
 
 from mmengine.config import Config
 
@@ -110,7 +110,7 @@ class Steps:
     """Headings and times of the steps."""
 
     def __init__(self) -> None:
-        self._seconds: Dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -254,7 +254,7 @@ def best_checkpoint(folder: Path) -> Path:
     return best[-1] if best else Path((folder / 'last_checkpoint').read_text())
 
 
-def print_cost(config: str, options: Optional[dict]) -> None:
+def print_cost(config: str, options: dict | None) -> None:
     """Print the cost of a training."""
     from .dry_step import measure_step
 
@@ -277,7 +277,7 @@ def follows_routes(cfg: Config) -> bool:
     return temporal['type'] == 'ATA'
 
 
-def test_metrics(folder: Path) -> Dict[str, float]:
+def test_metrics(folder: Path) -> dict[str, float]:
     """Read the metrics that tools/test.py wrote last."""
     files = sorted(folder.glob('*/*.json'), key=lambda f: f.stat().st_mtime)
     found = json.loads(files[-1].read_text())

@@ -6,7 +6,7 @@ import gc
 import logging
 import os
 import os.path as osp
-from typing import Callable, Optional, Sequence
+from collections.abc import Callable, Sequence
 
 import torch.distributed as torch_dist
 from mmaction.registry import RUNNERS
@@ -62,7 +62,7 @@ def prepare(
     cpu_distributed.apply(cfg)
 
 
-def name_preprocessing(cfg: Config, weights: Optional[str] = None) -> None:
+def name_preprocessing(cfg: Config, weights: str | None = None) -> None:
     """Log a warning if pixels are not normalised as the weights expect.
 
     Args:
@@ -75,7 +75,7 @@ def name_preprocessing(cfg: Config, weights: Optional[str] = None) -> None:
         print_log(fault, logger='current', level=logging.WARNING)
 
 
-def set_work_dir(cfg: Config, work_dir: Optional[str] = None) -> None:
+def set_work_dir(cfg: Config, work_dir: str | None = None) -> None:
     """Set the directory of logs and checkpoints.
 
     Args:

@@ -12,9 +12,10 @@ import os
 import os.path as osp
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
-from typing import Iterable, Iterator, List, NamedTuple, Set
+from typing import NamedTuple
 
 from mmengine.fileio import get_text
 
@@ -62,7 +63,7 @@ class Process(NamedTuple):
             )
         return cls(*(int(os.environ[name]) for name in names))
 
-    def share(self, names: Iterable[str]) -> List[str]:
+    def share(self, names: Iterable[str]) -> list[str]:
         """Return the names whose positions are those of this process."""
         own = islice(names, self.rank, None, self.world_size)
         return list(dict.fromkeys(own))
@@ -114,7 +115,7 @@ def _names(lines: Iterable[str]) -> Iterator[str]:
             yield name
 
 
-def result_files(out: str) -> List[str]:
+def result_files(out: str) -> list[str]:
     """Return the existing files of a job of any number of processes.
 
     Args:
@@ -162,7 +163,7 @@ def _entries(lines: Iterable[bytes], path: str) -> Iterator[dict]:
         yield entry
 
 
-def drop_done(names: List[str], out: str) -> List[str]:
+def drop_done(names: list[str], out: str) -> list[str]:
     """Return the names without a line in any file of a job.
 
     Args:
@@ -186,8 +187,8 @@ class Merged(NamedTuple):
     """
 
     videos: int
-    errors: List[str]
-    missing: List[str]
+    errors: list[str]
+    missing: list[str]
 
 
 def merge(out: str, names: Iterable[str] = ()) -> Merged:
@@ -213,8 +214,8 @@ def merge(out: str, names: Iterable[str] = ()) -> Merged:
             f'Expected predictions in {out} or in files of ranks beside it, '
             'but there are none.'
         )
-    seen: Set[str] = set()
-    errors: List[str] = []
+    seen: set[str] = set()
+    errors: list[str] = []
     partial = f'{out}.partial'
     with ExitStack() as locked:
         sources = []

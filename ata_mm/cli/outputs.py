@@ -6,13 +6,14 @@ import io
 import itertools
 import json
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Dict, List, Optional, Sequence, Tuple
+from typing import BinaryIO
 
 from ata_mm.apis.stream import WindowPrediction
 
-Span = Tuple[float, float]  # start and end in seconds
+Span = tuple[float, float]  # start and end in seconds
 
 
 class Clock:
@@ -25,9 +26,9 @@ class Clock:
     def __init__(self, fps: float) -> None:
         self.fps = fps
         self._number = 0
-        self._spans: Dict[int, Span] = {}
+        self._spans: dict[int, Span] = {}
 
-    def tick(self, span: Optional[Span] = None) -> None:
+    def tick(self, span: Span | None = None) -> None:
         """Note the times of the next frame.
 
         Args:
@@ -104,7 +105,7 @@ def csv_cell(text: str) -> str:
     return f"'{text}" if formula else text
 
 
-def unique_stems(videos: Sequence[str]) -> Dict[str, str]:
+def unique_stems(videos: Sequence[str]) -> dict[str, str]:
     """Choose a name for the outputs of each video.
 
     Args:
@@ -114,7 +115,7 @@ def unique_stems(videos: Sequence[str]) -> Dict[str, str]:
         dict[str, str]: The file name without suffix by video, with a number
         behind from the second video of a name on.
     """
-    names: Dict[str, str] = {}
+    names: dict[str, str] = {}
     for video in videos:
         stem = name = Path(video).stem
         number = 1
@@ -125,7 +126,7 @@ def unique_stems(videos: Sequence[str]) -> Dict[str, str]:
     return names
 
 
-def keep_outputs(folder: str, names: Sequence[str]) -> List[str]:
+def keep_outputs(folder: str, names: Sequence[str]) -> list[str]:
     """Rename the files of an earlier run, so that a restart loses nothing.
 
     Args:

@@ -11,13 +11,13 @@ import hashlib
 import itertools
 import json
 import sysconfig
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 
-from ata_mm.apis import load_config
+from ata_mm.apis.config import read_config, with_options
 
 _STUDY_KEYS = (
     'arms',
@@ -53,10 +53,10 @@ class Run:
     arm: str
     seed: int
     config: str
-    options: Dict[str, object]
+    options: dict[str, object]
     cfg: Config
     root: Path
-    setting: Dict[str, object]
+    setting: dict[str, object]
     trial: bool
 
     @property
@@ -73,7 +73,7 @@ class Run:
         return hashlib.sha256(content.encode()).hexdigest()[:8]
 
     @property
-    def key(self) -> Tuple[str, int, str]:
+    def key(self) -> tuple[str, int, str]:
         """What identifies the run among the results."""
         return self.arm, self.seed, self.digest
 
@@ -103,12 +103,12 @@ class Arm:
     """
 
     name: str
-    trials: List[Run]
-    seeds: List[int]
+    trials: list[Run]
+    seeds: list[int]
 
     def choose(
-        self, results: Sequence[dict], metric: Optional[str]
-    ) -> Optional[Run]:
+        self, results: Sequence[dict], metric: str | None
+    ) -> Run | None:
         """Return the trial of the setting to use.
 
         Args:
@@ -142,17 +142,17 @@ class Study:
     """
 
     title: str
-    metrics: Dict[str, str]
-    arms: List[Arm]
-    selection: Optional[str]
-    baseline: Optional[str] = None
+    metrics: dict[str, str]
+    arms: list[Arm]
+    selection: str | None
+    baseline: str | None = None
 
-    def trials(self) -> List[Run]:
+    def trials(self) -> list[Run]:
         """Return the runs that serve to choose settings."""
         arms = [arm for arm in self.arms if len(arm.trials) > 1]
         return [run for arm in arms for run in arm.trials]
 
-    def runs(self, results: Path) -> List[Run]:
+    def runs(self, results: Path) -> list[Run]:
         """Return the runs of the arms whose settings are chosen.
 
         Args:
@@ -174,9 +174,9 @@ class Study:
 def load_study(
     path: str,
     root: Path,
-    seeds: Optional[Sequence[int]] = None,
+    seeds: Sequence[int] | None = None,
     smoke: bool = False,
-    arms: Optional[Sequence[str]] = None,
+    arms: Sequence[str] | None = None,
 ) -> Study:
     """Read the config file of a study.
 
@@ -250,7 +250,7 @@ def _read_arm(
     study: dict,
     path: str,
     root: Path,
-    seeds: Optional[Sequence[int]],
+    seeds: Sequence[int] | None,
     smoke: bool,
 ) -> Arm:
     """Read an arm; the arguments are those of :func:`load_study`."""
@@ -270,6 +270,7 @@ def _read_arm(
             f'name of a metric, for the grid of arm {name}.'
         )
     trials = []
+    cfg = read_config(arm['config'])
     settings = [
         dict(zip(one, values))
         for one in grids
@@ -287,7 +288,7 @@ def _read_arm(
             seed=selection.get('seed', 0),
             config=arm['config'],
             options=options,
-            cfg=load_config(arm['config'], options),
+            cfg=with_options(cfg, options),
             root=root,
             setting=setting,
             trial=True,
@@ -315,7 +316,7 @@ def _check_keys(found: dict, known: Sequence[str], place: str) -> None:
         )
 
 
-def read_results(path: Path, runs: Sequence[Run]) -> List[dict]:
+def read_results(path: Path, runs: Sequence[Run]) -> list[dict]:
     """Read the results of runs.
 
     Args:
@@ -332,6 +333,6 @@ def read_results(path: Path, runs: Sequence[Run]) -> List[dict]:
     return [found[run.key] for run in runs if run.key in found]
 
 
-def run_identity(result: dict) -> Tuple[str, int, str]:
+def run_identity(result: dict) -> tuple[str, int, str]:
     """Return the key of the run that a result is of, see :attr:`Run.key`."""
     return result['arm'], result['seed'], result['digest']

@@ -11,13 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import FrameType
-from typing import Dict, Iterator, List, Optional, Sequence, Set
 
 from ata_mm import __version__
 
@@ -33,10 +33,10 @@ from .tool_process import tool_path
 
 _WRITING = Lock()  # for the threads of this process
 _STARTING = Lock()
-_TOOLS: Set[subprocess.Popen] = set()  # those that run
+_TOOLS: set[subprocess.Popen] = set()  # those that run
 
 
-def run_study(study: Study, results: Path, jobs: int) -> List[dict]:
+def run_study(study: Study, results: Path, jobs: int) -> list[dict]:
     """Run what has no result yet: all trials, then the runs.
 
     Ctrl-C and SIGTERM end this process and its tools.
@@ -71,7 +71,7 @@ def _run_all(
             print(f'[{run.name}] is in {results}', flush=True)
     left = [run for run in runs if run.key not in finished]
     _make_data(left)
-    running: List[Future] = []
+    running: list[Future] = []
     with ThreadPoolExecutor(jobs) as pool:
         for run in left:
             future = pool.submit(_run, run, study, results)
@@ -144,7 +144,7 @@ def _machine() -> str:
     return f'{os.cpu_count()} {platform.machine()} cores, {capability}'
 
 
-def _test(run: Run, study: Study) -> Dict[str, object]:
+def _test(run: Run, study: Study) -> dict[str, object]:
     """Test the last checkpoint."""
     start = time.perf_counter()
     checkpoint = (run.folder / 'last_checkpoint').read_text()
@@ -215,14 +215,14 @@ def _ending_with_tools() -> Iterator[None]:
             signal.signal(one, handler)
 
 
-def _end_with_tools(signum: int, frame: Optional[FrameType]) -> None:
+def _end_with_tools(signum: int, frame: FrameType | None) -> None:
     _STARTING.acquire()  # no thread starts another one
     for process in tuple(_TOOLS):
         process.kill()
     os._exit(128 + signum)
 
 
-def read_test(folder: Path, metrics: Dict[str, str]) -> Dict[str, float]:
+def read_test(folder: Path, metrics: dict[str, str]) -> dict[str, float]:
     """Read the metrics of the newest test of a run.
 
     Args:
@@ -238,7 +238,7 @@ def read_test(folder: Path, metrics: Dict[str, str]) -> Dict[str, float]:
     return _rounded(json.loads(tests[-1].read_text()), metrics)
 
 
-def read_predictions(path: Path) -> Dict[str, object]:
+def read_predictions(path: Path) -> dict[str, object]:
     """Read which videos were recognised.
 
     Args:
@@ -250,7 +250,7 @@ def read_predictions(path: Path) -> Dict[str, object]:
     """
     samples = load(path)
     correct = [s['pred_score'].argmax() == s['gt_label'] for s in samples]
-    result: Dict[str, object] = dict(
+    result: dict[str, object] = dict(
         correct=''.join(str(int(right)) for right in correct)
     )
     if all('speed' in sample for sample in samples):
@@ -258,7 +258,7 @@ def read_predictions(path: Path) -> Dict[str, object]:
     return result
 
 
-def read_curve(folder: Path, metrics: Dict[str, str]) -> List[dict]:
+def read_curve(folder: Path, metrics: dict[str, str]) -> list[dict]:
     """Read the validations of a run from the files of mmengine.
 
     Args:
@@ -268,7 +268,7 @@ def read_curve(folder: Path, metrics: Dict[str, str]) -> List[dict]:
     Returns:
         list[dict]: The metrics of each by name, with the ``'epoch'``.
     """
-    epochs: Dict[int, dict] = {}
+    epochs: dict[int, dict] = {}
     for file in sorted(folder.glob('*/vis_data/scalars.json')):
         for line in file.read_text().splitlines():
             entry = json.loads(line)
@@ -280,5 +280,5 @@ def read_curve(folder: Path, metrics: Dict[str, str]) -> List[dict]:
     ]
 
 
-def _rounded(entry: dict, metrics: Dict[str, str]) -> Dict[str, float]:
+def _rounded(entry: dict, metrics: dict[str, str]) -> dict[str, float]:
     return {name: round(entry[key], 4) for name, key in metrics.items()}

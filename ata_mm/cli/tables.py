@@ -1,7 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Markdown tables for printed results."""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 
 def markdown_row(cells: Sequence[object]) -> str:

@@ -7,17 +7,10 @@ compared within each round.
 """
 
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import (
     Any,
-    Callable,
-    Dict,
-    Iterable,
-    List,
-    Mapping,
-    Optional,
-    Sequence,
-    Union,
 )
 
 import numpy as np
@@ -32,7 +25,7 @@ def paired_times(
     rounds: int,
     after_round: Callable[[], object] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
-) -> Dict[str, List[float]]:
+) -> dict[str, list[float]]:
     """Time functions in turn, round after round.
 
     One round that is not measured comes first.
@@ -48,7 +41,7 @@ def paired_times(
     Returns:
         dict[str, list[float]]: Seconds of each round, by name.
     """
-    times: Dict[str, List[float]] = {name: [] for name in functions}
+    times: dict[str, list[float]] = {name: [] for name in functions}
     for index in range(-1, rounds):
         for name, function in functions.items():
             _synchronise()
@@ -77,8 +70,8 @@ class ModuleTimer:
         self, modules: Iterable[nn.Module], device: torch.device
     ) -> None:
         self._cuda = device.type == 'cuda'
-        self._starts: List[Any] = []
-        self._stops: List[Any] = []
+        self._starts: list[Any] = []
+        self._stops: list[Any] = []
         for module in modules:
             module.register_forward_pre_hook(
                 lambda *_: self._starts.append(self._now())
@@ -97,7 +90,7 @@ class ModuleTimer:
             return sum(start.elapsed_time(stop) for start, stop in spans) / 1e3
         return sum(stop - start for start, stop in spans)
 
-    def _now(self) -> Union[float, torch.cuda.Event]:
+    def _now(self) -> float | torch.cuda.Event:
         if not self._cuda:
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
@@ -107,7 +100,7 @@ class ModuleTimer:
 
 def ratio_table(
     times: Mapping[str, Sequence[float]],
-    columns: Optional[Mapping[str, Mapping[str, str]]] = None,
+    columns: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str:
     """Format medians, and medians of the ratios to the first, in Markdown.
 

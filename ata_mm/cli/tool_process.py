@@ -8,10 +8,10 @@ import runpy
 import shlex
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from threading import Thread
-from typing import Callable, Optional, Sequence
 
 import ata_mm
 
@@ -44,7 +44,7 @@ def run_tool(
     name: str,
     *args: object,
     shown: str = '',
-    log: Optional[Path] = None,
+    log: Path | None = None,
     advice: str = '',
 ) -> None:
     """Run a script of ``tools`` with the output of this process.
@@ -136,12 +136,13 @@ def _end_after(starter: Connection) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _show(reader: Connection, shown: str, log: Optional[Path]) -> None:
+def _show(reader: Connection, shown: str, log: Path | None) -> None:
     """Pass the lines of a process on, and write them to a file."""
     pattern = re.compile(shown)
-    with os.fdopen(os.dup(reader.fileno()), errors='replace') as lines, open(
-        log or os.devnull, 'a', encoding='utf-8'
-    ) as file:
+    with (
+        os.fdopen(os.dup(reader.fileno()), errors='replace') as lines,
+        open(log or os.devnull, 'a', encoding='utf-8') as file,
+    ):
         for line in lines:
             file.write(line)
             if pattern.search(line):

@@ -19,7 +19,6 @@ dependencies of ata_mm, setuptools in a version that still has the module.
 
 from importlib import import_module
 from types import ModuleType
-from typing import List, Tuple
 
 from wrapt import register_post_import_hook
 
@@ -49,7 +48,7 @@ _SHIMS = {
     ),
     'mmaction.engine.optimizers': ('tsm_optimizer', 'layer_decay'),
 }
-_applied: List[ModuleType] = []
+_applied: list[ModuleType] = []
 
 
 def apply() -> None:
@@ -65,7 +64,7 @@ def apply() -> None:
         register_post_import_hook(_correct, module)
 
 
-def report() -> List[Tuple[ModuleType, bool]]:
+def report() -> list[tuple[ModuleType, bool]]:
     """Return the shims, and whether each has been applied.
 
     The modules that they correct are imported.

@@ -12,7 +12,6 @@ Upstream: no known report.
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Union
 from uuid import uuid4
 
 from mmengine.fileio import LocalBackend, register_backend
@@ -26,7 +25,7 @@ PART = '.part'
 class AtomicLocalBackend(LocalBackend):
     """Local storage whose files are whole or not there."""
 
-    def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
+    def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write bytes to a file.
 
         The file has its previous content until the new one is on the disk.
@@ -61,7 +60,7 @@ class AtomicLocalBackend(LocalBackend):
         _sync_folder(os.path.dirname(path))
 
     def put_text(
-        self, obj: str, filepath: Union[str, Path], encoding: str = 'utf-8'
+        self, obj: str, filepath: str | Path, encoding: str = 'utf-8'
     ) -> None:
         """Write text to a file, as :meth:`put` does.
 

@@ -16,8 +16,9 @@ Upstream: https://github.com/open-mmlab/mmengine/issues/1655
 import os
 import os.path as osp
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Iterator
+from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlparse
 

@@ -14,8 +14,8 @@ four methods.
 Upstream: https://github.com/open-mmlab/mmengine/issues/1655
 """
 
+from collections.abc import Callable
 from pickle import UnpicklingError
-from typing import Callable, List, Tuple, Union
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ def _statistics_method(owner: type, name: str) -> Callable:
     return getattr(HistoryBuffer, name)
 
 
-def _mmengine_globals() -> List[Union[Callable, Tuple[Callable, str]]]:
+def _mmengine_globals() -> list[Callable | tuple[Callable, str]]:
     """Return the classes and functions in a pickled HistoryBuffer."""
     rebuild_array = np.zeros(0).__reduce__()[0]
     rebuild_scalar = np.float64(0).__reduce__()[0]

@@ -8,12 +8,12 @@ Upstream: no known report; mmengine documents the method:
 https://mmengine.readthedocs.io/en/latest/advanced_tutorials/basedataset.html
 """
 
-from typing import Any, List
+from typing import Any
 
 from mmengine.dataset import BaseDataset
 
 
-def get_cat_ids(self: Any, idx: int) -> List[int]:
+def get_cat_ids(self: Any, idx: int) -> list[int]:
     """Return the classes of a sample.
 
     Args:

@@ -13,7 +13,6 @@ Upstream: https://github.com/open-mmlab/mmengine/issues/1410
 """
 
 from pathlib import Path
-from typing import Optional, Tuple
 
 from mmengine.config import Config
 from mmengine.utils import check_file_exist
@@ -23,7 +22,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / '.mim' / 'configs'
 _mmengine_get_cfg_path = Config._get_cfg_path
 
 
-def _get_cfg_path(cfg_path: str, filename: str) -> Tuple[str, Optional[str]]:
+def _get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
     """Return the path of an inherited config and the scope of its parts.
 
     Raises:

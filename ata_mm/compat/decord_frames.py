@@ -10,8 +10,8 @@ same frames as before, and with PyAV elsewhere.
 Upstream: https://github.com/dmlc/decord/issues; decord is not maintained.
 """
 
+from collections.abc import Callable
 from functools import wraps
-from typing import Callable
 
 
 def _init(stock: Callable) -> Callable:

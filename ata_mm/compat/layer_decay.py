@@ -13,9 +13,10 @@ Upstream: no known report; the code is in
 https://github.com/open-mmlab/mmaction2/blob/v1.2.0/mmaction/engine/optimizers/layer_decay_optim_wrapper_constructor.py
 """
 
+from collections.abc import Callable
 from functools import wraps
 from types import SimpleNamespace
-from typing import Any, Callable, List
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -32,7 +33,7 @@ def _with_our_backbones(stock: Callable) -> Callable:
 
     @wraps(stock)
     def add_params(
-        self: Any, params: List[dict], module: nn.Module, **kwargs: Any
+        self: Any, params: list[dict], module: nn.Module, **kwargs: Any
     ) -> None:
         backbone = module.get_submodule('backbone')
         kind = type(backbone).__name__

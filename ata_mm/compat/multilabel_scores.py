@@ -11,8 +11,9 @@ Upstream: no known report; the code is in
 https://github.com/open-mmlab/mmaction2/blob/v1.2.0/mmaction/models/heads/base.py#L189
 """
 
+from collections.abc import Callable
 from functools import wraps
-from typing import Any, Callable
+from typing import Any
 
 from torch import Tensor
 

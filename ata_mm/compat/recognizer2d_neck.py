@@ -15,8 +15,9 @@ Upstream: no known report; the code is in
 https://github.com/open-mmlab/mmaction2/blob/v1.2.0/mmaction/models/recognizers/recognizer2d.py#L147
 """
 
+from collections.abc import Callable
 from functools import wraps
-from typing import Any, Callable, Optional
+from typing import Any
 
 from torch import Tensor
 
@@ -29,7 +30,7 @@ def _keep_frames(stock: Callable) -> Callable:
         self,
         inputs: Tensor,
         stage: str = 'neck',
-        data_samples: Optional[list] = None,
+        data_samples: list | None = None,
         test_mode: bool = False,
     ) -> tuple:
         neck: Any = getattr(self, 'neck', None)
@@ -51,7 +52,7 @@ def _keep_frames(stock: Callable) -> Callable:
     return extract_feat
 
 
-def _check_options(neck: Any, test_cfg: Optional[dict]) -> None:
+def _check_options(neck: Any, test_cfg: dict | None) -> None:
     """Raise if Recognizer2D does not support the options for frames.
 
     Raises:

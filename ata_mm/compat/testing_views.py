@@ -11,8 +11,8 @@ Upstream: no known report; the assertion is in
 https://github.com/open-mmlab/mmaction2/blob/v1.2.0/mmaction/models/recognizers/recognizer3d.py#L60
 """
 
+from collections.abc import Callable
 from functools import wraps
-from typing import Callable, Optional
 
 from torch import Tensor
 
@@ -25,7 +25,7 @@ def _any_batch_size(stock: Callable) -> Callable:
         self,
         inputs: Tensor,
         stage: str = 'neck',
-        data_samples: Optional[list] = None,
+        data_samples: list | None = None,
         test_mode: bool = False,
     ) -> tuple:
         test_cfg = self.test_cfg or {}

@@ -11,9 +11,10 @@ Upstream: no known report; the code is in
 https://github.com/open-mmlab/mmaction2/blob/v1.2.0/mmaction/engine/optimizers/tsm_optim_wrapper_constructor.py
 """
 
+from collections.abc import Callable, Iterator
 from functools import wraps
 from types import SimpleNamespace
-from typing import Any, Callable, Iterator, List, Tuple
+from typing import Any
 
 from mmengine.utils.dl_utils.parrots_wrapper import (
     SyncBatchNorm_,
@@ -30,7 +31,7 @@ def _with_other_layers(stock: Callable) -> Callable:
 
     @wraps(stock)
     def add_params(
-        self: Any, params: List[dict], model: nn.Module, **kwargs: Any
+        self: Any, params: list[dict], model: nn.Module, **kwargs: Any
     ) -> None:
         # Parameters only: the stock method takes them by their order.
         known = [m for m in model.modules() if isinstance(m, _KNOWN)]
@@ -47,7 +48,7 @@ def _with_other_layers(stock: Callable) -> Callable:
 
 def _own_parameters(
     model: nn.Module,
-) -> Iterator[Tuple[nn.Module, str, nn.Parameter]]:
+) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             yield module, name, parameter

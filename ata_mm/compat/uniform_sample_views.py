@@ -10,8 +10,9 @@ https://github.com/open-mmlab/mmaction2/blob/v1.2.0/mmaction/datasets/transforms
 """
 
 import warnings
+from collections.abc import Callable
 from functools import wraps
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 

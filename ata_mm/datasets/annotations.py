@@ -8,15 +8,10 @@ training reaches it. Here all faults are collected, as errors to raise or show.
 
 import os
 import os.path as osp
+from collections.abc import Sequence
 from typing import (
-    Dict,
-    List,
     NamedTuple,
     NoReturn,
-    Optional,
-    Sequence,
-    Set,
-    Tuple,
 )
 
 from mmengine.fileio import list_from_file
@@ -45,11 +40,11 @@ class AnnotationFile(NamedTuple):
 
     ann_file: str
     data_prefix: str = ''
-    delimiter: Optional[str] = ' '
+    delimiter: str | None = ' '
     fields: Sequence[str] = ('path',)
     labelled: bool = True
     multi_label: bool = False
-    filename_tmpl: Optional[str] = None
+    filename_tmpl: str | None = None
     start_index: int = 1
 
 
@@ -69,8 +64,8 @@ class Sample(NamedTuple):
     line: int
     text: str
     path: str
-    numbers: Dict[str, int]
-    labels: Tuple[int, ...] = ()
+    numbers: dict[str, int]
+    labels: tuple[int, ...] = ()
 
     @property
     def location(self) -> str:
@@ -95,7 +90,7 @@ class Sample(NamedTuple):
 
 def read_samples(
     file: AnnotationFile,
-) -> Tuple[List[Sample], List[ValueError]]:
+) -> tuple[list[Sample], list[ValueError]]:
     """Read the lines of an annotation file.
 
     Args:
@@ -148,7 +143,7 @@ def read_samples(
     return samples, faults
 
 
-def read_lines(path: str) -> List[str]:
+def read_lines(path: str) -> list[str]:
     """Return the lines of a text file.
 
     Args:
@@ -168,7 +163,7 @@ def read_lines(path: str) -> List[str]:
 
 def label_faults(
     samples: Sequence[Sample], num_classes: int
-) -> List[ValueError]:
+) -> list[ValueError]:
     """Find labels out of range.
 
     Args:
@@ -205,7 +200,7 @@ def expected_path(sample: Sample) -> str:
     return 'a video file' if sample.is_video else 'a folder of frames'
 
 
-def missing_files(samples: Sequence[Sample]) -> List[Sample]:
+def missing_files(samples: Sequence[Sample]) -> list[Sample]:
     """Find lines whose file or folder does not exist.
 
     Args:
@@ -217,7 +212,7 @@ def missing_files(samples: Sequence[Sample]) -> List[Sample]:
         in a folder.
     """
     # Listing each folder once is much faster than a look-up for each file.
-    listed: Dict[Tuple[str, bool], Set[str]] = {}
+    listed: dict[tuple[str, bool], set[str]] = {}
     missing = []
     for sample in samples:
         if '://' in sample.path:
@@ -231,7 +226,7 @@ def missing_files(samples: Sequence[Sample]) -> List[Sample]:
     return missing
 
 
-def _names(folder: str, files: bool) -> Set[str]:
+def _names(folder: str, files: bool) -> set[str]:
     """Return the names of the files in a folder, or of its folders."""
     try:
         with os.scandir(folder or '.') as entries:

@@ -5,7 +5,7 @@ It needs no download and separates temporal from spatial modelling: see
 :mod:`.rendering`.
 """
 
-from typing import List, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from mmaction.registry import DATASETS
@@ -35,6 +35,6 @@ class CameraMotionDataset(RenderedDataset):
         num_frames: int,
         size: Sequence[int],
         speed: Sequence[float],
-    ) -> List[Layer]:
+    ) -> list[Layer]:
         """Return the plane of the scene."""
         return [Layer(camera_poses(rng, label, num_frames, size, speed))]

@@ -7,14 +7,10 @@ The checks of single samples, which take longer, are in
 
 import logging
 import os.path as osp
+from collections.abc import Iterator, Sequence
 from typing import (
     Any,
-    Iterator,
-    List,
     NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
 )
 
 from mmaction.datasets import RawframeDataset, VideoDataset
@@ -50,8 +46,8 @@ class ConfiguredFile(NamedTuple):
 
     loader: str
     dataset: str
-    file: Optional[AnnotationFile]
-    decoder: Tuple[dict, ...] = ()
+    file: AnnotationFile | None
+    decoder: tuple[dict, ...] = ()
 
 
 def check_config(cfg: Config, loaders: Sequence[str] = LOADERS) -> None:
@@ -85,7 +81,7 @@ def check_config(cfg: Config, loaders: Sequence[str] = LOADERS) -> None:
             _check_unlabelled(file, cfg.get(f'{loader}_evaluator'))
 
 
-def check_annotations(file: AnnotationFile, num_classes: int) -> List[Sample]:
+def check_annotations(file: AnnotationFile, num_classes: int) -> list[Sample]:
     """Validate the lines of an annotation file and the paths they list.
 
     Args:
@@ -162,7 +158,7 @@ def annotation_files(
 
 def multi_label_faults(
     cfg: Config, loaders: Sequence[str] = LOADERS
-) -> List[ValueError]:
+) -> list[ValueError]:
     """Find disagreements of data sets, head and metric on several labels.
 
     Args:
@@ -202,7 +198,7 @@ def multi_label_faults(
     ]
 
 
-def segment_faults(cfg: Config) -> List[ValueError]:
+def segment_faults(cfg: Config) -> list[ValueError]:
     """Find pipelines of other clips than an ATANeck takes.
 
     All loaders are inspected, so that a training does not end in a test that
@@ -259,7 +255,7 @@ def _metrics(evaluator: Any) -> Sequence[Any]:
     return evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
 
 
-def num_classes(cfg: Config) -> Optional[int]:
+def num_classes(cfg: Config) -> int | None:
     """Return the number of classes of the head, None if not configured."""
     head = cfg.get('model', {}).get('cls_head') or {}
     return head.get('num_classes')
@@ -277,7 +273,7 @@ def _parts(dataset: ConfigDict) -> Iterator[ConfigDict]:
 
 def _annotation_file(
     dataset: ConfigDict, labelled: bool
-) -> Optional[AnnotationFile]:
+) -> AnnotationFile | None:
     """Return the file of a data set, None if its type is not supported.
 
     A type is supported if it reads annotations by the method of VideoDataset
@@ -319,7 +315,7 @@ def _frame_options(dataset: ConfigDict) -> dict:
     )
 
 
-def _decoder(steps: Sequence[dict]) -> Tuple[dict, ...]:
+def _decoder(steps: Sequence[dict]) -> tuple[dict, ...]:
     """Return the transforms of a pipeline that open and decode a video."""
     names = step_names(steps)
     inits = [i for i, name in enumerate(names) if name.endswith('Init')]

@@ -1,8 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Planes that move before the camera: the true motion of rendered clips."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ class Layer:
     """
 
     poses: np.ndarray
-    extent: Optional[Tuple[float, float]] = None
+    extent: tuple[float, float] | None = None
 
     def move(self, points: np.ndarray, source: int, target: int) -> np.ndarray:
         """Map pixels (..., 2) of one frame to those of another."""

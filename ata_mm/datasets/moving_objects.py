@@ -9,7 +9,8 @@ equally likely everywhere in every frame, and no single frame reveals the
 class.
 """
 
-from typing import List, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -40,7 +41,7 @@ class _Scene(NamedTuple):
     """
 
     camera: CameraPath
-    objects: List[Layer]
+    objects: list[Layer]
 
 
 @DATASETS.register_module()
@@ -81,7 +82,7 @@ class MovingObjectsDataset(RenderedDataset):
         num_frames: int,
         size: Sequence[int],
         speed: Sequence[float],
-    ) -> List[Layer]:
+    ) -> list[Layer]:
         """Return the planes of the background and of the objects in view."""
         scene = _draw_scene(rng, label, num_frames, size, speed)
         background = _poses(-scene.camera[0], middle(size))
@@ -118,7 +119,7 @@ def _draw_path(
 
 def _place_objects(
     rng: np.random.Generator, path: np.ndarray, size: Sequence[int]
-) -> List[Layer]:
+) -> list[Layer]:
     """Draw objects that move along a path, and keep those in view."""
     # A region that covers the view in every frame.
     low = -path.max(0) - _SIDES[1]

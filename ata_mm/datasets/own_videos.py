@@ -6,8 +6,9 @@ import os.path as osp
 import random
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import NamedTuple
 
 from ata_mm.video.files import SUFFIXES, is_utf8, walk_videos
 
@@ -43,7 +44,7 @@ class OwnVideo(NamedTuple):
 
     path: str
     label: int
-    split: Optional[str] = None
+    split: str | None = None
 
 
 class OwnVideos(NamedTuple):
@@ -56,8 +57,8 @@ class OwnVideos(NamedTuple):
     """
 
     root: str
-    classes: List[str]
-    videos: List[OwnVideo]
+    classes: list[str]
+    videos: list[OwnVideo]
 
     @property
     def is_split(self) -> bool:
@@ -116,7 +117,7 @@ def read_own_videos(data: Sequence[str]) -> OwnVideos:
 
 def split_videos(
     found: OwnVideos, val_share: float, seed: int
-) -> Tuple[List[OwnVideo], int]:
+) -> tuple[list[OwnVideo], int]:
     """Split videos into training and validation, class by class.
 
     Clips of one recording, as far as their names tell, stay together. A split
@@ -209,7 +210,7 @@ def _read_folder(root: Path) -> OwnVideos:
     folders = _folders(root)
     _check_splits(root, [folder.name for folder in folders])
     splits = {_SPLIT_NAMES.get(f.name.lower()): f for f in folders}
-    parts: List[Tuple[Path, Optional[str]]]
+    parts: list[tuple[Path, str | None]]
     if set(splits) == set(SPLITS):
         parts = [(f, name) for name in SPLITS for f in _folders(splits[name])]
     else:
@@ -254,7 +255,7 @@ def _check_splits(root: Path, names: Sequence[str]) -> None:
         )
 
 
-def _folders(root: Path) -> List[Path]:
+def _folders(root: Path) -> list[Path]:
     return sorted(
         path
         for path in root.iterdir()
@@ -314,7 +315,7 @@ def _read_csv(path: Path) -> OwnVideos:
 
 
 def _labelled(
-    path: Path, entries: Sequence[Tuple[str, str, Optional[str]]]
+    path: Path, entries: Sequence[tuple[str, str, str | None]]
 ) -> OwnVideos:
     """Replace the names of classes by numbers."""
     classes = sorted({name for _, name, _ in entries})
@@ -383,7 +384,7 @@ def _check_files(found: OwnVideos, data: str) -> None:
 
 
 def _check_contradictions(found: OwnVideos, data: str) -> None:
-    first: Dict[str, OwnVideo] = {}
+    first: dict[str, OwnVideo] = {}
     twice = dict.fromkeys(
         video.path
         for video in found.videos
@@ -430,12 +431,12 @@ def _choose(
     recordings: Sequence[str],
     val_share: float,
     seed: int,
-) -> Optional[Set[str]]:
+) -> set[str] | None:
     """Choose recordings for validation; None if a class has just one."""
-    by_class: Dict[int, Dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    by_class: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for video, own in zip(videos, recordings):
         by_class[video.label][own] += 1
-    chosen: Set[str] = set()
+    chosen: set[str] = set()
     shuffle = random.Random(seed).shuffle
     # Classes with few recordings first: they have the least choice.
     for label in sorted(by_class, key=lambda one: (len(by_class[one]), one)):

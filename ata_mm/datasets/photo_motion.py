@@ -1,8 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """The photo motion data set: photos panned, zoomed and rolled."""
 
-from functools import lru_cache
-from typing import Any, Dict, List, Sequence, Tuple
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,7 +50,7 @@ class PhotoMotionDataset(RenderedDataset):
     NAME = 'photo motion'
 
     @staticmethod
-    def scenes(split: str) -> Dict[str, Any]:
+    def scenes(split: str) -> dict[str, Any]:
         """Return the photos of a split."""
         return dict(photos=PHOTOS[split])
 
@@ -74,7 +75,7 @@ class PhotoMotionDataset(RenderedDataset):
         size: Sequence[int],
         speed: Sequence[float],
         photos: Sequence[str] = PHOTOS['train'],
-    ) -> List[Layer]:
+    ) -> list[Layer]:
         """Return the plane of the photo."""
         _, poses = _draw(rng, label, num_frames, size, speed, photos)
         return [Layer(poses)]
@@ -87,7 +88,7 @@ def _draw(
     size: Sequence[int],
     speed: Sequence[float],
     photos: Sequence[str],
-) -> Tuple[str, np.ndarray]:
+) -> tuple[str, np.ndarray]:
     """Draw a photo, and affine maps (T, 2, 3) from frames to its pixels."""
     # The order of the draws defines the videos: see VERSION.
     poses = camera_poses(rng, label, num_frames, size, speed)
@@ -110,8 +111,8 @@ def _square(poses: np.ndarray) -> np.ndarray:
     return np.concatenate([poses, last], 1)
 
 
-@lru_cache(maxsize=None)
-def _pyramid(name: str) -> List[np.ndarray]:
+@cache
+def _pyramid(name: str) -> list[np.ndarray]:
     """Load a photo, and halve it again and again."""
     levels = [load_photo(name)]
     while min(levels[-1].shape[:2]) > 32:

@@ -3,7 +3,6 @@
 
 from importlib import import_module
 from types import ModuleType
-from typing import Tuple
 
 import numpy as np
 
@@ -40,7 +39,7 @@ def load_photo(name: str) -> np.ndarray:
     return np.ascontiguousarray(photo[..., :3])
 
 
-def load_stereo_pair() -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+def load_stereo_pair() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Load the stereo pair of scikit-image (Middlebury 2014).
 
     Returns:

@@ -7,7 +7,8 @@ import os
 import os.path as osp
 import uuid
 import zlib
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ NUM_VIDEOS = dict(train=4096, val=1024, test=1024)
 _FPS = 8
 
 # Path, split, index, label and parameters of a video.
-_Task = Tuple[str, str, int, int, Dict[str, Any]]
+_Task = tuple[str, str, int, int, dict[str, Any]]
 
 
 class RenderedDataset(VideoDataset):
@@ -77,8 +78,8 @@ class RenderedDataset(VideoDataset):
         self,
         data_root: str,
         split: str,
-        pipeline: List[Union[dict, Callable]],
-        num_videos: Optional[int] = None,
+        pipeline: list[dict | Callable],
+        num_videos: int | None = None,
         num_frames: int = 16,
         size: Sequence[int] = (64, 48),
         speed: Sequence[float] = (4.0, 8.0),
@@ -104,7 +105,7 @@ class RenderedDataset(VideoDataset):
         )
 
     @staticmethod
-    def scenes(split: str) -> Dict[str, Any]:
+    def scenes(split: str) -> dict[str, Any]:
         """Return further arguments of `render` and `layers` for a split.
 
         Args:
@@ -145,7 +146,7 @@ class RenderedDataset(VideoDataset):
         num_frames: int,
         size: Sequence[int],
         speed: Sequence[float],
-    ) -> List[Layer]:
+    ) -> list[Layer]:
         """Return the true motion of the clip that `render` renders.
 
         Args:
@@ -165,7 +166,7 @@ class RenderedDataset(VideoDataset):
     def make(
         cls,
         data_root: str,
-        num_videos: Optional[Dict[str, int]] = None,
+        num_videos: dict[str, int] | None = None,
         num_frames: int = 16,
         size: Sequence[int] = (64, 48),
         speed: Sequence[float] = (4.0, 8.0),
@@ -202,7 +203,7 @@ class RenderedDataset(VideoDataset):
 
     @classmethod
     def _make_split(
-        cls, data_root: str, split: str, parameters: Dict[str, Any]
+        cls, data_root: str, split: str, parameters: dict[str, Any]
     ) -> None:
         """Write the missing videos of a split, and its text files."""
         manifest = osp.join(data_root, f'{split}.json')
@@ -235,7 +236,7 @@ class RenderedDataset(VideoDataset):
         )
 
     @classmethod
-    def _write_videos(cls, tasks: List[_Task]) -> List[int]:
+    def _write_videos(cls, tasks: list[_Task]) -> list[int]:
         """Write all videos in parallel, and return the sizes of the files."""
         print_log(
             f'Making {len(tasks)} {cls.NAME} videos, the first is '
@@ -264,7 +265,7 @@ class RenderedDataset(VideoDataset):
         split: str,
         index: int,
         label: int,
-        parameters: Dict[str, Any],
+        parameters: dict[str, Any],
     ) -> int:
         """Render a video, and move it to its path when it is complete.
 
@@ -295,7 +296,7 @@ class RenderedDataset(VideoDataset):
         os.replace(temporary, path)
         return osp.getsize(path)
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """Return file name, label, index in the split and speed of videos."""
         low, high = self._clip[2]
         return [
@@ -316,7 +317,7 @@ class RenderedDataset(VideoDataset):
         )
         return info
 
-    def _layers_of(self, index: int, label: int) -> List[Layer]:
+    def _layers_of(self, index: int, label: int) -> list[Layer]:
         rng = self._rng_of(index)
         return self.layers(rng, label, *self._clip, **self._scenes)
 
@@ -349,8 +350,8 @@ def _check_parameters(
 
 
 def _recorded_sizes(
-    manifest: str, name: str, parameters: Dict[str, Any]
-) -> Dict[str, int]:
+    manifest: str, name: str, parameters: dict[str, Any]
+) -> dict[str, int]:
     """Return the file sizes in the manifest, empty if there is none."""
     if not osp.exists(manifest):
         return {}
@@ -372,8 +373,8 @@ def _recorded_sizes(
 
 
 def _labels(
-    split: str, parameters: Dict[str, Any], num_classes: int
-) -> List[int]:
+    split: str, parameters: dict[str, Any], num_classes: int
+) -> list[int]:
     """Return balanced labels in random order."""
     labels = np.arange(parameters['num_videos']) % num_classes
     rng = _rng(parameters['seed'], split, 0)
@@ -391,7 +392,7 @@ def _video_rng(seed: int, split: str, index: int) -> np.random.Generator:
     return _rng(seed, split, index + 1)
 
 
-def _file_size(path: str) -> Optional[int]:
+def _file_size(path: str) -> int | None:
     return osp.getsize(path) if osp.exists(path) else None
 
 

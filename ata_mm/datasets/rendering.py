@@ -7,7 +7,7 @@ same distribution whatever the camera does, and no single frame reveals its
 motion. Opposite classes are time reversals of each other.
 """
 
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -47,7 +47,7 @@ _JITTER = 0.5  # px per frame, standard deviation of each of the four motions
 
 # Centres (T, 2) in texels of octave 1, log2 scales (T,), rolls (T,) in
 # radians.
-CameraPath = Tuple[np.ndarray, np.ndarray, np.ndarray]
+CameraPath = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def render_clip(

@@ -4,15 +4,9 @@
 import os
 import os.path as osp
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import (
     Any,
-    Dict,
-    Iterable,
-    List,
-    Mapping,
-    Optional,
-    Sequence,
-    Tuple,
 )
 
 import cv2
@@ -39,8 +33,8 @@ _LARGEST_ERROR = 3.0
 
 
 def check_lines(
-    file: AnnotationFile, num_classes: Optional[int]
-) -> Tuple[List[Sample], List[Exception]]:
+    file: AnnotationFile, num_classes: int | None
+) -> tuple[list[Sample], list[Exception]]:
     """Find all faults of an annotation file without decoding its samples.
 
     Args:
@@ -52,7 +46,7 @@ def check_lines(
         tuple[list[Sample], list[Exception]]: The lines whose video or folder
         of frames exists, and the faults, each with file and line.
     """
-    faults: List[Exception] = []
+    faults: list[Exception] = []
     try:
         samples, found = read_samples(file)
     except (ValueError, FileNotFoundError) as error:
@@ -73,7 +67,7 @@ def check_lines(
     return [sample for sample in samples if sample.line not in lost], faults
 
 
-def same_frames(samples: Iterable[Sample]) -> List[List[Sample]]:
+def same_frames(samples: Iterable[Sample]) -> list[list[Sample]]:
     """Group lines that list the same frames, to decode them once.
 
     Args:
@@ -83,20 +77,20 @@ def same_frames(samples: Iterable[Sample]) -> List[List[Sample]]:
         list[list[Sample]]: Groups of lines that differ only in their labels
         and annotation files.
     """
-    groups: Dict[Tuple[Any, ...], List[Sample]] = defaultdict(list)
+    groups: dict[tuple[Any, ...], list[Sample]] = defaultdict(list)
     for sample in samples:
         groups[_frames(sample)].append(sample)
     return list(groups.values())
 
 
-def _frames(sample: Sample) -> Tuple[Any, ...]:
+def _frames(sample: Sample) -> tuple[Any, ...]:
     """Return what identifies the frames of a sample."""
     file = sample.file
     numbers = sorted(sample.numbers.items())
     return sample.path, file.filename_tmpl, file.start_index, *numbers
 
 
-def repetitions(samples: Mapping[str, Sequence[Sample]]) -> List[str]:
+def repetitions(samples: Mapping[str, Sequence[Sample]]) -> list[str]:
     """Find frames with two labels, and training frames in validation or test.
 
     Args:
@@ -132,7 +126,7 @@ def repetitions(samples: Mapping[str, Sequence[Sample]]) -> List[str]:
 
 def decode_fault(
     sample: Sample, decoder: Sequence[dict] = ()
-) -> Optional[Exception]:
+) -> Exception | None:
     """Decode frames of a sample.
 
     A video is read in order by PyAV, and eight frames of it at random by the
@@ -160,7 +154,7 @@ def decode_fault(
     return None
 
 
-def count_classes(samples: Sequence[Sample], num_classes: int) -> List[int]:
+def count_classes(samples: Sequence[Sample], num_classes: int) -> list[int]:
     """Count the samples of each class.
 
     Args:
@@ -245,6 +239,6 @@ def _read_images(sample: Sample) -> None:
             )
 
 
-def _spread(number: int) -> List[int]:
+def _spread(number: int) -> list[int]:
     """Return the indices of the first, the middle and the last frame."""
     return sorted({0, number // 2, number - 1})

@@ -1,8 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Data transforms."""
 
-from typing import Dict, List, Optional
-
 import cv2
 import numpy as np
 from mmaction.datasets.transforms import (
@@ -53,7 +51,7 @@ class VideoInit(BaseTransform):
         self,
         decoder: str = 'auto',
         num_threads: int = 1,
-        backend_args: Optional[dict] = None,
+        backend_args: dict | None = None,
     ) -> None:
         if not isinstance(num_threads, int):
             raise ValueError(
@@ -113,7 +111,7 @@ class VideoDecode(DecordDecode):
 
     def _decord_load_frames(
         self, container: VideoReader, frame_inds: np.ndarray
-    ) -> List[np.ndarray]:
+    ) -> list[np.ndarray]:
         with container:
             return container.frames(frame_inds)
 
@@ -188,7 +186,7 @@ class CachedVideo(BaseTransform):
 
     def __init__(self, height: int) -> None:
         self.height = height
-        self._videos: Dict[str, np.ndarray] = {}
+        self._videos: dict[str, np.ndarray] = {}
 
     def transform(self, results: dict) -> dict:
         """Read a video, from memory from the second time on.

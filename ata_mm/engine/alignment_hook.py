@@ -2,7 +2,6 @@
 """Hook that logs alignment statistics."""
 
 import logging
-from typing import List, Optional
 
 import numpy as np
 from mmaction.registry import HOOKS
@@ -75,7 +74,7 @@ class AlignmentHook(Hook):
         self._record = AlignmentRecord()
         self._record.stop()
         # Of a measured step; None between them.
-        self._start_time: Optional[float] = None
+        self._start_time: float | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Attach the record to the model."""
@@ -92,7 +91,7 @@ class AlignmentHook(Hook):
             )
 
     def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
         """Start the record if this step is measured."""
         if not is_main_process():
@@ -108,8 +107,8 @@ class AlignmentHook(Hook):
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: Optional[dict] = None,
-        outputs: Optional[dict] = None,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
     ) -> None:
         """Pass the statistics of this step to the logger."""
         if self._start_time is None:
@@ -162,7 +161,7 @@ class AlignmentHook(Hook):
         runner.visualizer.add_image('routes', render(figure), runner.iter + 1)
 
 
-def _frames(inputs: Tensor, num_frames: int) -> List[np.ndarray]:
+def _frames(inputs: Tensor, num_frames: int) -> list[np.ndarray]:
     """Return the frames of the first clip of a video, as RGB pictures.
 
     Args:

@@ -4,7 +4,8 @@
 import logging
 import os.path as osp
 from collections import Counter
-from typing import Any, Iterator, List, Optional
+from collections.abc import Iterator
+from typing import Any
 
 from mmaction.datasets import RepeatAugDataset
 from mmaction.registry import HOOKS
@@ -56,7 +57,7 @@ class BadVideoHook(Hook):
             )
         self.limit = limit
         self.time_limit = time_limit
-        self._journal: Optional[Journal] = None
+        self._journal: Journal | None = None
         self._logged: Counter = Counter()  # notes by their kind
 
     def before_train(self, runner: Runner) -> None:
@@ -87,7 +88,7 @@ class BadVideoHook(Hook):
         runner: Runner,
         batch_idx: int,
         data_batch: Any = None,
-        outputs: Optional[dict] = None,
+        outputs: dict | None = None,
     ) -> None:
         """Log new bad videos, and stop if there are too many.
 
@@ -136,7 +137,7 @@ class BadVideoHook(Hook):
                 )
         return GuardedLoader(loader, journal, skip)
 
-    def _log(self, notes: List[Note]) -> None:
+    def _log(self, notes: list[Note]) -> None:
         """Log notes while there are few."""
         for note in notes:
             self._logged[note.kind] += 1

@@ -7,20 +7,14 @@ import os
 import os.path as osp
 import signal
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.sharedctypes import RawArray
 from types import FrameType
 from typing import (
     Any,
-    Callable,
-    Dict,
-    Iterator,
-    List,
     NamedTuple,
-    Optional,
-    Sequence,
-    Union,
 )
 
 from mmaction.datasets import RepeatAugDataset
@@ -80,11 +74,11 @@ class Journal:
         self.allowed = allowed
         self.time_limit = time_limit
         self._size = 0  # bytes of the notes that this process has read
-        self._read: Dict[str, Note] = {}
-        self._in_work: List[Any] = [
+        self._read: dict[str, Note] = {}
+        self._in_work: list[Any] = [
             RawArray('c', _PATH_MAX) for _ in range(workers)
         ]
-        self.notes: Dict[str, Note] = {}
+        self.notes: dict[str, Note] = {}
 
     def add(self, kind: str, video: str, reason: str) -> None:
         """Append a note, once for each video.
@@ -99,7 +93,7 @@ class Journal:
         with open(self.path, 'ab', 0) as file:
             file.write(f'{json.dumps(note._asdict())}\n'.encode())
 
-    def update(self) -> List[Note]:
+    def update(self) -> list[Note]:
         """Read the notes of all processes.
 
         Returns:
@@ -120,7 +114,7 @@ class Journal:
             _take(self.notes, note)
         return fresh
 
-    def skipped(self) -> List[Note]:
+    def skipped(self) -> list[Note]:
         """Return the notes on videos that are skipped."""
         return [note for note in self.notes.values() if note.kind == SKIPPED]
 
@@ -184,7 +178,7 @@ class NotingPipeline(FilePipeline):
 
     def __init__(
         self,
-        transforms: Sequence[Union[dict, Callable]],
+        transforms: Sequence[dict | Callable],
         journal: Journal,
         skip: bool,
     ) -> None:
@@ -192,7 +186,7 @@ class NotingPipeline(FilePipeline):
         self.skip = skip
         super().__init__(transforms, self._note_short if skip else None)
 
-    def __call__(self, data: dict) -> Optional[dict]:
+    def __call__(self, data: dict) -> dict | None:
         """Run the transforms.
 
         Returns:
@@ -248,7 +242,7 @@ class RepeatPipeline(NotingPipeline):
         self._decode = FilePipeline([self.transforms[2]])
         self.transforms[2] = self._decode_video
 
-    def prepare_data(self, idx: int) -> Optional[List[dict]]:
+    def prepare_data(self, idx: int) -> list[dict] | None:
         """Return the samples of a video; None for a skipped one.
 
         Args:
@@ -263,13 +257,13 @@ class RepeatPipeline(NotingPipeline):
         prepare = type(self._dataset).prepare_data
         return self._guard(name, partial(prepare, self._dataset, idx))
 
-    def _decode_video(self, data: dict) -> Optional[dict]:
+    def _decode_video(self, data: dict) -> dict | None:
         if type(self.transforms[1]).__name__ == 'SampleFrames':
             self._check_length(data)  # not when it had no file name
         return self._decode(data)
 
 
-def _take(notes: Dict[str, Note], note: Note) -> bool:
+def _take(notes: dict[str, Note], note: Note) -> bool:
     """Put a note among others if it says more than that on its video."""
     before = notes.get(note.video)
     says_more = before is None or (before.kind, note.kind) == (SHORT, SKIPPED)
@@ -282,7 +276,7 @@ def _take(notes: Dict[str, Note], note: Note) -> bool:
 def _alarm(video: str, seconds: float) -> Iterator[None]:
     """Context manager that raises in the block after a time."""
 
-    def ring(number: int, frame: Optional[FrameType]) -> None:
+    def ring(number: int, frame: FrameType | None) -> None:
         raise too_slow(video, seconds)
 
     if threading.current_thread() is not threading.main_thread():

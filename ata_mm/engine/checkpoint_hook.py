@@ -4,8 +4,9 @@
 import glob
 import os
 import os.path as osp
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Iterator, List, Optional
+from typing import Any
 
 from mmaction.registry import HOOKS
 from mmengine.dist import is_main_process
@@ -33,7 +34,7 @@ class ResumableCheckpointHook(CheckpointHook):
     """
 
     file_backend: Any
-    _step: Optional[int] = None
+    _step: int | None = None
     _saves = 0
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -111,7 +112,7 @@ class ResumableCheckpointHook(CheckpointHook):
     def _here(self, path: str) -> str:
         return self.file_backend.join_path(self.out_dir, osp.basename(path))
 
-    def _current(self) -> List[Optional[str]]:
+    def _current(self) -> list[str | None]:
         """Return the checkpoints that have just been saved."""
         if not self.save_best:
             return [self.last_ckpt]
@@ -124,7 +125,7 @@ class _DeferredRemoval:
     """A file backend that only notes which files to remove."""
 
     def __init__(self, backend: BaseStorageBackend) -> None:
-        self.removed: List[str] = []
+        self.removed: list[str] = []
         self._backend = backend
 
     def __getattr__(self, name: str) -> Any:

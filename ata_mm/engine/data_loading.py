@@ -4,9 +4,10 @@
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.queues import Queue
-from typing import Any, Callable, Optional
+from typing import Any
 
 from torch.utils.data import BatchSampler, DataLoader
 
@@ -17,7 +18,7 @@ CANNOT_SEND = 74
 _SHARED_MEMORY = '/dev/shm'
 
 
-def make_resumable(loader: DataLoader, seed: Optional[int]) -> None:
+def make_resumable(loader: DataLoader, seed: int | None) -> None:
     """Make the samples of a loader a function of the seed and the position.
 
     Also lets a worker end on an error that would leave the main process
@@ -38,7 +39,7 @@ def make_resumable(loader: DataLoader, seed: Optional[int]) -> None:
     loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
 
 
-def _start_worker(init: Optional[Callable], worker: int) -> None:
+def _start_worker(init: Callable | None, worker: int) -> None:
     # Otherwise the thread that sends batches to the main process prints the
     # error, drops the batch, and goes on: the main process waits for ever.
     queue: Any = Queue

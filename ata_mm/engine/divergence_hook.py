@@ -1,8 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Hook that stops a training that has diverged."""
 
-from typing import List, Optional
-
 import torch
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
@@ -32,7 +30,7 @@ class DivergenceHook(Hook):
     priority = 'HIGHEST'
 
     def __init__(self) -> None:
-        self._handles: List[RemovableHandle] = []
+        self._handles: list[RemovableHandle] = []
 
     def before_train(self, runner: Runner) -> None:
         """Check the gradients before each update from now on."""
@@ -51,8 +49,8 @@ class DivergenceHook(Hook):
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: Optional[dict] = None,
-        outputs: Optional[dict] = None,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
     ) -> None:
         """Check the losses. RuntimeInfoHook, too, waits for their values."""
         for name, value in (outputs or {}).items():

@@ -3,7 +3,8 @@
 
 import math
 import re
-from typing import Any, Dict, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
@@ -51,7 +52,7 @@ class FiniteScoresHook(Hook):
             )
 
     def after_test_epoch(
-        self, runner: Runner, metrics: Optional[Dict[str, float]] = None
+        self, runner: Runner, metrics: dict[str, float] | None = None
     ) -> None:
         """Validate the accuracies of a test.
 
@@ -86,7 +87,7 @@ class FiniteScoresHook(Hook):
             raise NotFiniteError('scores are NaN or infinite')
 
 
-def _has_bad_scores(outputs: Optional[Sequence]) -> bool:
+def _has_bad_scores(outputs: Sequence | None) -> bool:
     for sample in outputs or ():
         if not isinstance(sample, BaseDataElement):
             continue  # of a task without scores

@@ -5,7 +5,8 @@ import logging
 import signal
 import time
 from collections import deque
-from typing import Any, Deque, Iterator, List, NoReturn, Optional
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader
@@ -109,7 +110,7 @@ class GuardedLoader:
             raise BadVideoError(skipped[0].reason) from error
         raise error
 
-    def _fault(self, batches: Any) -> Optional[VideoError]:
+    def _fault(self, batches: Any) -> VideoError | None:
         """Return what a dead worker was reading, and its end."""
         for index, worker in enumerate(getattr(batches, '_workers', ())):
             code = worker.exitcode
@@ -133,8 +134,8 @@ class _Batches:
 
     def __init__(self, sampler: Any) -> None:
         self.sampler = sampler
-        self._rest: Iterator[List[int]] = iter(())
-        self._pending: Deque[List[int]] = deque()
+        self._rest: Iterator[list[int]] = iter(())
+        self._pending: deque[list[int]] = deque()
 
     def start(self) -> None:
         """Start an epoch."""
@@ -148,7 +149,7 @@ class _Batches:
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def __iter__(self) -> Iterator[List[int]]:
+    def __iter__(self) -> Iterator[list[int]]:
         yield from list(self._pending)
         for batch in self._rest:
             self._pending.append(batch)
@@ -157,7 +158,7 @@ class _Batches:
 
 def _copy(loader: DataLoader, batches: _Batches) -> DataLoader:
     """Return a loader of other batches with the same options."""
-    workers: Optional[int] = loader.num_workers or None
+    workers: int | None = loader.num_workers or None
     return DataLoader(
         loader.dataset,
         batch_sampler=batches,

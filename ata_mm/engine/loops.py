@@ -2,8 +2,9 @@
 """Training loops that continue within an epoch."""
 
 import logging
+from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
-from typing import Any, Iterator, Optional, Sequence, Union
+from typing import Any
 
 from mmaction.registry import LOOPS
 from mmengine.dataset import InfiniteSampler
@@ -80,7 +81,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
     def __init__(
         self,
         runner: Runner,
-        dataloader: Union[DataLoader, dict],
+        dataloader: DataLoader | dict,
         *args: object,
         **kwargs: object,
     ) -> None:
@@ -126,7 +127,7 @@ class _Batches:
 
     def __init__(self, loop: ResumableIterLoop) -> None:
         self._loop = loop
-        self._iterator: Optional[Iterator] = None
+        self._iterator: Iterator | None = None
 
     def __next__(self) -> Any:
         if self._iterator is None:
@@ -145,7 +146,7 @@ class _Batches:
 
 
 def _due(
-    loop: Union[EpochBasedTrainLoop, IterBasedTrainLoop], done: int, last: int
+    loop: EpochBasedTrainLoop | IterBasedTrainLoop, done: int, last: int
 ) -> bool:
     return (
         loop.runner.val_loop is not None

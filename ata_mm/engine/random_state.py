@@ -8,7 +8,7 @@ the GPU, and in data loading, for any number of workers.
 """
 
 import random
-from typing import Iterable, Iterator, List, Tuple
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ class SeededBatch:
             :func:`seed_generators`.
     """
 
-    def __init__(self, indices: List[int], position: Tuple[int, ...]) -> None:
+    def __init__(self, indices: list[int], position: tuple[int, ...]) -> None:
         self.indices = indices
         self.position = position
 

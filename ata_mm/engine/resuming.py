@@ -4,7 +4,7 @@
 import glob
 import os.path as osp
 import zipfile
-from typing import List, NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
@@ -29,13 +29,13 @@ class ResumePoint(NamedTuple):
 
     path: str
     iter: int = 0
-    seed: Optional[int] = None
+    seed: int | None = None
     skipped: str = ''
 
 
 def find_resume_point(
-    work_dir: str, path: Optional[str] = None
-) -> Optional[ResumePoint]:
+    work_dir: str, path: str | None = None
+) -> ResumePoint | None:
     """Find the checkpoint to resume from, the same one in all processes.
 
     Args:
@@ -51,7 +51,7 @@ def find_resume_point(
         ResumeError: If ``path`` is not a checkpoint of a training, or none of
             the checkpoints in the work directory is.
     """
-    result: List = [None, None]
+    result: list = [None, None]
     if is_main_process():
         try:
             result[0] = newest(work_dir) if path is None else read(path)
@@ -64,7 +64,7 @@ def find_resume_point(
     return point
 
 
-def newest(work_dir: str) -> Optional[ResumePoint]:
+def newest(work_dir: str) -> ResumePoint | None:
     """Return the readable checkpoint of a folder with the most iterations.
 
     The folder given counts, not the path in its ``last_checkpoint``, so that
@@ -127,7 +127,7 @@ def read(path: str) -> ResumePoint:
     return point
 
 
-def _checkpoints(folder: str) -> List[str]:
+def _checkpoints(folder: str) -> list[str]:
     paths = glob.glob(osp.join(glob.escape(folder), '*.pth'))
     names = [path for path in paths if osp.isfile(path)]
     return sorted(
@@ -170,7 +170,7 @@ def _read_structure(path: str) -> ResumePoint:
     return ResumePoint(path, meta['iter'], meta.get('seed'))
 
 
-def _damage(path: str) -> Optional[str]:
+def _damage(path: str) -> str | None:
     """Compare the checksums of a checkpoint, which torch.load does not."""
     if not zipfile.is_zipfile(path):  # torch's format before 1.6
         return None

@@ -2,7 +2,6 @@
 """Hooks that make a resumed run equal to an uninterrupted one."""
 
 import logging
-from typing import Optional
 
 from mmaction.registry import HOOKS
 from mmengine.dist import get_world_size
@@ -66,7 +65,7 @@ class RunStateHook(Hook):
             sampler.epoch = runner.epoch
 
     def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
         """Seed the generators."""
         seed_generators(runner.seed, _ITERATION, runner.iter)
@@ -76,8 +75,8 @@ class RunStateHook(Hook):
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: Optional[dict] = None,
-        outputs: Optional[dict] = None,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
     ) -> None:
         """Record the batch as done."""
         self._record(runner, batch=batch_idx + 1)
@@ -91,7 +90,7 @@ class RunStateHook(Hook):
         seed_generators(runner.seed, _VALIDATION, runner.iter)
 
     def after_val_epoch(
-        self, runner: Runner, metrics: Optional[dict] = None
+        self, runner: Runner, metrics: dict | None = None
     ) -> None:
         """Record the validation."""
         self._record(runner, validated=runner.iter)

@@ -6,7 +6,7 @@ import ctypes
 import os.path as osp
 import signal
 import sys
-from typing import Callable, Dict, List, Mapping, Optional, Union
+from collections.abc import Callable, Mapping
 
 from mmaction.registry import RUNNERS
 from mmengine.dist import get_rank, is_main_process
@@ -68,14 +68,14 @@ class ResumableRunner(Runner):
         See :class:`mmengine.runner.Runner`.
     """
 
-    _hooks: List[Hook]
-    _source: Optional[ResumePoint] = None
+    _hooks: list[Hook]
+    _source: ResumePoint | None = None
 
     def __init__(
         self,
         *args: object,
-        load_from: Optional[str] = None,
-        resume: Union[bool, str] = False,
+        load_from: str | None = None,
+        resume: bool | str = False,
         **kwargs: object,
     ) -> None:
         # Known before mmengine seeds the generators: the seed is in the file.
@@ -89,7 +89,7 @@ class ResumableRunner(Runner):
         """Number of iterations done by the run that is resumed, or 0."""
         return self._source.iter if self._source else 0
 
-    def setup_env(self, env_cfg: Dict) -> None:
+    def setup_env(self, env_cfg: dict) -> None:
         """Set up the processes, and find the checkpoint to resume from."""
         if self._launcher == 'pytorch':
             end_with_parent()
@@ -98,9 +98,7 @@ class ResumableRunner(Runner):
         if resume:
             self._source = find_resume_point(self.work_dir, path)
 
-    def set_randomness(
-        self, seed: Optional[int] = None, **kwargs: bool
-    ) -> None:
+    def set_randomness(self, seed: int | None = None, **kwargs: bool) -> None:
         """Seed all generators, with the seed of the run that is resumed."""
         if self._source and self._source.seed is not None:
             seed = self._source.seed
@@ -108,8 +106,8 @@ class ResumableRunner(Runner):
 
     @staticmethod
     def build_dataloader(
-        dataloader: Union[DataLoader, Dict],
-        seed: Optional[int] = None,
+        dataloader: DataLoader | dict,
+        seed: int | None = None,
         diff_rank_seed: bool = False,
     ) -> DataLoader:
         """Build a loader whose samples are a function of seed and position.
@@ -129,7 +127,7 @@ class ResumableRunner(Runner):
             make_resumable(loader, seed)
         return loader
 
-    def build_train_loop(self, loop: Union[BaseLoop, Dict]) -> BaseLoop:
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the training loop, the resumable one for mmengine's."""
         if isinstance(loop, dict):
             loop = copy.deepcopy(loop)
@@ -141,8 +139,8 @@ class ResumableRunner(Runner):
 
     def register_hooks(
         self,
-        default_hooks: Optional[Dict[str, Union[Hook, Dict]]] = None,
-        custom_hooks: Optional[List[Union[Hook, Dict]]] = None,
+        default_hooks: dict[str, Hook | dict] | None = None,
+        custom_hooks: list[Hook | dict] | None = None,
     ) -> None:
         """Register the hooks of the config and those of this runner."""
         super().register_hooks(default_hooks, custom_hooks)
@@ -157,8 +155,8 @@ class ResumableRunner(Runner):
 
     def register_hook(
         self,
-        hook: Union[Hook, Dict],
-        priority: Optional[Union[str, int]] = None,
+        hook: Hook | dict,
+        priority: str | int | None = None,
     ) -> None:
         """Register a hook, the resumable one for some of mmengine's."""
         if isinstance(hook, dict) and 'type' in hook:
@@ -187,7 +185,7 @@ class ResumableRunner(Runner):
     def load_checkpoint(
         self,
         filename: str,
-        map_location: Union[str, Callable] = 'cpu',
+        map_location: str | Callable = 'cpu',
         strict: bool = False,
         **kwargs: list,
     ) -> dict:
@@ -285,8 +283,8 @@ def _check_settings(wrapper: object) -> None:
 
 
 def _replace(
-    type_: Union[str, type], replacements: Mapping[str, type]
-) -> Union[str, type]:
+    type_: str | type, replacements: Mapping[str, type]
+) -> str | type:
     """Return the replacement of a class of mmengine, or the class itself."""
     if isinstance(type_, type) and not type_.__module__.startswith('mmengine'):
         return type_

@@ -2,7 +2,8 @@
 """Accuracy by the speed of the camera."""
 
 import logging
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from mmaction.evaluation import AccMetric
@@ -35,7 +36,7 @@ class AccuracyBySpeed(AccMetric):
 
     def process(
         self,
-        data_batch: Sequence[Tuple[Any, dict]],
+        data_batch: Sequence[tuple[Any, dict]],
         data_samples: Sequence[dict],
     ) -> None:
         """Store the score, label and speed of each sample."""
@@ -45,7 +46,7 @@ class AccuracyBySpeed(AccMetric):
         ):
             result['speed'] = sample['speed']
 
-    def compute_metrics(self, results: List[dict]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Compute the accuracy of all videos, and of each range."""
         metrics = super().compute_metrics(results)
         speed = np.array([result['speed'] for result in results])

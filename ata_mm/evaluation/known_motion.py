@@ -1,7 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Clips whose motion is known: the truth that routes are compared with."""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 

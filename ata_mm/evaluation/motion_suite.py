@@ -1,8 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Clips of known motion by the name of the motion, such as 'pan:0.5'."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class MotionSuite:
     """
 
     photos: Sequence[np.ndarray] = field(repr=False)
-    stereo: Optional[Tuple[np.ndarray, np.ndarray, np.ndarray]] = field(
+    stereo: tuple[np.ndarray, np.ndarray, np.ndarray] | None = field(
         default=None, repr=False
     )
     size: int = 224
@@ -68,7 +68,7 @@ class MotionSuite:
     noise: float = 0.0
     occluder: bool = False
 
-    def clips(self, motion: str, patch: float) -> List[MovingClip]:
+    def clips(self, motion: str, patch: float) -> list[MovingClip]:
         """Make the clips of a motion, the same at every call.
 
         Args:
@@ -94,7 +94,7 @@ class MotionSuite:
 
     def _camera(
         self, labels: Sequence[int], speed: float, patch: float
-    ) -> List[MovingClip]:
+    ) -> list[MovingClip]:
         rendered = round(_RENDERED_PATCH * self.size / patch)
         return [
             render_motion(
@@ -111,7 +111,7 @@ class MotionSuite:
             )
         return stereo_clips(*self.stereo, self.size, scale)
 
-    def _pans(self, speed: float) -> List[MovingClip]:
+    def _pans(self, speed: float) -> list[MovingClip]:
         clips = []
         for index in range(2 * len(self.photos)):
             angle = np.deg2rad(self.angles[index % len(self.angles)])
@@ -131,7 +131,7 @@ class MotionSuite:
         )
 
 
-def parse_motion(motion: str) -> Tuple[str, float]:
+def parse_motion(motion: str) -> tuple[str, float]:
     """Split the name of a motion.
 
     Args:

@@ -5,7 +5,7 @@ Photos are moved by known transforms, the renderer of the camera motion data
 set knows the path of its camera, and stereo pairs come with their disparity.
 """
 
-from typing import List, Optional, Sequence, Union
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ _SHOWN = 0.625
 
 
 def pan_poses(
-    velocity: Union[Sequence[float], np.ndarray], num_frames: int, size: int
+    velocity: Sequence[float] | np.ndarray, num_frames: int, size: int
 ) -> np.ndarray:
     """Return the poses of a plane that moves at a constant velocity.
 
@@ -72,7 +72,7 @@ def move_photo(
     size: int = 224,
     quality: int = 75,
     noise: float = 0.0,
-    occluder: Optional[np.ndarray] = None,
+    occluder: np.ndarray | None = None,
 ) -> LayeredClip:
     """Move a photo, and compress each frame as a JPEG image.
 
@@ -152,7 +152,7 @@ def stereo_clips(
     disparity: np.ndarray,
     size: int = 224,
     scale: float = 1.0,
-) -> List[StereoPair]:
+) -> list[StereoPair]:
     """Cut a stereo pair into square clips of two frames.
 
     Args:
@@ -196,8 +196,8 @@ def stereo_clips(
 def _poses(
     size: int,
     centre: np.ndarray,
-    scale: Union[float, np.ndarray] = 1.0,
-    roll: Union[float, np.ndarray] = 0.0,
+    scale: float | np.ndarray = 1.0,
+    roll: float | np.ndarray = 0.0,
 ) -> np.ndarray:
     """Return the affine maps from frames to a plane, (T, 2, 3).
 
@@ -264,7 +264,7 @@ def _compress(frame: np.ndarray, quality: int) -> np.ndarray:
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1]
 
 
-def _cover(length: int, size: int) -> List[int]:
+def _cover(length: int, size: int) -> list[int]:
     """Return the starts of the fewest windows that cover a length."""
     number = -(-length // size)
     return np.linspace(0, length - size, number).round().astype(int).tolist()

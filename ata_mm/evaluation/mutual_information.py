@@ -11,7 +11,7 @@ over the videos of all processes. In a config::
 """
 
 from collections import defaultdict
-from typing import Dict, List, Optional, Sequence, Union
+from collections.abc import Sequence
 
 import numpy as np
 from mmaction.registry import HOOKS, METRICS
@@ -28,7 +28,7 @@ _FIELD = 'mutual_information'
 class SampleProbe(InformationProbe):
     """Probe that writes its measurements of a video into the data sample."""
 
-    def on_output(self, output: List[ActionDataSample]) -> None:
+    def on_output(self, output: list[ActionDataSample]) -> None:
         """Set the field ``mutual_information`` of the samples of a batch."""
         for sample, values in zip(output, self.take(len(output))):
             sample.set_field(values, _FIELD)
@@ -52,7 +52,7 @@ class MutualInformationHook(Hook):
 
     def __init__(
         self,
-        blocks: Union[str, Sequence[int]] = 'all',
+        blocks: str | Sequence[int] = 'all',
         temperature: float = 0.1,
     ) -> None:
         self.blocks = blocks
@@ -94,7 +94,7 @@ class MutualInformation(BaseMetric):
     default_prefix = 'mutual_information'
 
     def __init__(
-        self, collect_device: str = 'cpu', prefix: Optional[str] = None
+        self, collect_device: str = 'cpu', prefix: str | None = None
     ) -> None:
         super().__init__(collect_device, prefix)
 
@@ -120,8 +120,8 @@ class MutualInformation(BaseMetric):
             self.results.append(sample[_FIELD])
 
     def compute_metrics(
-        self, results: List[Dict[str, float]]
-    ) -> Dict[str, float]:
+        self, results: list[dict[str, float]]
+    ) -> dict[str, float]:
         """Average over videos.
 
         Args:

@@ -1,8 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """The features that ATA compares, at every block of a backbone."""
 
-from typing import Dict, List, Tuple
-
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +19,7 @@ from ata_mm.ops.types import Grid
 @torch.no_grad()
 def patch_features(
     backbone: nn.Module, frames: Tensor, num_frames: int
-) -> Dict[str, Tuple[Tensor, Grid]]:
+) -> dict[str, tuple[Tensor, Grid]]:
     """Compute the patches before each temporal module of a backbone.
 
     Args:
@@ -54,9 +52,9 @@ class _Collector(Listener):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: Dict[str, Tuple[Tensor, Grid]] = {}
+        self.found: dict[str, tuple[Tensor, Grid]] = {}
 
-    def taps(self, model: nn.Module) -> List[Tap]:
+    def taps(self, model: nn.Module) -> list[Tap]:
         """Return the taps before the temporal modules."""
         return [before_tap(tap) for tap in temporal_taps(model)]
 

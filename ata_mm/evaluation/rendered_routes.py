@@ -2,7 +2,7 @@
 """Routes of recognizers on rendered videos, against their true motion."""
 
 from collections import defaultdict
-from typing import Dict, List, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ ROUTE_COLUMNS = (
 )
 
 
-def route_rows(cfg: Config, checkpoint: str, videos: int) -> List[List[str]]:
+def route_rows(cfg: Config, checkpoint: str, videos: int) -> list[list[str]]:
     """Describe the routes of a trained recognizer, block by block.
 
     Args:
@@ -72,7 +72,7 @@ def route_rows(cfg: Config, checkpoint: str, videos: int) -> List[List[str]]:
     return rows
 
 
-def followed_shares(cfg: Config, checkpoint: str, videos: int) -> List[float]:
+def followed_shares(cfg: Config, checkpoint: str, videos: int) -> list[float]:
     """Measure how much of the visible content routes follow per step.
 
     Args:
@@ -92,7 +92,7 @@ def followed_shares(cfg: Config, checkpoint: str, videos: int) -> List[float]:
 
 def _build(
     cfg: Config, checkpoint: str, videos: int
-) -> Tuple[BaseModel, RenderedDataset, Sequence[int]]:
+) -> tuple[BaseModel, RenderedDataset, Sequence[int]]:
     """Return the arguments of :func:`measure_routes`."""
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model).eval()
@@ -101,7 +101,7 @@ def _build(
     return model, dataset, range(min(videos, len(dataset)))
 
 
-def _gain(information: Dict[str, float], name: str) -> str:
+def _gain(information: dict[str, float], name: str) -> str:
     """Return the information beyond that of frames of different videos."""
     control = information.get(f'{name}_unrelated')
     return '–' if control is None else f'{information[name] - control:.3f}'
@@ -117,7 +117,7 @@ class _RouteCounter(Listener):
     def __init__(self) -> None:
         super().__init__()
         self.clip = LayeredClip(np.empty(0), [])
-        self.counts: Dict[str, Dict[str, RouteCount]] = defaultdict(
+        self.counts: dict[str, dict[str, RouteCount]] = defaultdict(
             lambda: defaultdict(RouteCount)
         )
 
@@ -132,7 +132,7 @@ class _RouteCounter(Listener):
 @torch.no_grad()
 def measure_routes(
     model: BaseModel, dataset: RenderedDataset, indices: Sequence[int]
-) -> Dict[str, Dict[str, RouteCount]]:
+) -> dict[str, dict[str, RouteCount]]:
     """Compare the routes of a recognizer with the true motion of videos.
 
     Args:
@@ -155,7 +155,7 @@ def measure_routes(
     return counter.counts
 
 
-def _load(dataset: RenderedDataset, index: int) -> Tuple[dict, LayeredClip]:
+def _load(dataset: RenderedDataset, index: int) -> tuple[dict, LayeredClip]:
     """Return what the pipeline yields, and the motion in the frames of it."""
     results = dataset.get_data_info(index)
     for transform in dataset.pipeline.transforms:

@@ -1,7 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Tables and plots of how much of known motion routes follow."""
 
-from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from .motion_suite import parse_motion
 from .routes import RouteCount
 
 # By motion, by method, and by the number of steps, or 'step'.
-Counts = Dict[str, Dict[str, Dict[str, RouteCount]]]
+Counts = dict[str, dict[str, dict[str, RouteCount]]]
 
 
 class Table(NamedTuple):
@@ -24,8 +25,8 @@ class Table(NamedTuple):
     """
 
     title: str
-    columns: List[str]
-    rows: List[List[str]]
+    columns: list[str]
+    rows: list[list[str]]
 
 
 def route_tables(counts: Counts, steps: Sequence[int]) -> Iterator[Table]:
@@ -80,11 +81,11 @@ def route_tables(counts: Counts, steps: Sequence[int]) -> Iterator[Table]:
 def _table(
     title: str,
     counts: Counts,
-    values: Callable[[Dict[str, RouteCount]], Sequence[float]],
+    values: Callable[[dict[str, RouteCount]], Sequence[float]],
     pattern: str = '{:.0%}',
 ) -> Table:
 
-    def cell(own: Dict[str, RouteCount]) -> str:
+    def cell(own: dict[str, RouteCount]) -> str:
         numbers = [
             '–' if np.isnan(value) else pattern.format(value).rstrip('%')
             for value in values(own)
@@ -98,11 +99,11 @@ def _table(
     return Table(title, ['', *counts], rows)
 
 
-def _total(own: Dict[str, RouteCount], keys: Sequence[str]) -> RouteCount:
+def _total(own: dict[str, RouteCount], keys: Sequence[str]) -> RouteCount:
     return sum((own[key] for key in keys), RouteCount())
 
 
-def plot_followed(counts: Dict[str, Counts], steps: Sequence[int]) -> Figure:
+def plot_followed(counts: dict[str, Counts], steps: Sequence[int]) -> Figure:
     """Plot followed content against the speed of pans.
 
     Args:

@@ -1,8 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Comparison of routes with known motion."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Dict, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ class RouteCount:
         return _divide(self.distance, self.visible)
 
     @property
-    def rejection_shares(self) -> Tuple[float, float, float]:
+    def rejection_shares(self) -> tuple[float, float, float]:
         """Rejected of visible content, right of kept, rejected of gone."""
         return (
             _divide(self.rejected, self.visible),
@@ -105,9 +105,7 @@ def route_positions(alignment: Alignment, grid: Grid) -> Tensor:
     return torch.stack([places // width, places % width], -1).float()
 
 
-def nearest_neighbour(
-    similarity: Tensor, grid: Optional[Grid] = None
-) -> Tensor:
+def nearest_neighbour(similarity: Tensor, grid: Grid | None = None) -> Tensor:
     """Match each patch to the most similar one, which others may share.
 
     A baseline to compare one-to-one matchings with, as a matcher for
@@ -129,7 +127,7 @@ def count_followed(
     clip: MovingClip,
     grid: Grid,
     steps: Sequence[int] = (1, 3, 5, 7),
-) -> Dict[str, RouteCount]:
+) -> dict[str, RouteCount]:
     """Count the routes of a clip that follow its motion.
 
     Args:

@@ -2,20 +2,20 @@
 """Tables and plots of the results of a study, see :mod:`ata_mm.cli.study`."""
 
 from collections import defaultdict
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import bootstrap
 
-Cells = List[List[str]]
+Cells = list[list[str]]
 
 
 def result_table(
     results: Sequence[dict],
     metrics: Sequence[str],
-    baseline: Optional[str] = None,
-) -> Tuple[List[str], Cells]:
+    baseline: str | None = None,
+) -> tuple[list[str], Cells]:
     """Summarize the metrics of the test over the seeds of each arm.
 
     Args:
@@ -54,7 +54,7 @@ def result_table(
 
 def trial_table(
     results: Sequence[dict], metric: str
-) -> Tuple[List[str], Cells]:
+) -> tuple[list[str], Cells]:
     """List the settings that were tried.
 
     Args:
@@ -86,7 +86,7 @@ def _setting(result: dict) -> str:
 
 def difference(
     results: Sequence[dict], others: Sequence[dict]
-) -> Tuple[float, float, float]:
+) -> tuple[float, float, float]:
     """Compare the accuracy of two arms on the same test videos.
 
     Args:
@@ -127,8 +127,8 @@ def _correct(results: Sequence[dict]) -> np.ndarray:
     return np.array([list(r['correct']) for r in results]).astype(int)
 
 
-def _by_arm(results: Sequence[dict]) -> Dict[str, List[dict]]:
-    arms: Dict[str, List[dict]] = {}
+def _by_arm(results: Sequence[dict]) -> dict[str, list[dict]]:
+    arms: dict[str, list[dict]] = {}
     for result in results:
         arms.setdefault(result['arm'], []).append(result)
     return arms
@@ -155,7 +155,7 @@ def plot_curves(results: Sequence[dict], metrics: Sequence[str]) -> Figure:
     figure = Figure(figsize=(4 * len(metrics) + 3, 4), layout='constrained')
     panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
     for index, (arm, own) in enumerate(_by_arm(results).items()):
-        entries: Dict[int, List[dict]] = defaultdict(list)
+        entries: dict[int, list[dict]] = defaultdict(list)
         for result in own:
             for entry in result['curve']:
                 entries[entry['epoch']].append(entry)
@@ -212,7 +212,7 @@ def plot_speed(results: Sequence[dict], videos: int = 64) -> Figure:
     return figure
 
 
-def plot_routes(shares: Dict[str, Dict[int, List[float]]]) -> Figure:
+def plot_routes(shares: dict[str, dict[int, list[float]]]) -> Figure:
     """Plot how routes follow the true motion in the course of a training.
 
     Args:

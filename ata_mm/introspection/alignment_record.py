@@ -1,7 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Statistics of the alignments that a model computes."""
 
-from typing import Dict, List, NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ class AlignedClip(NamedTuple):
 
     alignment: Alignment
     similarity: Tensor
-    grid: Optional[Grid]
+    grid: Grid | None
 
 
 class AlignmentRecord(Listener):
@@ -48,14 +48,14 @@ class AlignmentRecord(Listener):
         """Discard the statistics and record."""
         self.paused = False
         self.seconds = 0.0
-        self.first: Optional[AlignedClip] = None
-        self._means: Dict[str, List[Tensor]] = {}
+        self.first: AlignedClip | None = None
+        self._means: dict[str, list[Tensor]] = {}
 
     def stop(self) -> None:
         """Record nothing until `restart`."""
         self.paused = True
 
-    def means(self) -> Dict[str, float]:
+    def means(self) -> dict[str, float]:
         """Average over all routes and modules.
 
         Returns:

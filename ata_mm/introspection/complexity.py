@@ -3,8 +3,8 @@
 
 import copy
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import List, Optional, Sequence, Tuple
 
 import torch
 from mmengine.config import Config
@@ -38,7 +38,7 @@ def count_complexity(
     model: nn.Module,
     shape: Sequence[int],
     without: Sequence[str] = (),
-    stage: Optional[str] = 'head',
+    stage: str | None = 'head',
 ) -> Complexity:
     """Count parameters and operations on the meta device.
 
@@ -100,9 +100,9 @@ class _MatchingCounter(Listener):
             self.similarity_macs += pairs * num**2 * channels
 
 
-def _of_types(model: nn.Module, types: Sequence[str]) -> List[str]:
+def _of_types(model: nn.Module, types: Sequence[str]) -> list[str]:
     """Return the names of the outermost modules of some classes."""
-    found: List[str] = []
+    found: list[str] = []
     for name, module in model.named_modules():
         within = any(name.startswith(f'{outer}.') for outer in found)
         if type(module).__name__ in types and not within:
@@ -111,8 +111,8 @@ def _of_types(model: nn.Module, types: Sequence[str]) -> List[str]:
 
 
 def view_shape(
-    cfg: Config, view: Optional[Sequence[int]] = None
-) -> Tuple[int, ...]:
+    cfg: Config, view: Sequence[int] | None = None
+) -> tuple[int, ...]:
     """Return the input shape of one view of a config's recognizer.
 
     Args:
@@ -138,7 +138,7 @@ def view_shape(
     return (1, 1, 3, frames, height, width)
 
 
-def _view_of_pipeline(cfg: Config, images: bool) -> Tuple[int, int, int]:
+def _view_of_pipeline(cfg: Config, images: bool) -> tuple[int, int, int]:
     loader = cfg.get('test_dataloader') or {}
     steps = loader.get('dataset', {}).get('pipeline', [])
     sample = [step for step in steps if 'clip_len' in step]

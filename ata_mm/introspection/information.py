@@ -2,7 +2,7 @@
 """Mutual information of neighbouring frames at the blocks of a model."""
 
 from collections import defaultdict
-from typing import Dict, List, Optional, Sequence, Union
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ _INPUT = 'input'  # name of the tap on the input of the model
 
 
 def measure(
-    x: Tensor, temperature: float, grid: Optional[Grid] = None
-) -> Dict[str, Tensor]:
+    x: Tensor, temperature: float, grid: Grid | None = None
+) -> dict[str, Tensor]:
     """Compute the mutual information of neighbouring frames, in nats.
 
     Args:
@@ -50,8 +50,8 @@ def measure(
 
 
 def measure_unrelated(
-    x: Tensor, other: Tensor, temperature: float, grid: Optional[Grid] = None
-) -> Dict[str, float]:
+    x: Tensor, other: Tensor, temperature: float, grid: Grid | None = None
+) -> dict[str, float]:
     """Compute the mutual information of frames of different videos, in nats.
 
     The control of :func:`measure`. The matching maximises similarity and with
@@ -117,21 +117,21 @@ class InformationProbe(Listener):
     def __init__(
         self,
         model: nn.Module,
-        blocks: Union[str, Sequence[int]] = 'all',
+        blocks: str | Sequence[int] = 'all',
         temperature: float = 0.1,
     ) -> None:
         super().__init__()
         self.blocks = _check_blocks(blocks, len(temporal_taps(model)))
         self.temperature = temperature
-        self.num_patches: Dict[str, int] = {}
+        self.num_patches: dict[str, int] = {}
         # The values of each clip since `take`, by the name of a tap.
-        self._values: Dict[str, List[Dict[str, float]]] = defaultdict(list)
-        self._other_videos: Dict[str, _OtherVideo] = defaultdict(_OtherVideo)
+        self._values: dict[str, list[dict[str, float]]] = defaultdict(list)
+        self._other_videos: dict[str, _OtherVideo] = defaultdict(_OtherVideo)
         self._num_taken = 0
         self._input_shape = torch.Size()
         self.attach(model)
 
-    def taps(self, model: nn.Module) -> List[Tap]:
+    def taps(self, model: nn.Module) -> list[Tap]:
         """Return two taps for each block, named 'block0/before' and so on.
 
         The first of all is the input of the model, whose shape tells how many
@@ -170,7 +170,7 @@ class InformationProbe(Listener):
             own = {name: value[index].item() for name, value in values.items()}
             measured.append({**own, **control})
 
-    def take(self, num_videos: int) -> List[Dict[str, float]]:
+    def take(self, num_videos: int) -> list[dict[str, float]]:
         """Return and forget the measurements since the last call.
 
         Args:
@@ -182,7 +182,7 @@ class InformationProbe(Listener):
             by names such as 'block0/after/aligned' and, if the video has a
             control, 'block0/after/aligned_unrelated'.
         """
-        videos: List[Dict[str, float]] = [{} for _ in range(num_videos)]
+        videos: list[dict[str, float]] = [{} for _ in range(num_videos)]
         for name, clips in self._values.items():
             num_views = len(clips) // num_videos
             for index, video in enumerate(videos):
@@ -207,10 +207,10 @@ class _OtherVideo:
 
     def __init__(self) -> None:
         self._video = -1
-        self._last: Optional[Tensor] = None
-        self._previous: Optional[Tensor] = None
+        self._last: Tensor | None = None
+        self._previous: Tensor | None = None
 
-    def of(self, video: int, clip: Tensor) -> Optional[Tensor]:
+    def of(self, video: int, clip: Tensor) -> Tensor | None:
         """Return the last clip of the video before this one.
 
         Args:
@@ -230,9 +230,7 @@ def _input_tap(model: nn.Module) -> Tap:
     )
 
 
-def _check_blocks(
-    blocks: Union[str, Sequence[int]], number: int
-) -> Sequence[int]:
+def _check_blocks(blocks: str | Sequence[int], number: int) -> Sequence[int]:
     if number == 0:
         raise ValueError(
             'Expected a model with temporal modules, such as '

@@ -2,8 +2,9 @@
 """Listener base class, the one way to observe a model in a forward pass."""
 
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.model import is_model_wrapper
@@ -37,7 +38,7 @@ class AlignmentEvent(NamedTuple):
     name: str
     features: Tensor
     alignment: Alignment
-    grid: Optional[Grid]
+    grid: Grid | None
     computed: bool
 
 
@@ -76,7 +77,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.paused = False
-        self._handles: List[RemovableHandle] = []
+        self._handles: list[RemovableHandle] = []
         self._start_time = 0.0
         self._reset()
 
@@ -226,8 +227,8 @@ class Listener:
         """Start another forward pass."""
         self._order = StreamOrder()
         # By the last aligner, until the module that called it has run.
-        self._computed: Optional[Alignment] = None
-        self._followed: Optional[Alignment] = None  # by the last module
+        self._computed: Alignment | None = None
+        self._followed: Alignment | None = None  # by the last module
 
     def _note_alignment(self, call: Call) -> None:
         self._computed = call.output
@@ -279,10 +280,10 @@ class StreamOrder(NamedTuple):
             that it holds for. Defaults to None.
     """
 
-    alignment: Optional[Alignment] = None
-    grid: Optional[Grid] = None
+    alignment: Alignment | None = None
+    grid: Grid | None = None
 
-    def at(self, x: Tensor, grid: Optional[Grid]) -> 'StreamOrder':
+    def at(self, x: Tensor, grid: Grid | None) -> 'StreamOrder':
         """Return the order of features (B, T, N, C) on a grid.
 
         Returns:

@@ -1,8 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Observation of one clip in a model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import torch
 from mmaction.models.recognizers.base import BaseRecognizer
@@ -50,13 +51,13 @@ class Block:
     name: str
     kind: str
     grid: Grid
-    response: Optional[Tensor] = None
-    alignment: Optional[Alignment] = None
-    features: Optional[Tensor] = None
+    response: Tensor | None = None
+    alignment: Alignment | None = None
+    features: Tensor | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     before: str = ''
 
-    def aligned(self) -> Tuple[Alignment, Tensor]:
+    def aligned(self) -> tuple[Alignment, Tensor]:
         """Return the alignment and the features compared by the matching.
 
         Returns:
@@ -126,7 +127,7 @@ class Observation(NamedTuple):
         scores (Tensor): The scores of the head, (num_classes,).
     """
 
-    blocks: List[Block]
+    blocks: list[Block]
     final: Block
     scores: Tensor
 
@@ -160,13 +161,13 @@ class _Observer(Listener):
 
     def __init__(self) -> None:
         super().__init__()
-        self.blocks: List[Block] = []
+        self.blocks: list[Block] = []
         # By the name of the temporal module.
-        self._alignments: Dict[str, Tuple[Alignment, Tensor]] = {}
-        self._options: Dict[str, dict] = {}
-        self._image_blocks: Dict[str, str] = {}
+        self._alignments: dict[str, tuple[Alignment, Tensor]] = {}
+        self._options: dict[str, dict] = {}
+        self._image_blocks: dict[str, str] = {}
 
-    def taps(self, model: BaseRecognizer) -> List[Tap]:
+    def taps(self, model: BaseRecognizer) -> list[Tap]:
         """Return the taps after the temporal modules, and the final one."""
         for name, module in model.named_modules():
             if isinstance(module, ATA):

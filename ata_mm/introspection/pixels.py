@@ -1,7 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Alignment of a clip without a model, by the gradients of its pixels."""
 
-from typing import Any, Dict, Optional, Sequence, Union
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,9 +23,9 @@ _BINS = 8  # directions of gradients
 def match_pixels(
     clip: Clip,
     grid: Grid,
-    reference: Union[str, int] = 8,
+    reference: str | int = 8,
     refine: int = 0,
-    min_similarity: Optional[float] = 0.4,
+    min_similarity: float | None = 0.4,
     support_radius: int = 2,
 ) -> Block:
     """Align a clip by histograms of gradients.
@@ -47,7 +48,7 @@ def match_pixels(
         Block: With alignment and features (1, T, N, 32), without a response.
     """
     x = gradient_histograms(clip.frames, grid)
-    options: Dict[str, Any] = dict(
+    options: dict[str, Any] = dict(
         reference=reference,
         refine=refine,
         min_similarity=min_similarity,

@@ -1,15 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Points of a model at which the patches of frames can be read."""
 
+from collections.abc import Callable
 from typing import (
     Any,
-    Callable,
-    Dict,
-    List,
     NamedTuple,
-    Optional,
-    Tuple,
-    Union,
 )
 
 import torch
@@ -23,8 +18,8 @@ from ata_mm.ops import Alignment
 from ata_mm.ops.types import Grid
 from ata_mm.ops.validation import check_grid
 
-Patches = Tuple[Tensor, Grid]
-TimeMixer = Union[TemporalModule, TimeSformerBlock]
+Patches = tuple[Tensor, Grid]
+TimeMixer = TemporalModule | TimeSformerBlock
 
 
 class Call(NamedTuple):
@@ -37,7 +32,7 @@ class Call(NamedTuple):
     """
 
     args: tuple
-    kwargs: Dict[str, Any]
+    kwargs: dict[str, Any]
     output: Any = None
 
 
@@ -55,9 +50,9 @@ class Arguments(NamedTuple):
     """
 
     x: Tensor
-    position: Optional[Tensor] = None
-    grid: Optional[Grid] = None
-    alignment: Optional[Alignment] = None
+    position: Tensor | None = None
+    grid: Grid | None = None
+    alignment: Alignment | None = None
 
 
 class Tap(NamedTuple):
@@ -85,7 +80,7 @@ class Tap(NamedTuple):
     before: bool = False
 
 
-def temporal_modules(model: nn.Module) -> List[Tuple[str, TimeMixer]]:
+def temporal_modules(model: nn.Module) -> list[tuple[str, TimeMixer]]:
     """Return the names and temporal modules of a model, in its order.
 
     Blocks that mix frames themselves, such as `JointAttention`, count as
@@ -105,7 +100,7 @@ def temporal_modules(model: nn.Module) -> List[Tuple[str, TimeMixer]]:
     ]
 
 
-def temporal_taps(model: nn.Module) -> List[Tap]:
+def temporal_taps(model: nn.Module) -> list[Tap]:
     """Return a tap on the output of each temporal module.
 
     `ATABackbone` does not call modules that leave the frames apart. Their tap
@@ -117,7 +112,7 @@ def temporal_taps(model: nn.Module) -> List[Tap]:
     Returns:
         list[Tap]: In the order of :func:`temporal_modules`.
     """
-    skipped: Dict[nn.Module, Tuple[nn.Module, Callable]] = {}
+    skipped: dict[nn.Module, tuple[nn.Module, Callable]] = {}
     for module in model.modules():
         if isinstance(module, ATABackbone):
             skipped.update(_skipped_modules(module))
@@ -179,7 +174,7 @@ def _input_tap(
 
 def _skipped_modules(
     backbone: ATABackbone,
-) -> Dict[nn.Module, Tuple[nn.Module, Callable]]:
+) -> dict[nn.Module, tuple[nn.Module, Callable]]:
     """Return the image block and its reader for each module not called."""
     triples = zip(backbone.temporal, backbone.block_names, backbone.layouts)
     return {

@@ -6,8 +6,6 @@ own routes than at random does not use them, and one that does no better with
 the true motion does not lack better routes.
 """
 
-from typing import Optional
-
 import torch
 from mmaction.registry import MODELS
 from torch import Tensor
@@ -29,7 +27,7 @@ _MIN_SIMILARITY = 0.13
 class RandomMatcher(Matcher):
     """Matcher that draws a permutation, a new one at every call."""
 
-    def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
+    def match(self, similarity: Tensor, grid: Grid | None = None) -> Tensor:
         """Match at random: (..., N, N) -> (..., N)."""
         return torch.rand_like(similarity[..., 0]).argsort(-1)
 
@@ -49,8 +47,8 @@ class PointMatcher(ExactMatcher):
         self,
         source: Tensor,
         target: Tensor,
-        grid: Optional[Grid] = None,
-        min_similarity: Optional[float] = None,
+        grid: Grid | None = None,
+        min_similarity: float | None = None,
         support_radius: int = 0,
     ) -> Matching:
         """Match the points of frame pairs, (B, P, N, 2)."""
@@ -63,13 +61,13 @@ class PointMatcher(ExactMatcher):
 class GivenRoutesATA(ATA):
     """ATA along routes that the backbone provides."""
 
-    given: Optional[Alignment] = None
+    given: Alignment | None = None
 
     def alignment(
         self,
         x: Tensor,
-        position: Optional[Tensor] = None,
-        grid: Optional[Grid] = None,
+        position: Tensor | None = None,
+        grid: Grid | None = None,
     ) -> Alignment:
         """Return the alignment that was provided."""
         assert self.given is not None  # set by the backbone

@@ -1,8 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Sine-cosine encodings of grid positions and of routes."""
 
-from typing import Optional
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -70,9 +68,7 @@ def route_encoding(positions: Tensor, grid: Grid, embed_dims: int) -> Tensor:
     return _encode(numbers, max(grid), embed_dims // 4, scale=2.0)
 
 
-def patch_positions(
-    grid: Grid, device: Optional[torch.device] = None
-) -> Tensor:
+def patch_positions(grid: Grid, device: torch.device | None = None) -> Tensor:
     """Return row and column of every patch: int64 of shape (H*W, 2)."""
     rows, columns = (torch.arange(length, device=device) for length in grid)
     return torch.cartesian_prod(rows, columns)

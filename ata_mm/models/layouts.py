@@ -1,15 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Feature layouts of image models, converted to (B, T, N, C) and back."""
 
+from collections.abc import Sequence
 from typing import (
     Any,
-    Dict,
-    List,
     NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-    Union,
 )
 
 import torch
@@ -18,7 +13,7 @@ from torch import Tensor
 from ata_mm.ops.types import Grid
 
 #: Height and width of an image in pixels.
-ImageSize = Tuple[int, int]
+ImageSize = tuple[int, int]
 
 KINDS = ('NCHW', 'NHWC', 'NLC')
 
@@ -50,7 +45,7 @@ class Layout(NamedTuple):
     grid: Grid
     prefix_tokens: int = 0
 
-    def split(self, x: Tensor, num_frames: int) -> Tuple[Tensor, Grid]:
+    def split(self, x: Tensor, num_frames: int) -> tuple[Tensor, Grid]:
         """Extract the patches from the features of frames.
 
         Args:
@@ -124,8 +119,8 @@ class Layout(NamedTuple):
 def find_layout(
     shape: Sequence[int],
     img_size: ImageSize,
-    layout: Union[str, dict] = 'auto',
-    prefix_tokens: Optional[int] = None,
+    layout: str | dict = 'auto',
+    prefix_tokens: int | None = None,
 ) -> Layout:
     """Infer the layout of a feature tensor from its shape.
 
@@ -149,7 +144,7 @@ def find_layout(
             is ambiguous.
     """
     kind, given = _read_option(layout)
-    found: List[Layout] = []
+    found: list[Layout] = []
     # Inside a model that cuts images into windows it is their number.
     if shape[0] == 1:
         if len(shape) == 4:
@@ -170,8 +165,8 @@ def find_layout(
     )
 
 
-def _read_option(layout: Union[str, dict]) -> Tuple[str, Optional[int]]:
-    option: Dict[str, Any] = (
+def _read_option(layout: str | dict) -> tuple[str, int | None]:
+    option: dict[str, Any] = (
         dict(kind=layout) if isinstance(layout, str) else dict(layout)
     )
     kind = option.pop('kind', None)
@@ -193,7 +188,7 @@ def _skew(grid: Grid, img_size: ImageSize) -> float:
 
 def _find_map(
     shape: Sequence[int], img_size: ImageSize, kind: str
-) -> List[Layout]:
+) -> list[Layout]:
     _, a, b, c = shape
     layouts = [Layout('NCHW', a, (b, c)), Layout('NHWC', c, (a, b))]
     layouts = [one for one in layouts if kind in ('auto', one.kind)]
@@ -206,9 +201,9 @@ def _find_map(
 def _find_tokens(
     shape: Sequence[int],
     img_size: ImageSize,
-    given: Optional[int],
-    likely: Optional[int],
-) -> List[Layout]:
+    given: int | None,
+    likely: int | None,
+) -> list[Layout]:
     _, length, channels = shape
     # A number that is stated may go with a grid of incomplete patches; a
     # number that is guessed must not, since such a grid fits almost any.
@@ -224,7 +219,7 @@ def _find_tokens(
     return []
 
 
-def _find_grid(num: int, img_size: ImageSize, exact: bool) -> Optional[Grid]:
+def _find_grid(num: int, img_size: ImageSize, exact: bool) -> Grid | None:
     """Return the grid of N patches closest to the image's aspect ratio.
 
     Args:

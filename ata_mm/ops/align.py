@@ -1,7 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Alignment of the frames of clips (Alg. 1)."""
 
-from typing import Any, Callable, Dict, List, Optional, Union
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,12 +28,12 @@ REFERENCES = ('previous', 'first', _BOTH)
 
 def align_frames(
     x: Tensor,
-    matcher: Union[Matcher, Callable[..., Tensor], str] = 'auto',
-    grid: Optional[Grid] = None,
-    cache: Optional[MatchingCache] = None,
-    reference: Union[str, int] = 'previous',
+    matcher: Matcher | Callable[..., Tensor] | str = 'auto',
+    grid: Grid | None = None,
+    cache: MatchingCache | None = None,
+    reference: str | int = 'previous',
     refine: int = 0,
-    min_similarity: Optional[float] = None,
+    min_similarity: float | None = None,
     support_radius: int = 0,
 ) -> Alignment:
     """Match the patches of frames and compose the matches to routes.
@@ -128,7 +129,7 @@ def align_frames(
         cache is None and chosen.can_compile(x.device, x.shape[2])
     ):
         align = torch.compiler.disable(align)  # one graph break, not many
-    options: Dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if min_similarity is not None:
         options['min_similarity'] = min_similarity
     if support_radius:
@@ -137,9 +138,9 @@ def align_frames(
 
 
 def check_options(
-    reference: Union[str, int] = 'previous',
+    reference: str | int = 'previous',
     refine: int = 0,
-    min_similarity: Optional[float] = None,
+    min_similarity: float | None = None,
     support_radius: int = 0,
 ) -> None:
     """Raise if an option of :func:`align_frames` is out of range.
@@ -193,11 +194,11 @@ def _is_count(value: object, least: int) -> bool:
 def _align(
     x: Tensor,
     matcher: Matcher,
-    grid: Optional[Grid],
-    cache: Optional[MatchingCache],
-    reference: Union[str, int],
+    grid: Grid | None,
+    cache: MatchingCache | None,
+    reference: str | int,
     refine: int,
-    options: Dict[str, Any],
+    options: dict[str, Any],
 ) -> Alignment:
     anchors = _anchors(reference, x.shape[1])
 
@@ -242,7 +243,7 @@ def _align(
     return alignment
 
 
-def _anchors(reference: Union[str, int], frames: int) -> Optional[List[int]]:
+def _anchors(reference: str | int, frames: int) -> list[int] | None:
     """Return the frames that frames 1 to T-1 are matched to."""
     if reference in ('previous', 1):
         return None

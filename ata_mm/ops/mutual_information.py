@@ -9,7 +9,7 @@ with the paper's.
 """
 
 import math
-from typing import Callable, Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor

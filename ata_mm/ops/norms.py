@@ -1,8 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Norms of features whose squares exceed fp32."""
 
-from typing import Tuple
-
 import torch
 from torch import Tensor
 
@@ -15,7 +13,7 @@ _SAFE_NORMS = (1e-12, 1e15)
 _LEAST_NORM = 1e-12
 
 
-def rescale(x: Tensor) -> Tuple[Tensor, Tensor]:
+def rescale(x: Tensor) -> tuple[Tensor, Tensor]:
     """Scale features by powers of two whose norms are near the limits of fp32.
 
     Squares of norms below 1e-19 or above 1e19 are 0 or infinity in fp32. The

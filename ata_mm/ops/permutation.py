@@ -5,7 +5,8 @@ A permutation ``p`` maps i to ``p[..., i]``. It represents the rearrangement
 matrix R of Eq. 4 by N indices instead of N^2 entries, of which N are 1.
 """
 
-from typing import Any, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from . import kernels
 from .validation import check
 
 
-def identity(*shape: int, device: Optional[torch.device] = None) -> Tensor:
+def identity(*shape: int, device: torch.device | None = None) -> Tensor:
     """Return identity permutations.
 
     Args:
@@ -99,7 +100,7 @@ def complete(matching: Tensor, keep: Tensor) -> Tensor:
     return matching.where(keep, completed)
 
 
-def chain(matching: Tensor, anchors: Optional[Sequence[int]] = None) -> Tensor:
+def chain(matching: Tensor, anchors: Sequence[int] | None = None) -> Tensor:
     r"""Compose the matchings of a clip to routes.
 
     .. math:: \sigma_0 = id, \quad \sigma_t = \pi_t \circ \sigma_{a(t)}
@@ -123,8 +124,8 @@ def chain(matching: Tensor, anchors: Optional[Sequence[int]] = None) -> Tensor:
 
 
 def chain_and_invert(
-    matching: Tensor, anchors: Optional[Sequence[int]] = None
-) -> Tuple[Tensor, Tensor]:
+    matching: Tensor, anchors: Sequence[int] | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the routes of :func:`chain` and their inverse.
 
     Args:
@@ -172,7 +173,7 @@ class _Permute(torch.autograd.Function):
         return _take(x, order)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         order, inverse = ctx.saved_tensors
         return _Permute.apply(grad, inverse, order), None, None
 

@@ -5,15 +5,13 @@ Two errors of the printed pseudo-code are corrected: the assignment maximises
 the similarity, and the first de-alignment matrix is that of frame 1.
 """
 
-from typing import Tuple
-
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 
-def align_literal(x: Tensor) -> Tuple[Tensor, Tensor]:
+def align_literal(x: Tensor) -> tuple[Tensor, Tensor]:
     """Align each frame to the aligned frame before it (Algorithm 1).
 
     Cosine similarities in fp32, without gradient; the features keep theirs.

@@ -6,8 +6,6 @@ on the device would end the process at an unrelated later call. NaN and
 infinity go on into the loss, which shows them.
 """
 
-from typing import Optional, Type
-
 import torch
 from torch import Tensor
 
@@ -29,7 +27,7 @@ def is_compiling() -> bool:
 
 
 def check(
-    condition: Tensor, message: str, error: Type[ValueError] = ValueError
+    condition: Tensor, message: str, error: type[ValueError] = ValueError
 ) -> None:
     """Raise if a condition does not hold, on the CPU.
 
@@ -99,7 +97,7 @@ def check_square(similarity: Tensor) -> int:
 
 
 def check_grid(
-    grid: Optional[Grid], num_patches: int, needed_by: str = ''
+    grid: Grid | None, num_patches: int, needed_by: str = ''
 ) -> Grid:
     """Return a grid of N patches.
 

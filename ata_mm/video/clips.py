@@ -2,8 +2,8 @@
 """Read frames of a video for display, with or without the input of a model."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 from mmengine.config import Config
@@ -31,11 +31,11 @@ class Clip:
         numbers (list[int]): Indices of the frames in the video, from 0.
     """
 
-    frames: List[np.ndarray]
-    numbers: List[int]
+    frames: list[np.ndarray]
+    numbers: list[int]
 
     @property
-    def labels(self) -> List[str]:
+    def labels(self) -> list[str]:
         """Titles of the frames, such as ``'frame 8'``."""
         return [f'frame {number}' for number in self.numbers]
 
@@ -55,7 +55,7 @@ class View(Clip):
     inputs: Tensor
 
 
-def read_view(video: str, cfg: Config, view: Optional[int] = None) -> View:
+def read_view(video: str, cfg: Config, view: int | None = None) -> View:
     """Read one view of a video with the test pipeline of a config.
 
     The displayed frames come from the same pipeline with a multiple of its
@@ -110,9 +110,9 @@ def read_view(video: str, cfg: Config, view: Optional[int] = None) -> View:
 def read_clip(
     video: str,
     num_frames: int = 8,
-    interval: Optional[int] = None,
+    interval: int | None = None,
     rows: int = 14,
-) -> Tuple[Clip, Grid]:
+) -> tuple[Clip, Grid]:
     """Read frames from the middle of a video, cropped to square patches.
 
     Args:
@@ -193,7 +193,7 @@ def _format_step(steps: Sequence[dict]) -> int:
     return names.index('FormatShape') if 'FormatShape' in names else len(names)
 
 
-def _enlarged(steps: Sequence[dict], factor: int) -> List[dict]:
+def _enlarged(steps: Sequence[dict], factor: int) -> list[dict]:
     """Return a copy of pipeline steps with their sizes times ``factor``."""
     enlarged = copy.deepcopy(list(steps))
     for step in enlarged:

@@ -7,7 +7,8 @@ the data that its header declares, and whether decord can be trusted with it.
 
 import os
 import struct
-from typing import BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class Mp4Track(NamedTuple):
     """
 
     codec: str
-    profile: Optional[int]
+    profile: int | None
     width: int
     pts: np.ndarray
     keys: np.ndarray
@@ -49,7 +50,7 @@ class Mp4Track(NamedTuple):
     rotated: bool
 
 
-def declared_size(video: str) -> Optional[int]:
+def declared_size(video: str) -> int | None:
     """Return the number of bytes that a file has to have.
 
     Args:
@@ -143,7 +144,7 @@ def why_not_decord(video: str) -> str:
     return next((reason for reason, holds in reasons.items() if holds), '')
 
 
-def read_mp4(video: str) -> Optional[Mp4Track]:
+def read_mp4(video: str) -> Mp4Track | None:
     """Read the sample table of an mp4 or mov file.
 
     Args:
@@ -173,7 +174,7 @@ def read_mp4(video: str) -> Optional[Mp4Track]:
         return _track(file, moov, videos[0])
 
 
-_Boxes = Dict[bytes, List[memoryview]]
+_Boxes = dict[bytes, list[memoryview]]
 
 
 def _track(file: BinaryIO, moov: _Boxes, track: _Boxes) -> Mp4Track:
@@ -221,7 +222,7 @@ def _is_old(track: Mp4Track) -> bool:
     return track.codec in ('jpeg', 'mjpa')
 
 
-def _boxes(file: BinaryIO) -> Iterator[Tuple[bytes, int, int]]:
+def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, start and size of the top-level boxes of an mp4 file."""
     end, start = file.seek(0, os.SEEK_END), 0
     while start + 8 <= end:
@@ -342,7 +343,7 @@ def _is_rotated(header: memoryview, start: int) -> bool:
     return matrix[:2] + matrix[3:5] != (65536, 0, 0, 65536)
 
 
-def _riff_size(file: BinaryIO) -> Optional[int]:
+def _riff_size(file: BinaryIO) -> int | None:
     """Return the end of the last RIFF list; large AVIs have several."""
     end, start = file.seek(0, os.SEEK_END), 0
     while start + 8 <= end:
@@ -357,7 +358,7 @@ def _riff_size(file: BinaryIO) -> Optional[int]:
     return start
 
 
-def _matroska_size(file: BinaryIO) -> Optional[int]:
+def _matroska_size(file: BinaryIO) -> int | None:
     """Return the end of the segment of a Matroska or WebM file."""
     file.seek(0)
     head, start = file.read(4096), 0
@@ -380,7 +381,7 @@ def _vint_length(first: int) -> int:
     return 9 - first.bit_length() if first else 8
 
 
-def _flv_size(file: BinaryIO) -> Optional[int]:
+def _flv_size(file: BinaryIO) -> int | None:
     """Return the file size in the metadata of an FLV file."""
     file.seek(0)
     head = file.read(65536)
@@ -391,7 +392,7 @@ def _flv_size(file: BinaryIO) -> Optional[int]:
     return int(size) if 0 < size < 2**53 else None
 
 
-def _asf_size(file: BinaryIO) -> Optional[int]:
+def _asf_size(file: BinaryIO) -> int | None:
     """Return the file size in the properties of an ASF or WMV file."""
     file.seek(0)
     head = file.read(65536)

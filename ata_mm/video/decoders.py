@@ -5,8 +5,9 @@ Decoders are imported in functions: ``python -m ata_mm doctor`` has to start
 without them to report what is missing.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Dict, Iterator, List
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -73,7 +74,7 @@ class DecordReader(VideoReader):
         del self._reader
         super().close()
 
-    def _decode(self, indices: List[int]) -> Dict[int, np.ndarray]:
+    def _decode(self, indices: list[int]) -> dict[int, np.ndarray]:
         try:
             return self._get_batch(indices)
         except VideoError:
@@ -82,7 +83,7 @@ class DecordReader(VideoReader):
         with PyAVReader(self.video) as reader:
             return dict(zip(indices, reader.frames(indices)))
 
-    def _get_batch(self, indices: List[int]) -> Dict[int, np.ndarray]:
+    def _get_batch(self, indices: list[int]) -> dict[int, np.ndarray]:
         with _decord_errors(self.video):
             batch = self._reader.get_batch(indices).asnumpy()
         return dict(zip(indices, batch))
@@ -171,7 +172,7 @@ class OpenCVReader(VideoReader):
         self._capture = cv2.VideoCapture(self.video, cv2.CAP_FFMPEG)
         self._next = 0
 
-    def _decode(self, indices: List[int]) -> Dict[int, np.ndarray]:
+    def _decode(self, indices: list[int]) -> dict[int, np.ndarray]:
         if self._next > indices[0]:
             self._open()
         decoded = {}
@@ -245,7 +246,7 @@ class TorchCodecReader(VideoReader):
         """Time of each frame in seconds, as the container has it, (T,)."""
         return self._times
 
-    def _decode(self, indices: List[int]) -> Dict[int, np.ndarray]:
+    def _decode(self, indices: list[int]) -> dict[int, np.ndarray]:
         with _torchcodec_errors(self.video):
             batch = self._reader.get_frames_at(indices)
         shifts = batch.pts_seconds.numpy() - self._times[indices]

@@ -4,8 +4,8 @@
 import glob
 import os
 import os.path as osp
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, List, Set, Tuple, Union
 
 import cv2
 
@@ -34,7 +34,7 @@ SUFFIXES = (
 )
 
 
-def find_videos(name: str) -> List[str]:
+def find_videos(name: str) -> list[str]:
     """Find the video files that a command line argument names.
 
     Args:
@@ -82,7 +82,7 @@ def walk_videos(folder: str) -> Iterator[Path]:
                 yield Path(path, name)
 
 
-def _walk(folder: str) -> Iterator[Tuple[str, List[str]]]:
+def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
     """Yield each folder below a folder once, and its files; none hidden."""
     start = Path(folder)
     above = {*start.absolute().parents, *start.resolve().parents}
@@ -102,13 +102,13 @@ def _walk(folder: str) -> Iterator[Tuple[str, List[str]]]:
             yield path, [file for file in files if not file.startswith('.')]
 
 
-def _identity(path: Union[str, Path]) -> Tuple[int, int]:
+def _identity(path: str | Path) -> tuple[int, int]:
     """Return what all names of a folder have in common."""
     stat = os.stat(path)
     return stat.st_dev, stat.st_ino
 
 
-def _matches(pattern: str) -> Set[str]:
+def _matches(pattern: str) -> set[str]:
     """Return what a pattern matches, as ``glob.glob(recursive=True)``.
 
     It searches every folder once: glob does not end where links are loops.
@@ -127,7 +127,7 @@ def _matches(pattern: str) -> Set[str]:
     return matches
 
 
-def _videos_in(folder: str) -> List[str]:
+def _videos_in(folder: str) -> list[str]:
     videos = sorted(map(str, walk_videos(folder)))
     if not videos:
         raise ValueError(

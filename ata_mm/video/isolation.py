@@ -13,6 +13,7 @@ import signal
 import time
 import warnings
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import count, cycle
 from multiprocessing import connection, get_context, parent_process
@@ -22,17 +23,8 @@ from multiprocessing.pool import (  # type: ignore[attr-defined]
 from types import TracebackType
 from typing import (
     Any,
-    Callable,
-    Deque,
-    Dict,
     Generic,
-    Iterable,
-    Iterator,
-    List,
     NamedTuple,
-    Optional,
-    Tuple,
-    Type,
     TypeVar,
 )
 
@@ -63,7 +55,7 @@ class Outcome(NamedTuple):
 
     item: Any
     value: Any
-    error: Optional[Exception]
+    error: Exception | None
 
     def get(self) -> Any:
         """Return the value, or raise the error."""
@@ -101,14 +93,14 @@ class Workers(Generic[Item, Value]):
         self,
         function: Callable[[Item], Value],
         number: int = 1,
-        time_limit: Optional[float] = None,
+        time_limit: float | None = None,
         name: Callable[[Item], str] = str,
         ahead: int = 1,
     ) -> None:
         self._function = function
         self._time_limit = time_limit
         self._name = name
-        self._idle: List[_Worker] = []
+        self._idle: list[_Worker] = []
         self._number = number
         self._ahead = ahead
 
@@ -117,9 +109,9 @@ class Workers(Generic[Item, Value]):
 
     def __exit__(
         self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -142,8 +134,8 @@ class Workers(Generic[Item, Value]):
             Outcome: In the order of the items.
         """
         queue = enumerate(items)
-        busy: List[_Worker] = []
-        done: Dict[int, Outcome] = {}
+        busy: list[_Worker] = []
+        done: dict[int, Outcome] = {}
         try:
             for following in count():
                 self._fill(busy, queue, len(done))
@@ -165,8 +157,8 @@ class Workers(Generic[Item, Value]):
 
     def _fill(
         self,
-        busy: List['_Worker'],
-        queue: Iterator[Tuple[int, Item]],
+        busy: list['_Worker'],
+        queue: Iterator[tuple[int, Item]],
         waiting: int,
     ) -> None:
         """Give items to processes.
@@ -192,7 +184,7 @@ class Workers(Generic[Item, Value]):
         return _Worker(self._function, self._time_limit, self._ahead)
 
     def _collect(
-        self, busy: List['_Worker'], done: Dict[int, Outcome], wait: bool
+        self, busy: list['_Worker'], done: dict[int, Outcome], wait: bool
     ) -> None:
         """Take results of processes that answer, die or are too slow."""
         timeout = 0.0
@@ -229,7 +221,7 @@ class _Worker:
     """
 
     def __init__(
-        self, function: Callable, limit: Optional[float], most: int
+        self, function: Callable, limit: float | None, most: int
     ) -> None:
         slots = [
             np.frombuffer(mmap.mmap(-1, _SHARED), np.uint8)
@@ -245,7 +237,7 @@ class _Worker:
         )
         self.process.start()
         inner.close()
-        self._items: Deque[Tuple[int, Any]] = deque()
+        self._items: deque[tuple[int, Any]] = deque()
         self._limit = limit
         self._asked = 0.0  # the first of the items, at the earliest
         self.is_alive = True
@@ -274,7 +266,7 @@ class _Worker:
         for number, item in dead._items:
             self.start(number, item)
 
-    def finish(self, name: Callable) -> Tuple[int, Outcome]:
+    def finish(self, name: Callable) -> tuple[int, Outcome]:
         """Return the result of its first item, or why there is none."""
         number, item = self._items.popleft()
         self._asked = time.monotonic()
@@ -329,7 +321,7 @@ def _work(function: Callable, link: '_Link', begun: np.ndarray) -> None:
 
 def _attempt(
     function: Callable[[Item], Value], item: Item
-) -> Tuple[Optional[Value], Optional[Exception], List[str]]:
+) -> tuple[Value | None, Exception | None, list[str]]:
     """Return the value of a function or its error, and its warnings."""
     value, error = None, None
     with warnings.catch_warnings(record=True) as caught:
@@ -342,7 +334,7 @@ def _attempt(
     return value, error, notes
 
 
-def _reduce_tensor(x: torch.Tensor) -> Tuple[Callable, tuple]:
+def _reduce_tensor(x: torch.Tensor) -> tuple[Callable, tuple]:
     """Pickle a tensor as an array with its dimensions as memory has them.
 
     Views of a clip are frames of (H, W, 3) with permuted dimensions. Numpy
@@ -353,7 +345,7 @@ def _reduce_tensor(x: torch.Tensor) -> Tuple[Callable, tuple]:
     return _rebuild_tensor, (x.permute(order).numpy(), order)
 
 
-def _rebuild_tensor(array: np.ndarray, order: List[int]) -> torch.Tensor:
+def _rebuild_tensor(array: np.ndarray, order: list[int]) -> torch.Tensor:
     return torch.from_numpy(array).permute(np.argsort(order).tolist())
 
 
@@ -377,7 +369,7 @@ class _Link:
     """
 
     def __init__(
-        self, pipe: connection.Connection, slots: List[np.ndarray]
+        self, pipe: connection.Connection, slots: list[np.ndarray]
     ) -> None:
         self.pipe = pipe
         self._outgoing, self._incoming = cycle(slots), cycle(slots)

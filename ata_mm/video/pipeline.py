@@ -8,8 +8,9 @@ and one or more crops of each frame, and scores are averaged over all views.
 import os.path as osp
 import re
 import warnings
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
+from typing import Any
 
 from mmaction.utils import get_str_type
 from mmengine.config import Config
@@ -30,7 +31,7 @@ NOT_VIDEO = {
 }
 
 
-def parse_views(text: str) -> Tuple[int, int]:
+def parse_views(text: str) -> tuple[int, int]:
     """Parse a number of views in the usual notation, spatial x temporal.
 
     Args:
@@ -113,7 +114,7 @@ def count_views(cfg: Config) -> int:
     return views
 
 
-def step_names(pipeline: Sequence[dict]) -> List[str]:
+def step_names(pipeline: Sequence[dict]) -> list[str]:
     """Return the names of the transforms of a pipeline, without scope."""
     return [type_name(step['type']) for step in pipeline]
 
@@ -142,8 +143,8 @@ class FilePipeline:
 
     def __init__(
         self,
-        transforms: Sequence[Union[dict, Callable]],
-        on_short: Optional[Callable[[str, str], object]] = None,
+        transforms: Sequence[dict | Callable],
+        on_short: Callable[[str, str], object] | None = None,
     ) -> None:
         self.transforms = Compose(transforms).transforms
         self._on_short = on_short or _warn_short
@@ -155,7 +156,7 @@ class FilePipeline:
         ]
         self._end = decodes[-1] + 1 if decodes else 0
 
-    def __call__(self, data: dict) -> Optional[dict]:
+    def __call__(self, data: dict) -> dict | None:
         """Run the transforms.
 
         Args:
@@ -175,8 +176,8 @@ class FilePipeline:
         return self._run(self.transforms[self._end :], results)
 
     def _run(
-        self, transforms: Sequence[Callable], results: Optional[dict]
-    ) -> Optional[dict]:
+        self, transforms: Sequence[Callable], results: dict | None
+    ) -> dict | None:
         for transform in transforms:
             if results is None:
                 return None
@@ -233,7 +234,7 @@ def _find(
 
 
 def _check_short_side(
-    steps: Sequence[dict], crop_size: Union[int, Sequence[int]]
+    steps: Sequence[dict], crop_size: int | Sequence[int]
 ) -> None:
     """Raise if ThreeCrop does not fit the short side of the resized frames.
 

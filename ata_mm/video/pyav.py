@@ -7,16 +7,11 @@ it to report that it is missing.
 
 import math
 import struct
+from collections.abc import Callable, Iterator, Sequence
 from typing import (
     TYPE_CHECKING,
     BinaryIO,
-    Callable,
-    Iterator,
-    List,
     NamedTuple,
-    Optional,
-    Sequence,
-    Union,
 )
 
 import numpy as np
@@ -87,7 +82,7 @@ def open_container(video: str) -> 'InputContainer':
     """
     import av
 
-    source: Union[str, BinaryIO]
+    source: str | BinaryIO
     try:
         video.encode()
     except UnicodeEncodeError:  # FFmpeg takes names in UTF-8 only
@@ -249,7 +244,7 @@ def decode_all(
             continue  # the last one of a recording that was cut off
         if packet.size:
             times.append(packet.pts)
-        frames: List[VideoFrame] = []
+        frames: list[VideoFrame] = []
         try:
             frames = packet.decode()
         except FFmpegError as error:
@@ -270,7 +265,7 @@ def check_index(
     video: str,
     container: 'InputContainer',
     stream: 'VideoStream',
-    times: Sequence[Optional[int]],
+    times: Sequence[int | None],
 ) -> None:
     """Raise if a file lacks frames of its index.
 

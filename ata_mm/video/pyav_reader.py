@@ -1,8 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Exact reader with PyAV."""
 
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Dict, Iterator, List, Optional
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -61,7 +62,7 @@ class PyAVReader(VideoReader):
     def __init__(self, video: str, num_threads: int = 1) -> None:
         super().__init__(video)
         self._num_threads = num_threads
-        self._kept: Optional[List[VideoFrame]] = None
+        self._kept: list[VideoFrame] | None = None
         self._pts = np.zeros(0, np.int64)
         self._keys = np.zeros(0, np.int64)  # numbers of the key frames
         self._counts = False  # numbered in order of decoding, not by times
@@ -122,8 +123,8 @@ class PyAVReader(VideoReader):
         """Return whether the distinct times of packets number the frames."""
         from av.error import FFmpegError
 
-        pts: List[int] = []
-        times: List[Optional[int]] = []
+        pts: list[int] = []
+        times: list[int | None] = []
         keys = [0]
         hides = self._stream.codec_context.name == 'vp8'
         try:
@@ -155,8 +156,8 @@ class PyAVReader(VideoReader):
         """Decode all frames to number them."""
         self._open()
         self._counts, self._keys = True, np.zeros(1, np.int64)
-        pts: List[Optional[int]] = []
-        kept: List[VideoFrame] = []
+        pts: list[int | None] = []
+        kept: list[VideoFrame] = []
         size = 0
         for frame in decode_all(self.video, self._container, self._stream):
             pts.append(frame.pts)
@@ -166,7 +167,7 @@ class PyAVReader(VideoReader):
         self._kept = kept if size <= _KEPT else None
         self._pts, self._next = self._increasing(pts), -1
 
-    def _increasing(self, pts: List[Optional[int]]) -> np.ndarray:
+    def _increasing(self, pts: list[int | None]) -> np.ndarray:
         """Return times, or those of a constant rate if they do not increase.
 
         The times of AVI files are in the order of decoding.
@@ -177,7 +178,7 @@ class PyAVReader(VideoReader):
         step = round(1 / (Fraction(self.fps or 25) * self._time_base))
         return np.arange(len(pts)) * max(step, 1)
 
-    def _decode(self, indices: List[int]) -> Dict[int, np.ndarray]:
+    def _decode(self, indices: list[int]) -> dict[int, np.ndarray]:
         return {index: self._to_rgb(self._find(index)) for index in indices}
 
     def _find(self, index: int) -> 'VideoFrame':

@@ -3,8 +3,8 @@
 
 import signal
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from contextlib import ExitStack
-from typing import Dict, Iterable, List
 
 import numpy as np
 
@@ -89,7 +89,7 @@ class VideoReader(ABC):
     def timestamps(self) -> np.ndarray:
         """Time of each frame in seconds, as the container has it, (T,)."""
 
-    def frames(self, indices: Iterable[int]) -> List[np.ndarray]:
+    def frames(self, indices: Iterable[int]) -> list[np.ndarray]:
         """Decode frames.
 
         Args:
@@ -124,5 +124,5 @@ class VideoReader(ABC):
         self.resources.close()
 
     @abstractmethod
-    def _decode(self, indices: List[int]) -> Dict[int, np.ndarray]:
+    def _decode(self, indices: list[int]) -> dict[int, np.ndarray]:
         """Decode frames of increasing numbers."""

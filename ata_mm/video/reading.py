@@ -2,8 +2,9 @@
 """Open videos: files at random positions, and streams in order."""
 
 import os.path as osp
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Iterator, Optional, Tuple
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -157,8 +158,8 @@ class FrameSource:
     def __init__(self, source: str) -> None:
         self.source = source
         self.is_file = not source.isdecimal() and '://' not in source
-        self.num_frames: Optional[int] = None
-        self.span: Optional[Tuple[float, float]] = None
+        self.num_frames: int | None = None
+        self.span: tuple[float, float] | None = None
         if self.is_file:
             self._open_file()
         else:
@@ -209,7 +210,7 @@ class FrameSource:
 
     def _span(
         self, frame: 'VideoFrame', number: int
-    ) -> Optional[Tuple[float, float]]:
+    ) -> tuple[float, float] | None:
         """Return start and end of a frame in seconds."""
         step = 1 / self.fps if self.fps else 0.0
         if self._container.format.name == 'avi':  # times in decoding order

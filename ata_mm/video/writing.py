@@ -4,9 +4,9 @@
 import errno
 import math
 import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Iterable, Iterator, Optional, Tuple, Union
 
 import cv2
 import numpy as np
@@ -41,9 +41,9 @@ class VideoWriter:
 
     def __init__(
         self,
-        path: Union[str, Path],
+        path: str | Path,
         fps: float,
-        size: Tuple[int, int],
+        size: tuple[int, int],
         codec: str = 'mp4v',
     ) -> None:
         self.size = size
@@ -68,7 +68,7 @@ class VideoWriter:
     def __enter__(self) -> 'VideoWriter':
         return self
 
-    def __exit__(self, kind: Optional[type], *error: object) -> None:
+    def __exit__(self, kind: type | None, *error: object) -> None:
         with suppress(OSError) if kind else nullcontext():
             self.close()
 
@@ -109,7 +109,7 @@ class VideoWriter:
 
 
 def write_video(
-    path: Union[str, Path],
+    path: str | Path,
     frames: Iterable[np.ndarray],
     fps: float,
     codec: str = 'mp4v',

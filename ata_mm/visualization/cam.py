@@ -1,8 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Class-activation maps of recognizers, also of those made of tokens."""
 
-from typing import List, Optional, Tuple
-
 import numpy as np
 import torch
 from mmaction.models.recognizers.base import BaseRecognizer
@@ -19,9 +17,9 @@ from ata_mm.ops.types import Grid
 def class_activation(
     model: BaseRecognizer,
     inputs: Tensor,
-    label: Optional[int] = None,
+    label: int | None = None,
     block: int = -1,
-) -> Tuple[np.ndarray, int]:
+) -> tuple[np.ndarray, int]:
     """Compute the class-activation map of a clip with MMAction2's Grad-CAM.
 
     MMAction2's Grad-CAM needs a layer whose output is a feature map. This one
@@ -69,7 +67,7 @@ class _PatchCAM(Listener, GradCAM):
         GradCAM.__init__(self, model, tap.name)
         self._tap = tap
 
-    def run(self, data: dict, label: Optional[int]) -> Tuple[Tensor, int]:
+    def run(self, data: dict, label: int | None) -> tuple[Tensor, int]:
         """Compute the maps (1, T, height, width), and return the class too."""
         head = self.model.cls_head
         average = head.average_clips
@@ -88,7 +86,7 @@ class _PatchCAM(Listener, GradCAM):
             self.model.zero_grad()
         return maps, int(scores.argmax()) if label is None else label
 
-    def taps(self, model: BaseRecognizer) -> List[Tap]:
+    def taps(self, model: BaseRecognizer) -> list[Tap]:
         """Return the tap."""
         return [self._tap]
 

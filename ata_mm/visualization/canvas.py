@@ -2,8 +2,9 @@
 """Axes in units of patches, and figures as arrays and files."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, List, Optional, Sequence, Tuple, Union
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -54,7 +55,7 @@ def show_frame(
     ax.spines[:].set_visible(False)
 
 
-def frame_figure(frame: np.ndarray, width: int) -> Tuple[Figure, Axes]:
+def frame_figure(frame: np.ndarray, width: int) -> tuple[Figure, Axes]:
     """Create a figure with axes that fill it, in the proportions of a frame.
 
     Args:
@@ -71,7 +72,7 @@ def frame_figure(frame: np.ndarray, width: int) -> Tuple[Figure, Axes]:
 
 
 def frame_labels(
-    labels: Optional[Sequence[str]], num_frames: int
+    labels: Sequence[str] | None, num_frames: int
 ) -> Sequence[str]:
     """Return titles of frames, by default ``'t = 0'``, ``'t = 1'``, … ."""
     return labels or [f't = {t}' for t in range(num_frames)]
@@ -84,14 +85,12 @@ def render(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def outline(width: float) -> List[AbstractPathEffect]:
+def outline(width: float) -> list[AbstractPathEffect]:
     """Return a dark edge for lines of a width, visible on bright frames."""
     return [Stroke(linewidth=width + 2, foreground='#101418b0'), Normal()]
 
 
-def save_figure(
-    figure: Figure, path: Union[str, Path], **options: Any
-) -> None:
+def save_figure(figure: Figure, path: str | Path, **options: Any) -> None:
     """Write a figure to a file, whole or not at all.
 
     Args:

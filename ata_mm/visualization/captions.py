@@ -2,7 +2,7 @@
 """Draw predictions into the frames of a video file."""
 
 import os
-from typing import List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ata_mm.video import VideoWriter
 
-Predictions = Sequence[Tuple[str, float]]
+Predictions = Sequence[tuple[str, float]]
 
 _MIN_SIDE = 320  # least side of written frames, for readable labels
 
@@ -37,15 +37,15 @@ class OverlayWriter:
     def __init__(self, path: str, fps: float) -> None:
         self.path = path
         self.fps = fps
-        self._writer: Optional[VideoWriter] = None
-        self._content: Optional[tuple] = None
-        self._caption: Optional[np.ndarray] = None
+        self._writer: VideoWriter | None = None
+        self._content: tuple | None = None
+        self._caption: np.ndarray | None = None
 
     def __enter__(self) -> 'OverlayWriter':
         os.makedirs(os.path.dirname(self.path) or '.', exist_ok=True)
         return self
 
-    def __exit__(self, kind: Optional[type], *error: object) -> None:
+    def __exit__(self, kind: type | None, *error: object) -> None:
         if self._writer is not None:
             self._writer.__exit__(kind, *error)
 
@@ -74,7 +74,7 @@ class OverlayWriter:
         self._writer.write(frame)
 
     def _draw(
-        self, size: Tuple[int, int], predictions: Predictions, title: str
+        self, size: tuple[int, int], predictions: Predictions, title: str
     ) -> np.ndarray:
         """Return the caption, drawn once for all frames that share it."""
         content = size, tuple(predictions), title
@@ -85,7 +85,7 @@ class OverlayWriter:
 
 
 def draw_caption(
-    size: Tuple[int, int], predictions: Predictions, title: str = ''
+    size: tuple[int, int], predictions: Predictions, title: str = ''
 ) -> np.ndarray:
     """Draw labels, each on a bar as long as its score.
 
@@ -102,7 +102,7 @@ def draw_caption(
     unit = max(min(size) // 22, 12)  # font size in pixels
     font = ImageFont.truetype(font_manager.findfont('DejaVu Sans'), unit)
     texts = [f'{score:.2f}  {label}' for label, score in predictions]
-    lines: List[str] = ([title] if title else []) + texts
+    lines: list[str] = ([title] if title else []) + texts
     panel = int(max((font.getlength(text) for text in lines), default=0))
     panel = min(panel + unit, width)
     pitch = unit * 3 // 2

@@ -1,8 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Image, video and HTML files of a clip and its observation."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 from mmengine.fileio import put_text
@@ -25,13 +25,13 @@ def write_routes(
     clip: Clip,
     blocks: Sequence[Block],
     chosen: Block,
-    patches: Optional[Sequence[Patch]] = None,
-    pair: Optional[int] = None,
+    patches: Sequence[Patch] | None = None,
+    pair: int | None = None,
     fps: float = 2.0,
     quality: int = 80,
     video: str = '',
     model: str = '',
-) -> List[Path]:
+) -> list[Path]:
     """Write routes.png, routes.mp4, matching.png and routes.html.
 
     Args:
@@ -116,10 +116,10 @@ def most_motion(alignment: Alignment, grid: Grid) -> int:
 def write_heat_maps(
     stem: Path,
     clip: Clip,
-    maps: Dict[str, np.ndarray],
+    maps: dict[str, np.ndarray],
     title: str,
     fps: float = 2.0,
-) -> List[Path]:
+) -> list[Path]:
     """Write heat maps of several models side by side, as png and mp4.
 
     Args:

@@ -1,7 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Figure of the matching of a frame pair (paper, Fig. 5)."""
 
-from typing import NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -45,7 +46,7 @@ def matching_figure(
     frames: Sequence[np.ndarray],
     block: Block,
     pair: int = 0,
-    labels: Optional[Sequence[str]] = None,
+    labels: Sequence[str] | None = None,
 ) -> Figure:
     """Show the matches between the patches of frames t and t + 1.
 

@@ -3,8 +3,9 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ def routes_page(
     blocks: Sequence[Block],
     patches: Sequence[Patch],
     block: int = 0,
-    numbers: Optional[Sequence[int]] = None,
+    numbers: Sequence[int] | None = None,
     video: str = '',
     model: str = '',
     quality: int = 80,
@@ -90,7 +91,7 @@ def routes_page(
     return template.replace('/*DATA*/', _dump(data))
 
 
-def _pack_block(block: Block) -> Dict[str, Any]:
+def _pack_block(block: Block) -> dict[str, Any]:
     """Return the data of a block, numbers as 8- or 16-bit integers."""
     alignment, _ = block.aligned()
     data = dict(
@@ -140,7 +141,7 @@ def _reference(block: Block) -> str:
     return f'the last of frames 0, {reference}, {2 * reference}, … before it'
 
 
-def _pack_map(block: Block, num_pairs: int) -> Dict[str, Any]:
+def _pack_map(block: Block, num_pairs: int) -> dict[str, Any]:
     """Return all similarities as text, one of 64 levels per character."""
     maps = np.concatenate(
         [block.similarity_map(t).cpu().numpy() for t in range(num_pairs)]
@@ -164,7 +165,7 @@ def _encode(values: Tensor, dtype: type) -> str:
 
 
 def _jpeg(frame: np.ndarray, quality: int) -> str:
-    options: List[int] = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    options: list[int] = [cv2.IMWRITE_JPEG_QUALITY, quality]
     bgr = frame[..., ::-1]  # as OpenCV expects
     code = cv2.imencode('.jpg', bgr, options)[1].tobytes()
     return 'data:image/jpeg;base64,' + base64.b64encode(code).decode()

@@ -2,7 +2,7 @@
 """Responses of several models as heat maps (paper, Figs. 6 and 7)."""
 
 import textwrap
-from typing import Dict, List, Optional, Sequence
+from collections.abc import Sequence
 
 import cv2
 import matplotlib
@@ -18,7 +18,7 @@ def overlay(
     response: np.ndarray,
     alpha: float = 0.55,
     cmap: str = 'jet',
-) -> List[np.ndarray]:
+) -> list[np.ndarray]:
     """Blend a response into the frames as a heat map.
 
     The colour map spans the range of responses in the clip; values between
@@ -52,8 +52,8 @@ def overlay(
 
 def responses_figure(
     frames: Sequence[np.ndarray],
-    responses: Dict[str, np.ndarray],
-    labels: Optional[Sequence[str]] = None,
+    responses: dict[str, np.ndarray],
+    labels: Sequence[str] | None = None,
     title: str = '',
     columns: int = 8,
 ) -> Figure:
@@ -102,9 +102,9 @@ def responses_figure(
 
 def responses_images(
     frames: Sequence[np.ndarray],
-    responses: Dict[str, np.ndarray],
+    responses: dict[str, np.ndarray],
     height: int = 320,
-) -> List[np.ndarray]:
+) -> list[np.ndarray]:
     """Draw each frame beside the heat maps of all models, for a video.
 
     Args:
@@ -132,8 +132,8 @@ def responses_images(
 
 
 def _image_rows(
-    frames: Sequence[np.ndarray], responses: Dict[str, np.ndarray]
-) -> Dict[str, List]:
+    frames: Sequence[np.ndarray], responses: dict[str, np.ndarray]
+) -> dict[str, list]:
     """Return the frames and the overlays of each model, by their title."""
     rows = {'frames': list(frames)}
     rows.update((k, overlay(frames, v)) for k, v in responses.items())

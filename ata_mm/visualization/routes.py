@@ -1,8 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Drawings of the routes of chosen patches (paper, Sec. 3.3)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from .canvas import (
 from .doubts import doubtful_steps
 
 #: Row and column of a patch.
-Patch = Tuple[int, int]
+Patch = tuple[int, int]
 
 
 def draw_routes(
@@ -34,11 +34,11 @@ def draw_routes(
     alignment: Alignment,
     grid: Grid,
     patches: Sequence[Patch],
-    similarity: Optional[Tensor] = None,
+    similarity: Tensor | None = None,
     clip: int = 0,
     start: int = 0,
     width: int = 480,
-) -> List[np.ndarray]:
+) -> list[np.ndarray]:
     """Draw the routes of chosen patches into the frames of a clip.
 
     Every route has a colour, a box around its patch in each frame, and a trail
@@ -84,10 +84,10 @@ def routes_figure(
     alignment: Alignment,
     grid: Grid,
     patches: Sequence[Patch],
-    similarity: Optional[Tensor] = None,
+    similarity: Tensor | None = None,
     clip: int = 0,
     start: int = 0,
-    labels: Optional[Sequence[str]] = None,
+    labels: Sequence[str] | None = None,
     columns: int = 4,
 ) -> Figure:
     """Draw the routes of chosen patches as one figure.
@@ -133,10 +133,10 @@ def routes_figure(
 def choose_patches(
     alignment: Alignment,
     grid: Grid,
-    similarity: Optional[Tensor] = None,
+    similarity: Tensor | None = None,
     clip: int = 0,
     number: int = 5,
-) -> List[Patch]:
+) -> list[Patch]:
     """Choose patches of frame 0 whose routes are informative.
 
     The routes go far in small steps, few of which are doubtful or rejected,
@@ -169,13 +169,13 @@ def choose_patches(
     return _spread(score.numpy(), grid, number)
 
 
-def _spread(score: np.ndarray, grid: Grid, number: int) -> List[Patch]:
+def _spread(score: np.ndarray, grid: Grid, number: int) -> list[Patch]:
     """Return patches of high scores (N,) at a distance from each other."""
     positions = np.indices(grid).reshape(2, -1).T  # (N, 2)
     # About the distance of neighbours if the patches were on a regular grid.
     spacing = max(grid) / (1 + np.sqrt(number))
     nearest = np.full(len(positions), np.inf)  # distance to a chosen patch
-    chosen: List[Patch] = []
+    chosen: list[Patch] = []
     while len(chosen) < min(number, len(positions)):
         # Patches close to a chosen one score less, the chosen ones 0.
         penalty = (nearest > 0) * np.minimum(1, nearest / spacing) ** 2
@@ -204,7 +204,7 @@ class _Track:
     positions: np.ndarray
     same: np.ndarray
     doubtful: np.ndarray
-    similarity: Optional[np.ndarray]
+    similarity: np.ndarray | None
 
     def draw(self, ax: Axes, t: int) -> None:
         """Draw trail, box and last similarity as of frame t."""
@@ -288,10 +288,10 @@ def _tracks(
     alignment: Alignment,
     grid: Grid,
     patches: Sequence[Patch],
-    similarity: Optional[Tensor],
+    similarity: Tensor | None,
     clip: int,
     start: int,
-) -> List[_Track]:
+) -> list[_Track]:
     _check_choice(frames, alignment.shape, grid, patches, start)
     alignment = alignment.clip(clip, torch.device('cpu'))
     routes, places = alignment.routes[0].numpy(), alignment.places[0].numpy()

@@ -124,8 +124,13 @@ def path(request, checkout):
     return request.param
 
 
-def test_studies_have_valid_configs(path, tmp_path):
-    assert load_study(path, tmp_path).arms
+def test_models_of_all_arms_can_be_built(path, tmp_path):
+    for arm in load_study(path, tmp_path).arms:
+        with torch.device('meta'):
+            assert MODELS.build(arm.trials[0].cfg.model)
+
+
+def test_smoke_runs_are_short(path, tmp_path):
     study = load_study(path, tmp_path, smoke=True)
     for run in (run for arm in study.arms for run in arm.trials):
         assert run.cfg.train_cfg.max_epochs == 1
@@ -135,12 +140,6 @@ def test_studies_have_valid_configs(path, tmp_path):
                 continue
             assert dataset.num_videos <= 64
             assert dataset.data_root.endswith('_fast')
-
-
-def test_models_of_all_arms_can_be_built(path, tmp_path):
-    for arm in load_study(path, tmp_path).arms:
-        with torch.device('meta'):
-            assert MODELS.build(arm.trials[0].cfg.model)
 
 
 def test_results_are_those_of_any_environment(runs, tmp_path):

@@ -57,7 +57,9 @@ custom_hooks = [dict(type='FaultHook'), dict(type='EMAHook', momentum=0.1)]
 )
 
 
-@pytest.fixture(scope='module', params=[0, 2], ids='{} workers'.format)
+# Data loading in the main process, which is the fastest, unless a test
+# has several.
+@pytest.fixture(scope='module', params=[0], ids='{} workers'.format)
 def config(request, tiny_config) -> Path:
     """A config of three epochs of four iterations."""
     path = tiny_config.parent / f'random_{request.param}.py'
@@ -123,13 +125,15 @@ def assert_equal_to_the_bit(one: dict, other: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    'when, iteration',
+    'config, when, iteration',
     [
-        ('before_train_iter', 6),
-        ('after_val_iter', 4),
-        ('after_val_epoch', 8),
-        ('fsync', 8),
+        (0, 'before_train_iter', 6),
+        (2, 'before_train_iter', 6),
+        (2, 'after_val_iter', 4),
+        (0, 'after_val_epoch', 8),
+        (2, 'fsync', 8),
     ],
+    indirect=['config'],
 )
 def test_a_killed_run_resumes_to_the_same_bits(
     when, iteration, train, uninterrupted, tmp_path
@@ -173,11 +177,6 @@ def test_a_run_resumes_within_an_epoch(schedule, config, run, tmp_path):
         assert_equal_to_the_bit(whole.get(key, {}), killed.get(key, {}))
 
 
-# Data loading in the main process, which is the fastest.
-in_main_process = pytest.mark.parametrize('config', [0], indirect=True)
-
-
-@in_main_process
 @pytest.mark.parametrize(
     'when, iteration', [('before_train_iter', 8), ('after_val_epoch', 12)]
 )
@@ -197,7 +196,6 @@ def test_a_resumed_run_stops_as_early(when, iteration, train, tmp_path):
     assert (tmp_path / 'last_checkpoint').read_text().endswith('epoch_3.pth')
 
 
-@in_main_process
 def test_a_full_disk_keeps_the_checkpoint_before(train, tmp_path):
     done = train(tmp_path, *fault('before_train_iter', 6, 'fill_disk'))
     message = error(done)
@@ -207,7 +205,6 @@ def test_a_full_disk_keeps_the_checkpoint_before(train, tmp_path):
     assert names == {'epoch_1.pth', 'best_acc_top1_epoch_1.pth'}
 
 
-@in_main_process
 def test_a_moved_run_resumes_and_leaves_the_original(
     train, tmp_path, uninterrupted
 ):
@@ -222,7 +219,6 @@ def test_a_moved_run_resumes_and_leaves_the_original(
     assert_equal_to_the_bit(uninterrupted['state_dict'], weights)
 
 
-@in_main_process
 def test_the_state_before_a_divergence_resumes(train, tmp_path, uninterrupted):
     message = error(train(tmp_path, *fault('before_train_iter', 6, 'diverge')))
     state = tmp_path / 'diverged_iter_6.pth'
@@ -233,7 +229,6 @@ def test_the_state_before_a_divergence_resumes(train, tmp_path, uninterrupted):
     assert_equal_to_the_bit(uninterrupted['state_dict'], weights)
 
 
-@in_main_process
 @pytest.mark.parametrize(
     'temporal', ['TemporalAveraging', 'TemporalAttention', 'ATA']
 )
@@ -252,14 +247,12 @@ def test_a_diverged_loss_ends_the_run(temporal, train, tmp_path):
     assert not list(tmp_path.glob('best_*'))
 
 
-@in_main_process
 def test_no_best_checkpoint_has_scores_that_are_nan(train, tmp_path):
     done = train(tmp_path, *fault('before_val', 4, 'diverge'))
     assert 'diverged in the validation after iteration 4' in error(done)
     assert not list(tmp_path.glob('best_*'))
 
 
-@in_main_process
 def test_nothing_to_resume_is_said(train, tmp_path, whole_run):
     weights = whole_run / 'epoch_3.pth'
     options = f'load_from={weights}', 'train_cfg.max_epochs=1'
@@ -270,14 +263,12 @@ def test_nothing_to_resume_is_said(train, tmp_path, whole_run):
     assert f'Training starts from {weights}' in output
 
 
-@in_main_process
 def test_weights_alone_are_not_resumed(train, tmp_path, whole_run):
     (best,) = whole_run.glob('best_*.pth')
     message = error(train(tmp_path, resume=[best]))
     assert f'load_from={best}' in message
 
 
-@in_main_process
 @pytest.mark.parametrize(
     'option, reason',
     [
@@ -299,7 +290,6 @@ def test_a_run_of_another_config_is_not_resumed(
     assert reason in message and f'load_from={state}' in message
 
 
-@in_main_process
 def test_another_length_of_the_epoch_is_said(train, tmp_path, whole_run):
     options = ('train_dataloader.batch_size=2', 'train_cfg.max_epochs=4')
     done = train(tmp_path, *options, resume=[whole_run / 'epoch_3.pth'])
@@ -308,7 +298,6 @@ def test_another_length_of_the_epoch_is_said(train, tmp_path, whole_run):
     assert 'An epoch has 2 batches, but had 4' in log
 
 
-@in_main_process
 def test_a_misspelt_option_of_the_hook_is_refused(train, tmp_path):
     done = train(tmp_path, 'default_hooks.checkpoint.max_keep_ckpt=1')
     assert done.returncode == 1 and 'got max_keep_ckpt' in (

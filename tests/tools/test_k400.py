@@ -2,7 +2,7 @@
 """A small version of a recipe of each family, on a handful of videos laid out
 as Kinetics-400."""
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -67,7 +67,7 @@ def train(run, options, tmp_path_factory):
     Returns its checkpoint, its output and the options to test it.
     """
 
-    @lru_cache(maxsize=None)
+    @cache
     def _train(name):
         work_dir = tmp_path_factory.mktemp(name)
         small = options + [f'model.backbone.{word}' for word in SMALL[name]]

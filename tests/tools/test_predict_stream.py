@@ -130,13 +130,16 @@ def test_interrupt_leaves_complete_files(
         tmp_path / 'out',
     ]
     env = dict(os.environ, PYTHONPATH='.', OMP_NUM_THREADS='1')
-    with open(tmp_path / 'errors', 'w+') as file, subprocess.Popen(
-        list(map(str, command)),
-        env=env,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=file,
-    ) as process:
+    with (
+        open(tmp_path / 'errors', 'w+') as file,
+        subprocess.Popen(
+            list(map(str, command)),
+            env=env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=file,
+        ) as process,
+    ):
         process.stdout.readline()
         process.send_signal(signum)
         # Not communicate(), which loses lines that readline() has buffered.

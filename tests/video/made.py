@@ -1,9 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Videos whose frames show their numbers, made with PyAV."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Dict, Optional, Sequence, Tuple
 
 import av
 import numpy as np
@@ -13,7 +13,7 @@ FRAMES = 40
 
 
 def picture(
-    number: int, size: Tuple[int, int] = (128, 96), turns: int = 0
+    number: int, size: tuple[int, int] = (128, 96), turns: int = 0
 ) -> np.ndarray:
     """The frame of a number, which is upright after quarter turns."""
     width, height = size[::-1] if turns % 2 else size
@@ -33,15 +33,15 @@ def number_of(frame: np.ndarray) -> int:
 def make_video(
     path: Path,
     codec: str = 'libx264',
-    size: Tuple[int, int] = (128, 96),
+    size: tuple[int, int] = (128, 96),
     pix_fmt: str = 'yuv420p',
     frames: int = FRAMES,
     gop: int = 12,
     b_frames: int = 2,
     turns: int = 0,
-    times: Optional[Sequence[int]] = None,
-    options: Optional[Dict[str, str]] = None,
-    container: Optional[Dict[str, str]] = None,
+    times: Sequence[int] | None = None,
+    options: dict[str, str] | None = None,
+    container: dict[str, str] | None = None,
 ) -> Path:
     """Write numbered frames, at 25 per second or given times in 1/25 s."""
     with av.open(str(path), 'w', options=container or {}) as out:
@@ -69,9 +69,10 @@ def copy_video(
     source: Path, path: Path, start: int = 0, **options: str
 ) -> Path:
     """Copy the packets of a video, cut at a time in 1/25 s."""
-    with av.open(str(source)) as inner, av.open(
-        str(path), 'w', options=options
-    ) as out:
+    with (
+        av.open(str(source)) as inner,
+        av.open(str(path), 'w', options=options) as out,
+    ):
         stream = inner.streams.video[0]
         copied = out.add_stream_from_template(stream)
         assert stream.time_base is not None

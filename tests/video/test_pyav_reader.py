@@ -69,9 +69,10 @@ def test_damage_between_frames(tmp_path):
     middle = len(data) // 3
     data[middle : 2 * middle] = bytes(middle)
     path.write_bytes(data)
-    with pytest.raises(VideoError, match='is damaged'), PyAVReader(
-        str(path)
-    ) as reader:
+    with (
+        pytest.raises(VideoError, match='is damaged'),
+        PyAVReader(str(path)) as reader,
+    ):
         reader.frames(range(FRAMES))
 
 

@@ -143,31 +143,37 @@ def test_broken_file_is_named(broken):
 
 def test_video_without_frames_is_named(write_video, tmp_path):
     write_video(tmp_path / 'zero.mp4', num_frames=0)
-    with pytest.raises(ValueError, match='zero.mp4 '), open_video(
-        str(tmp_path / 'zero.mp4')
+    with (
+        pytest.raises(ValueError, match='zero.mp4 '),
+        open_video(str(tmp_path / 'zero.mp4')),
     ):
         pass
 
 
 @pytest.mark.parametrize('error', [RuntimeError, KeyError])
 def test_errors_of_a_whole_file_tell_of_the_transforms(error, video_root):
-    with pytest.raises(
-        VideoError, match='0.mp4 cannot be read by the transforms'
-    ), decoding(str(video_root / '0.mp4')):
+    with (
+        pytest.raises(
+            VideoError, match='0.mp4 cannot be read by the transforms'
+        ),
+        decoding(str(video_root / '0.mp4')),
+    ):
         raise error('code -1')
 
 
 def test_errors_of_a_broken_file_tell_what_is_wrong(tmp_path):
     path = tmp_path / 'a.mp4'
     path.write_bytes(b'junk')
-    with pytest.raises(VideoError, match='a.mp4 cannot be decoded'), decoding(
-        str(path)
+    with (
+        pytest.raises(VideoError, match='a.mp4 cannot be decoded'),
+        decoding(str(path)),
     ):
         raise TypeError('no __len__')
 
 
 def test_missing_file_is_not_decoded():
-    with pytest.raises(
-        FileNotFoundError, match='x.mp4 does not exist'
-    ), decoding('x.mp4'):
+    with (
+        pytest.raises(FileNotFoundError, match='x.mp4 does not exist'),
+        decoding('x.mp4'),
+    ):
         pytest.fail('the block must not run')

@@ -61,9 +61,10 @@ def test_frames_may_be_generated(tmp_path):
 
 
 def test_file_is_complete_after_an_error(tmp_path):
-    with pytest.raises(KeyboardInterrupt), VideoWriter(
-        tmp_path / 'a.mp4', 10, (64, 48)
-    ) as out:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        VideoWriter(tmp_path / 'a.mp4', 10, (64, 48)) as out,
+    ):
         out.write(RED)
         raise KeyboardInterrupt
     assert len(read(tmp_path / 'a.mp4')) == 1
@@ -104,9 +105,11 @@ def test_a_full_disk_leaves_no_half_of_a_video(
 
 
 def test_an_error_on_a_full_disk_is_not_hidden(tmp_path, full_disk):
-    with pytest.raises(KeyboardInterrupt), full_disk(100), VideoWriter(
-        tmp_path / 'a.mp4', 10, (64, 48)
-    ) as out:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        full_disk(100),
+        VideoWriter(tmp_path / 'a.mp4', 10, (64, 48)) as out,
+    ):
         out.write(RED)
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())

@@ -36,9 +36,10 @@ def test_small_videos_are_enlarged_to_even_sides(tmp_path, size, written):
 
 
 def test_file_is_complete_after_an_error(tmp_path):
-    with pytest.raises(KeyboardInterrupt), OverlayWriter(
-        str(tmp_path / 'out.mp4'), fps=10
-    ) as out:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        OverlayWriter(str(tmp_path / 'out.mp4'), fps=10) as out,
+    ):
         out.write(np.zeros((48, 64, 3), np.uint8), PREDICTIONS)
         raise KeyboardInterrupt
     decoded, _ = cv2.VideoCapture(str(tmp_path / 'out.mp4')).read()

@@ -1,7 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Base classes of the backbones, and validation of their options and input."""
 
-from typing import Dict, List, Optional, Sequence, Union
+from collections.abc import Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -11,7 +11,7 @@ from ata_mm.checkpoints.conversion import GRID
 from ata_mm.ops.types import Grid
 
 #: Numbers per stage, such as ``dict(depths=[...], channels=[...])``.
-Arch = Dict[str, List[int]]
+Arch = dict[str, list[int]]
 
 
 class PretrainedBackbone(BaseModule):
@@ -48,7 +48,7 @@ class VideoBackbone(PretrainedBackbone):
     """
 
     def __init__(
-        self, pretrained: Optional[str] = None, init_cfg: Optional[dict] = None
+        self, pretrained: str | None = None, init_cfg: dict | None = None
     ) -> None:
         if pretrained is not None:
             if init_cfg is not None:
@@ -59,7 +59,7 @@ class VideoBackbone(PretrainedBackbone):
                 )
             init_cfg = dict(type='Pretrained', checkpoint=pretrained)
         super().__init__(init_cfg)
-        self.grid: Optional[Grid] = None
+        self.grid: Grid | None = None
         self._register_state_dict_hook(_record_grid)
 
     def _load_from_state_dict(
@@ -91,7 +91,7 @@ def _record_grid(
 
 
 def chosen_blocks(
-    temporal_blocks: Union[str, Sequence[int]], num_blocks: int
+    temporal_blocks: str | Sequence[int], num_blocks: int
 ) -> Sequence[int]:
     """Return the indices of the blocks selected by ``temporal_blocks``.
 
@@ -115,8 +115,8 @@ def chosen_blocks(
 
 
 def read_arch(
-    arch: Union[str, dict],
-    named: Dict[str, Arch],
+    arch: str | dict,
+    named: dict[str, Arch],
     optional: Sequence[str] = (),
 ) -> Arch:
     """Look up the size of a model, or validate one given in full.
@@ -165,7 +165,7 @@ def check_clips(
     x: Tensor,
     in_channels: int,
     num_frames: int,
-    img_size: Sequence[Union[int, str]],
+    img_size: Sequence[int | str],
 ) -> None:
     """Raise if clips do not have the configured shape.
 

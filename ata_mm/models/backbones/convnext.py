@@ -8,8 +8,6 @@ the feature map unless ``final_norm`` is set, and keeps feature maps in
 channels-last memory format throughout, which the alignment needs too.
 """
 
-from typing import Optional, Union
-
 import numpy as np
 import torch
 from mmaction.registry import MODELS
@@ -66,7 +64,7 @@ class ConvNeXtBlock(nn.Module):
         self.pwconv1 = nn.Linear(channels, 4 * channels)
         self.act = nn.GELU()
         self.pwconv2 = nn.Linear(4 * channels, channels)
-        self.gamma: Optional[nn.Parameter] = None
+        self.gamma: nn.Parameter | None = None
         if layer_scale_init_value > 0:
             self.gamma = nn.Parameter(
                 torch.full((channels,), layer_scale_init_value)
@@ -113,12 +111,12 @@ class ConvNeXt(PretrainedBackbone):
 
     def __init__(
         self,
-        arch: Union[str, dict] = 'tiny',
+        arch: str | dict = 'tiny',
         in_channels: int = 3,
         drop_path_rate: float = 0.0,
         layer_scale_init_value: float = 1e-6,
         final_norm: bool = False,
-        init_cfg: Optional[dict] = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         sizes = read_arch(arch, ARCHS)
@@ -151,7 +149,7 @@ class ConvNeXt(PretrainedBackbone):
             )
             for depth, width in zip(depths, channels)
         )
-        self.norm: Optional[nn.Module] = None
+        self.norm: nn.Module | None = None
         if final_norm:
             self.norm = nn.LayerNorm(channels[-1], eps=1e-6)
         for module in self.modules():
@@ -206,10 +204,10 @@ class ATAConvNeXt(ATABackbone):
     def __init__(
         self,
         num_frames: int,
-        arch: Union[str, dict] = 'base',
+        arch: str | dict = 'base',
         drop_path_rate: float = 0.0,
         final_norm: bool = False,
-        temporal: Optional[dict] = None,
+        temporal: dict | None = None,
         **options,
     ) -> None:
         image_backbone = dict(

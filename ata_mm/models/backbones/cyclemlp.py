@@ -9,8 +9,6 @@ channels by copies where the official code uses torchvision's deformable
 convolution: the offsets are constant integers.
 """
 
-from typing import Optional, Tuple, Union
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -74,7 +72,7 @@ class _CycleShift(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tuple[Tensor, None, None]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
         """Shift the gradient back."""
         return _CycleShift.apply(grad, ctx.dim, -ctx.step), None, None
 
@@ -264,10 +262,10 @@ class CycleMLP(PretrainedBackbone):
 
     def __init__(
         self,
-        arch: Union[str, dict] = 'b1',
+        arch: str | dict = 'b1',
         in_channels: int = 3,
         drop_path_rate: float = 0.0,
-        init_cfg: Optional[dict] = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         sizes = read_arch(arch, ARCHS, optional=('mlp_ratios',))
@@ -353,9 +351,9 @@ class ATACycleMLP(ATABackbone):
     def __init__(
         self,
         num_frames: int,
-        arch: Union[str, dict] = 'b5',
+        arch: str | dict = 'b5',
         drop_path_rate: float = 0.0,
-        temporal: Optional[dict] = None,
+        temporal: dict | None = None,
         **options,
     ) -> None:
         image_backbone = dict(

@@ -1,7 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """ATA on the last feature map of any backbone."""
 
-from typing import Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
 
 from mmaction.registry import MODELS
 from mmaction.utils import OptSampleList
@@ -62,12 +62,12 @@ class ATANeck(BaseModule):
     def __init__(
         self,
         embed_dims: int,
-        num_segments: Optional[int] = None,
+        num_segments: int | None = None,
         num_blocks: int = 1,
-        temporal: Optional[dict] = None,
+        temporal: dict | None = None,
         head_dims: int = 32,
         drop_path_rate: float = 0.0,
-        init_cfg: Optional[dict] = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         if num_blocks < 1 or (num_segments is not None and num_segments < 1):
@@ -87,9 +87,9 @@ class ATANeck(BaseModule):
 
     def forward(
         self,
-        x: Union[Tensor, Sequence[Tensor]],
+        x: Tensor | Sequence[Tensor],
         data_samples: OptSampleList = None,
-    ) -> Tuple[Tensor, dict]:
+    ) -> tuple[Tensor, dict]:
         """Mix the frames of each clip.
 
         Args:

@@ -5,7 +5,8 @@ Paper: "Alignment-guided Temporal Attention for Video Action Recognition",
 NeurIPS 2022, Sec. 3.3, Algorithms 1 and 2.
 """
 
-from typing import Any, Optional, Sequence, Union
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmaction.registry import MODELS
@@ -43,9 +44,9 @@ class Aligner(nn.Module):
         check_options(**options)
         self.matcher = matcher
         self.options = options
-        self.cache: Optional[MatchingCache] = None
+        self.cache: MatchingCache | None = None
 
-    def forward(self, x: Tensor, grid: Optional[Grid] = None) -> Alignment:
+    def forward(self, x: Tensor, grid: Grid | None = None) -> Alignment:
         """Align patch features (B, T, N, C)."""
         return align_frames(x, self.matcher, grid, self.cache, **self.options)
 
@@ -140,21 +141,21 @@ class ATA(TemporalAttention):
         embed_dims: int,
         num_heads: int,
         drop_path_rate: float = 0.0,
-        num_frames: Optional[int] = None,
+        num_frames: int | None = None,
         zero_init: bool = True,
-        time_bias_std: Optional[float] = None,
-        matcher: Union[str, dict, Matcher] = 'auto',
+        time_bias_std: float | None = None,
+        matcher: str | dict | Matcher = 'auto',
         match_on: str = 'tokens',
         dealign: bool = True,
-        share_alignment: Union[int, str] = 1,
+        share_alignment: int | str = 1,
         route_encoding: bool = False,
-        reference: Union[str, int] = 'previous',
+        reference: str | int = 'previous',
         refine: int = 0,
-        min_similarity: Optional[float] = None,
+        min_similarity: float | None = None,
         support_radius: int = 0,
-        route_heads: Optional[int] = None,
-        time_bias_slopes: Optional[Sequence[float]] = None,
-        init_cfg: Optional[dict] = None,
+        route_heads: int | None = None,
+        time_bias_slopes: Sequence[float] | None = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(
             embed_dims,
@@ -206,7 +207,7 @@ class ATA(TemporalAttention):
         return self.aligner.matcher
 
     def matched_features(
-        self, x: Tensor, position: Optional[Tensor] = None
+        self, x: Tensor, position: Tensor | None = None
     ) -> Tensor:
         """Return x, or its content; see ``match_on``: (B, T, N, C)."""
         # The embedding was added to x once, at the entrance of the backbone,
@@ -218,8 +219,8 @@ class ATA(TemporalAttention):
     def alignment(
         self,
         x: Tensor,
-        position: Optional[Tensor] = None,
-        grid: Optional[Grid] = None,
+        position: Tensor | None = None,
+        grid: Grid | None = None,
     ) -> Alignment:
         """Return the alignment that `forward` uses for the same arguments."""
         return self.aligner(self.matched_features(x, position), grid)
@@ -231,9 +232,9 @@ class ATA(TemporalAttention):
     def forward(
         self,
         x: Tensor,
-        position: Optional[Tensor] = None,
-        grid: Optional[Grid] = None,
-        alignment: Optional[Alignment] = None,
+        position: Tensor | None = None,
+        grid: Grid | None = None,
+        alignment: Alignment | None = None,
     ) -> Tensor:
         """Temporal self-attention along each route (Sec. 3.3).
 
@@ -264,7 +265,7 @@ class ATA(TemporalAttention):
         return x + alignment.dealign(branch)
 
     def _branch_by_heads(
-        self, x: Tensor, alignment: Alignment, encoding: Optional[Tensor]
+        self, x: Tensor, alignment: Alignment, encoding: Tensor | None
     ) -> Tensor:
         """Compute the branch with some heads along the routes."""
         self._check_frames(x)
@@ -289,7 +290,7 @@ class ATA(TemporalAttention):
 
 
 def _check_route_heads(
-    route_heads: Optional[int], num_heads: int, dealign: bool
+    route_heads: int | None, num_heads: int, dealign: bool
 ) -> None:
     if route_heads is None:
         return
@@ -307,7 +308,7 @@ def _check_route_heads(
         )
 
 
-def _check_sharing(share_alignment: Union[int, str], dealign: bool) -> None:
+def _check_sharing(share_alignment: int | str, dealign: bool) -> None:
     if share_alignment != 'stage' and (
         type(share_alignment) is not int or share_alignment < 1
     ):

@@ -6,7 +6,7 @@ https://arxiv.org/abs/2102.05095; official code, Apache-2.0 for its ViT parts:
 https://github.com/facebookresearch/TimeSformer
 """
 
-from typing import Callable, Optional, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +51,7 @@ class SelfAttention(nn.Module):
         nn.init.zeros_(self.proj.bias)
 
     def forward(
-        self, x: Tensor, dim: int, bias: Optional[Tensor] = None
+        self, x: Tensor, dim: int, bias: Tensor | None = None
     ) -> Tensor:
         """Attend along one dimension, independently of the others.
 
@@ -70,7 +70,7 @@ class SelfAttention(nn.Module):
         return self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
 
     def attend(
-        self, qkv: Tensor, dim: int, bias: Optional[Tensor] = None
+        self, qkv: Tensor, dim: int, bias: Tensor | None = None
     ) -> Tensor:
         """Attend with some or all heads along one dimension.
 
@@ -180,12 +180,12 @@ class TemporalAttention(TemporalModule):
         embed_dims: int,
         num_heads: int,
         drop_path_rate: float = 0.0,
-        num_frames: Optional[int] = None,
+        num_frames: int | None = None,
         zero_init: bool = True,
-        time_bias_std: Optional[float] = None,
+        time_bias_std: float | None = None,
         route_encoding: bool = False,
-        time_bias_slopes: Optional[Sequence[float]] = None,
-        init_cfg: Optional[dict] = None,
+        time_bias_slopes: Sequence[float] | None = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         if route_encoding and embed_dims % 8:
@@ -203,7 +203,7 @@ class TemporalAttention(TemporalModule):
         else:
             nn.init.xavier_uniform_(self.temporal_fc.weight)
         nn.init.zeros_(self.temporal_fc.bias)
-        self.time_bias: Optional[nn.Parameter] = None
+        self.time_bias: nn.Parameter | None = None
         if time_bias_std is not None or time_bias_slopes is not None:
             self._add_time_bias(
                 num_heads, num_frames, time_bias_std or 0.0, time_bias_slopes
@@ -212,9 +212,9 @@ class TemporalAttention(TemporalModule):
     def _add_time_bias(
         self,
         num_heads: int,
-        num_frames: Optional[int],
+        num_frames: int | None,
         std: float,
-        slopes: Optional[Sequence[float]],
+        slopes: Sequence[float] | None,
     ) -> None:
         if num_frames is None:
             raise ValueError(
@@ -240,8 +240,8 @@ class TemporalAttention(TemporalModule):
     def branch(
         self,
         x: Tensor,
-        encoding: Optional[Tensor] = None,
-        segments: Optional[Tensor] = None,
+        encoding: Tensor | None = None,
+        segments: Tensor | None = None,
     ) -> Tensor:
         """Compute the residual branch: (B, T, N, C) -> (B, T, N, C).
 
@@ -264,15 +264,15 @@ class TemporalAttention(TemporalModule):
                 'num_frames of the temporal module to it.'
             )
 
-    def _encode(self, x: Tensor, encoding: Optional[Tensor]) -> Tensor:
+    def _encode(self, x: Tensor, encoding: Tensor | None) -> Tensor:
         # x may be in half precision.
         return x if encoding is None else x + encoding.to(x.dtype)
 
     def logit_bias(
         self,
-        segments: Optional[Tensor] = None,
+        segments: Tensor | None = None,
         heads: slice = slice(None),
-    ) -> Optional[Tensor]:
+    ) -> Tensor | None:
         """Return the bias of the attention logits, or a mask.
 
         Args:
@@ -299,9 +299,9 @@ class TemporalAttention(TemporalModule):
     def encode_routes(
         self,
         x: Tensor,
-        grid: Optional[Grid],
-        align: Optional[Callable[[Tensor], Tensor]] = None,
-    ) -> Optional[Tensor]:
+        grid: Grid | None,
+        align: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor | None:
         """Encode the routes, or return None if ``route_encoding`` is off.
 
         Args:
@@ -338,9 +338,9 @@ class TemporalAttention(TemporalModule):
     def forward(
         self,
         x: Tensor,
-        position: Optional[Tensor] = None,
-        grid: Optional[Grid] = None,
-        alignment: Optional[Alignment] = None,
+        position: Tensor | None = None,
+        grid: Grid | None = None,
+        alignment: Alignment | None = None,
     ) -> Tensor:
         """Temporal self-attention at each spatial position.
 

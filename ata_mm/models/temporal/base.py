@@ -2,7 +2,7 @@
 """Temporal modules: base class, builders, and sharing of alignments."""
 
 import math
-from typing import List, Optional, Sequence, Union
+from collections.abc import Sequence
 
 import torch
 from mmaction.registry import MODELS
@@ -47,25 +47,25 @@ class TemporalModule(BaseModule):
     """
 
     mixes_frames: bool = True
-    share_alignment: Union[int, str] = 1
+    share_alignment: int | str = 1
     dealign: bool = True
 
     def __init__(
         self,
-        embed_dims: Optional[int] = None,
-        num_heads: Optional[int] = None,
+        embed_dims: int | None = None,
+        num_heads: int | None = None,
         drop_path_rate: float = 0.0,
-        num_frames: Optional[int] = None,
-        init_cfg: Optional[dict] = None,
+        num_frames: int | None = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
 
     def alignment(
         self,
         x: Tensor,
-        position: Optional[Tensor] = None,
-        grid: Optional[Grid] = None,
-    ) -> Optional[Alignment]:
+        position: Tensor | None = None,
+        grid: Grid | None = None,
+    ) -> Alignment | None:
         """Return the alignment that `forward` uses for the same arguments.
 
         Backbones call this outside of activation checkpointing and pass the
@@ -92,7 +92,7 @@ class TemporalModule(BaseModule):
         return type(self)
 
     def matched_features(
-        self, x: Tensor, position: Optional[Tensor] = None
+        self, x: Tensor, position: Tensor | None = None
     ) -> Tensor:
         """Return the features compared by the matching; by default x.
 
@@ -108,9 +108,9 @@ class TemporalModule(BaseModule):
     def forward(
         self,
         x: Tensor,
-        position: Optional[Tensor] = None,
-        grid: Optional[Grid] = None,
-        alignment: Optional[Alignment] = None,
+        position: Tensor | None = None,
+        grid: Grid | None = None,
+        alignment: Alignment | None = None,
     ) -> Tensor:
         """Mix the frames of clips; by default return x unchanged.
 
@@ -144,8 +144,8 @@ class AlignmentSharing:
 
     def reset(self) -> None:
         """Forget the last alignment, before and after a forward pass."""
-        self._alignment: Optional[Alignment] = None
-        self._problem: Optional[tuple] = None
+        self._alignment: Alignment | None = None
+        self._problem: tuple | None = None
         self._uses = 0
 
     def __reduce__(self) -> tuple:
@@ -157,9 +157,9 @@ class AlignmentSharing:
         self,
         module: TemporalModule,
         x: Tensor,
-        position: Optional[Tensor] = None,
-        grid: Optional[Grid] = None,
-    ) -> Optional[Alignment]:
+        position: Tensor | None = None,
+        grid: Grid | None = None,
+    ) -> Alignment | None:
         """Compute the alignment of a temporal module, or reuse the last one.
 
         Args:
@@ -205,7 +205,7 @@ def build_temporal(
     cfg: dict,
     embed_dims: int,
     num_heads: int,
-    num_frames: Optional[int] = None,
+    num_frames: int | None = None,
     drop_path_rate: float = 0.0,
 ) -> TemporalModule:
     """Build a temporal module, independently of mmengine's default scope.
@@ -240,7 +240,7 @@ def build_temporal(
     return MODELS.build({'_scope_': 'mmaction', **cfg}, default_args=given)
 
 
-def registered_class(cfg: dict) -> Optional[type]:
+def registered_class(cfg: dict) -> type | None:
     """Return the class that the ``type`` of a config refers to.
 
     Args:
@@ -262,7 +262,7 @@ def build_temporal_layer(
     cfg: dict,
     embed_dims: int,
     head_dims: int,
-    num_frames: Optional[int] = None,
+    num_frames: int | None = None,
     drop_path_rate: float = 0.0,
     all_channels: Sequence[int] = (),
 ) -> TemporalModule:
@@ -301,7 +301,7 @@ def build_temporal_layer(
     return module
 
 
-def common_head_dims(channels: Sequence[int]) -> List[int]:
+def common_head_dims(channels: Sequence[int]) -> list[int]:
     """Return the widths of heads that all blocks can have.
 
     Args:

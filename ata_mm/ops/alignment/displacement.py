@@ -1,8 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Alignment along continuous displacements of patches (Sec. 5)."""
 
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Callable, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -60,9 +60,9 @@ class DisplacementAlignment(Alignment):
         self,
         positions: Tensor,
         grid: Grid,
-        assign: Optional[Assign] = None,
-        accepted: Optional[Tensor] = None,
-        anchors: Optional[Anchors] = None,
+        assign: Assign | None = None,
+        accepted: Tensor | None = None,
+        anchors: Anchors | None = None,
     ) -> None:
         self._set_matches(positions.shape[:3], accepted, anchors)
         self.positions = positions
@@ -74,7 +74,7 @@ class DisplacementAlignment(Alignment):
         self._total = self._sampling.write(ones).clamp_min(_MIN_WEIGHT)
 
     def rematch(
-        self, matching: Tensor, accepted: Optional[Tensor] = None
+        self, matching: Tensor, accepted: Tensor | None = None
     ) -> 'DisplacementAlignment':
         """Correct the routes by displacements within each frame.
 
@@ -100,7 +100,7 @@ class DisplacementAlignment(Alignment):
         )
 
     def clip(
-        self, index: int, device: Optional[torch.device] = None
+        self, index: int, device: torch.device | None = None
     ) -> 'DisplacementAlignment':
         """Return the alignment of one clip, (1, T, N); see `Alignment`."""
         return type(self)(
@@ -188,7 +188,7 @@ class DisplacementAlignment(Alignment):
 
 
 def chain_displacements(
-    displacement: Tensor, grid: Grid, anchors: Optional[Sequence[int]] = None
+    displacement: Tensor, grid: Grid, anchors: Sequence[int] | None = None
 ) -> Tensor:
     """Compose the displacements of a clip to positions.
 

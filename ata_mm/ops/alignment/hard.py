@@ -1,7 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Alignment along routes of whole patches (Sec. 3.3)."""
 
-from typing import Any, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from ..validation import check_grid
 
 # The frames that matches come from: one for each frame from 1 on, or for each
 # route in it, int64 of shape (B, T-1, N).
-Anchors = Union[Sequence[int], Tensor]
+Anchors = Sequence[int] | Tensor
 
 
 class Alignment:
@@ -65,9 +66,9 @@ class Alignment:
     def __init__(
         self,
         routes: Tensor,
-        accepted: Optional[Tensor] = None,
-        anchors: Optional[Anchors] = None,
-        inverse: Optional[Tensor] = None,
+        accepted: Tensor | None = None,
+        anchors: Anchors | None = None,
+        inverse: Tensor | None = None,
     ) -> None:
         if routes.ndim != 3 or routes.dtype != torch.int64:
             raise ValueError(
@@ -83,8 +84,8 @@ class Alignment:
     def _set_matches(
         self,
         shape: torch.Size,
-        accepted: Optional[Tensor],
-        anchors: Optional[Anchors],
+        accepted: Tensor | None,
+        anchors: Anchors | None,
     ) -> None:
         self.shape = shape
         self._accepted = accepted
@@ -95,8 +96,8 @@ class Alignment:
     def from_matching(
         cls,
         matching: Tensor,
-        accepted: Optional[Tensor] = None,
-        anchors: Optional[Sequence[int]] = None,
+        accepted: Tensor | None = None,
+        anchors: Sequence[int] | None = None,
     ) -> 'Alignment':
         """Compose the matchings of a clip to routes.
 
@@ -122,7 +123,7 @@ class Alignment:
         return cls(routes, accepted, anchors, inverse)
 
     def rematch(
-        self, matching: Tensor, accepted: Optional[Tensor] = None
+        self, matching: Tensor, accepted: Tensor | None = None
     ) -> 'Alignment':
         """Correct the routes by matchings within each frame.
 
@@ -143,7 +144,7 @@ class Alignment:
         return type(self)(routes, accepted, [0] * before.shape[1])
 
     def fall_back(
-        self, matching: Tensor, accepted: Optional[Tensor] = None
+        self, matching: Tensor, accepted: Tensor | None = None
     ) -> 'Alignment':
         """Continue routes from the previous frame where they are rejected.
 
@@ -212,7 +213,7 @@ class Alignment:
         return self._accepted
 
     def clip(
-        self, index: int, device: Optional[torch.device] = None
+        self, index: int, device: torch.device | None = None
     ) -> 'Alignment':
         """Return the alignment of one clip, (1, T, N).
 
@@ -227,8 +228,8 @@ class Alignment:
         )
 
     def _matches_of_clip(
-        self, index: int, device: Optional[torch.device]
-    ) -> Tuple[Optional[Tensor], Anchors]:
+        self, index: int, device: torch.device | None
+    ) -> tuple[Tensor | None, Anchors]:
         """Return ``accepted`` and ``anchors`` of one clip."""
         accepted, anchors = self._accepted, self._anchors
         if accepted is not None:
@@ -327,14 +328,12 @@ class Alignment:
             )
 
 
-def take_clip(x: Tensor, index: int, device: Optional[torch.device]) -> Tensor:
+def take_clip(x: Tensor, index: int, device: torch.device | None) -> Tensor:
     """Return one clip of a batch, (1, …), which does not keep it alive."""
     return x[index : index + 1].detach().clone().to(device)
 
 
-def _segments(
-    accepted: Optional[Tensor], anchors: Anchors
-) -> Optional[Tensor]:
+def _segments(accepted: Tensor | None, anchors: Anchors) -> Tensor | None:
     """Count the parts of each route: bool (B, T, N) -> int64 (B, T, N)."""
     if accepted is None:
         return None
@@ -354,7 +353,7 @@ def _segments(
     return segments
 
 
-def take_frames(x: Tensor, anchors: Optional[Sequence[int]]) -> Tensor:
+def take_frames(x: Tensor, anchors: Sequence[int] | None) -> Tensor:
     """Return the frames that matches come from: (B, T, …) -> (B, T-1, …)."""
     if not anchors:
         return x[:, :-1]

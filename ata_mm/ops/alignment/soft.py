@@ -1,8 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Alignment along routes that are distributions over patches (Sec. 5)."""
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -55,8 +55,8 @@ class SoftAlignment(Alignment):
     def __init__(
         self,
         plans: Tensor,
-        accepted: Optional[Tensor] = None,
-        anchors: Optional[Anchors] = None,
+        accepted: Tensor | None = None,
+        anchors: Anchors | None = None,
     ) -> None:
         if (
             plans.ndim != 4
@@ -74,8 +74,8 @@ class SoftAlignment(Alignment):
     def from_matching(
         cls,
         matching: Tensor,
-        accepted: Optional[Tensor] = None,
-        anchors: Optional[Sequence[int]] = None,
+        accepted: Tensor | None = None,
+        anchors: Sequence[int] | None = None,
     ) -> 'SoftAlignment':
         """Compose the plans of a clip to routes.
 
@@ -96,7 +96,7 @@ class SoftAlignment(Alignment):
         return cls(plans, accepted, anchors)
 
     def rematch(
-        self, matching: Tensor, accepted: Optional[Tensor] = None
+        self, matching: Tensor, accepted: Tensor | None = None
     ) -> 'SoftAlignment':
         """Correct the routes by plans within each frame.
 
@@ -134,7 +134,7 @@ class SoftAlignment(Alignment):
         return self.plans.argmax(-1)
 
     def clip(
-        self, index: int, device: Optional[torch.device] = None
+        self, index: int, device: torch.device | None = None
     ) -> 'SoftAlignment':
         """Return the alignment of one clip, (1, T, N); see `Alignment`."""
         return type(self)(
@@ -185,9 +185,7 @@ def _accept(plans: Tensor, accepted: Tensor) -> Tensor:
     return prepend_frame_0(share.squeeze(-1) > 0.5)
 
 
-def chain_plans(
-    plans: Tensor, anchors: Optional[Sequence[int]] = None
-) -> Tensor:
+def chain_plans(plans: Tensor, anchors: Sequence[int] | None = None) -> Tensor:
     """Compose the plans of a clip to plans from frame 0.
 
     Args:

@@ -5,8 +5,6 @@ None of them has a gradient of its own, none reads a value on the host, and
 none checks values: an index that is out of range reads no memory.
 """
 
-from typing import Tuple
-
 import torch
 from torch import Tensor
 
@@ -37,7 +35,7 @@ def pairwise_cosine(source: Tensor, target: Tensor) -> Tensor:
     return torch.ops.ata_mm.pairwise_cosine(source, target)
 
 
-def chain_matching(matching: Tensor, follow: bool) -> Tuple[Tensor, Tensor]:
+def chain_matching(matching: Tensor, follow: bool) -> tuple[Tensor, Tensor]:
     """Compose the matchings of a clip to routes, and invert them.
 
     Args:
@@ -90,7 +88,7 @@ def _pairwise_cosine_fake(source: Tensor, target: Tensor) -> Tensor:
     return target.new_empty(shape, dtype=torch.float32)
 
 
-def _chain_matching(matching: Tensor, follow: bool) -> Tuple[Tensor, Tensor]:
+def _chain_matching(matching: Tensor, follow: bool) -> tuple[Tensor, Tensor]:
     from .permutation import chain_matching
 
     return chain_matching(matching, follow)
@@ -98,7 +96,7 @@ def _chain_matching(matching: Tensor, follow: bool) -> Tuple[Tensor, Tensor]:
 
 def _chain_matching_fake(
     matching: Tensor, follow: bool
-) -> Tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     batch, pairs, num = matching.shape
     routes = matching.new_empty(batch, pairs + 1, num)
     return routes, torch.empty_like(routes)

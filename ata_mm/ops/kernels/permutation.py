@@ -1,8 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Routes, inverse permutations, and the reordering of patches."""
 
-from typing import Tuple
-
 import torch
 import triton
 import triton.language as tl
@@ -114,7 +112,7 @@ def invert_permutation(permutation: Tensor) -> Tensor:
     return inverse
 
 
-def chain_matching(matching: Tensor, follow: bool) -> Tuple[Tensor, Tensor]:
+def chain_matching(matching: Tensor, follow: bool) -> tuple[Tensor, Tensor]:
     """Launch the kernel; see `operators.chain_matching`."""
     matching = matching.contiguous()
     batch, pairs, num = matching.shape

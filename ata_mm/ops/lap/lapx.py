@@ -4,9 +4,8 @@
 import ctypes
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 import torch
@@ -31,7 +30,7 @@ _CHUNKS_PER_THREAD = 8
 def solve_on_cpu(
     similarity: Tensor,
     solver: str = CPU_SOLVER,
-    num_threads: Optional[int] = None,
+    num_threads: int | None = None,
 ) -> Tensor:
     """Solve a batch of problems on the CPU, from a tensor on any device.
 
@@ -118,7 +117,7 @@ def solve_lapx(similarity: np.ndarray, num_threads: int) -> np.ndarray:
     return columns
 
 
-@lru_cache(maxsize=None)
+@cache
 def _thread_pool(num_threads: int, process: int) -> ThreadPoolExecutor:
     """Return the pool of a process.
 
@@ -149,8 +148,8 @@ def pause_openmp() -> bool:
     return library.omp_pause_resource_all(_OMP_PAUSE_SOFT) == 0
 
 
-@lru_cache(maxsize=None)
-def _gnu_openmp() -> Optional[ctypes.CDLL]:
+@cache
+def _gnu_openmp() -> ctypes.CDLL | None:
     """Return the copy of GNU OpenMP that torch has loaded, if any."""
     # RTLD_NOLOAD finds a loaded library and never loads a second copy, whose
     # threads would not be torch's. Windows has no such mode.

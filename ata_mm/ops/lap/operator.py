@@ -7,7 +7,6 @@ first problem is solved.
 """
 
 from importlib.util import find_spec
-from typing import Optional
 
 import torch
 from torch import Tensor
@@ -26,8 +25,8 @@ _LIBRARY.define(
 
 def solve_lap(
     similarity: Tensor,
-    solver: Optional[str] = None,
-    num_threads: Optional[int] = None,
+    solver: str | None = None,
+    num_threads: int | None = None,
 ) -> Tensor:
     """Solve a batch of problems, as one operator.
 
@@ -66,8 +65,8 @@ def choose_solver(device: torch.device, num_patches: int) -> str:
 
 def _solve_lap(
     similarity: Tensor,
-    solver: Optional[str] = None,
-    num_threads: Optional[int] = None,
+    solver: str | None = None,
+    num_threads: int | None = None,
 ) -> Tensor:
     if solver is None:
         solver = choose_solver(similarity.device, similarity.shape[-1])
@@ -80,8 +79,8 @@ def _solve_lap(
 
 def _solve_lap_fake(
     similarity: Tensor,
-    solver: Optional[str] = None,
-    num_threads: Optional[int] = None,
+    solver: str | None = None,
+    num_threads: int | None = None,
 ) -> Tensor:
     """Return a result of the right shape and dtype, for tracing."""
     return similarity.new_empty(similarity.shape[:2], dtype=torch.int64)

@@ -34,8 +34,6 @@ is matched:
   a shorter path, so that links form no cycle.
 """
 
-from typing import Optional
-
 import torch
 import triton
 import triton.language as tl
@@ -337,7 +335,7 @@ def _solve(
         tl.store(steps + 2 * problem + 1, searched)
 
 
-def solve_triton(similarity: Tensor, steps: Optional[Tensor] = None) -> Tensor:
+def solve_triton(similarity: Tensor, steps: Tensor | None = None) -> Tensor:
     """Solve a batch of problems on their device, asynchronously.
 
     Similarities of a problem are truncated to multiples of at most 2**-27 of

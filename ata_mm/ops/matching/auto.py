@@ -2,8 +2,7 @@
 """Matcher chosen by the number of patches."""
 
 import logging
-from functools import lru_cache
-from typing import Optional
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -52,7 +51,7 @@ class AutoMatcher(Matcher):
         _log_choice(num_patches, device, 'CoarseToFineMatcher')
         return CoarseToFineMatcher()
 
-    def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
+    def match(self, similarity: Tensor, grid: Grid | None = None) -> Tensor:
         """Match by given similarities.
 
         Args:
@@ -75,8 +74,8 @@ class AutoMatcher(Matcher):
         self,
         source: Tensor,
         target: Tensor,
-        grid: Optional[Grid] = None,
-        min_similarity: Optional[float] = None,
+        grid: Grid | None = None,
+        min_similarity: float | None = None,
         support_radius: int = 0,
     ) -> Matching:
         """Match as the chosen matcher; see `Matcher.match_pairs`."""
@@ -97,7 +96,7 @@ def _log_choice(num_patches: int, device: torch.device, choice: str) -> None:
         _log_once(num_patches, str(device), choice)
 
 
-@lru_cache(maxsize=None)  # the key is the choice: a model asks in every block
+@cache  # the key is the choice: a model asks in every block
 def _log_once(num_patches: int, device: str, choice: str) -> None:
     _logger.info(
         '%d patches a frame on %s are matched by %s.',

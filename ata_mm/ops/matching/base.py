@@ -1,16 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Base class of matchers: matchings of frame pairs, and routes (Alg. 1)."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import (
     Any,
-    Callable,
-    Dict,
-    Mapping,
     NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-    Type,
 )
 
 import torch
@@ -38,7 +32,7 @@ class Matching(NamedTuple):
     """
 
     matching: Tensor
-    accepted: Optional[Tensor] = None
+    accepted: Tensor | None = None
 
 
 class Matcher:
@@ -69,7 +63,7 @@ class Matcher:
         ...         return identity(*similarity.shape[:-1], device=device)
     """
 
-    def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
+    def match(self, similarity: Tensor, grid: Grid | None = None) -> Tensor:
         """Match frame pairs.
 
         Args:
@@ -95,8 +89,8 @@ class Matcher:
         self,
         source: Tensor,
         target: Tensor,
-        grid: Optional[Grid] = None,
-        min_similarity: Optional[float] = None,
+        grid: Grid | None = None,
+        min_similarity: float | None = None,
         support_radius: int = 0,
     ) -> Matching:
         """Match frame pairs by their features.
@@ -142,8 +136,8 @@ class Matcher:
     def _solve(
         self,
         similarity: Tensor,
-        grid: Optional[Grid],
-        min_similarity: Optional[float],
+        grid: Grid | None,
+        min_similarity: float | None,
     ) -> Matching:
         # Called as self(...): a subclass may override it to wrap every solve.
         if min_similarity is None:
@@ -188,7 +182,7 @@ class Matcher:
         weight = matching.detach() * (similarity > min_similarity)
         return weight.sum(-1) > 0.5
 
-    def match_frames(self, x: Tensor, grid: Optional[Grid] = None) -> Tensor:
+    def match_frames(self, x: Tensor, grid: Grid | None = None) -> Tensor:
         """Match all neighbouring frame pairs of all clips.
 
         Args:
@@ -207,9 +201,9 @@ class Matcher:
     def follow(
         self,
         matching: Tensor,
-        grid: Optional[Grid],
-        accepted: Optional[Tensor] = None,
-        anchors: Optional[Sequence[int]] = None,
+        grid: Grid | None,
+        accepted: Tensor | None = None,
+        anchors: Sequence[int] | None = None,
     ) -> Alignment:
         """Compose the matchings of a clip to routes.
 
@@ -229,7 +223,7 @@ class Matcher:
         Raises:
             ValueError: If the matchings are neither.
         """
-        kind: Type[Alignment] = Alignment
+        kind: type[Alignment] = Alignment
         if matching.is_floating_point():
             kind = SoftAlignment
         self._check_matching(matching)
@@ -260,17 +254,15 @@ class Matcher:
         """
         return False
 
-    def __call__(
-        self, similarity: Tensor, grid: Optional[Grid] = None
-    ) -> Tensor:
+    def __call__(self, similarity: Tensor, grid: Grid | None = None) -> Tensor:
         """Call `match`, as `match_pairs` does for its solves."""
         return self.match(similarity, grid)
 
-    def options(self) -> Dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         """Return the public attributes, which determine the matchings."""
         return {k: v for k, v in vars(self).items() if not k.startswith('_')}
 
-    def key(self) -> Tuple[type, Dict[str, Any]]:
+    def key(self) -> tuple[type, dict[str, Any]]:
         """Return class and options: equal keys mean equal matchings."""
         # Not as __eq__, by which torch would drop the parameters of a matcher
         # that is a module as well: it visits equal modules once.
@@ -307,7 +299,7 @@ class CallableMatcher(Matcher):
     def __init__(self, function: Callable[..., Tensor]) -> None:
         self.function = function
 
-    def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
+    def match(self, similarity: Tensor, grid: Grid | None = None) -> Tensor:
         """Call the function.
 
         Args:

@@ -1,7 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Cache of matchings between overlapping windows of a video."""
 
-from typing import Any, Callable, Optional
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,8 +45,8 @@ class MatchingCache:
         self.tolerance = tolerance
         self.solved = 0
         self.reused = 0
-        self._frames: Optional[Tensor] = None
-        self._matching: Optional[Matching] = None
+        self._frames: Tensor | None = None
+        self._matching: Matching | None = None
         self._key: Any = None
 
     def __call__(

@@ -5,7 +5,7 @@ Not in the paper, which solves every size exactly. At 56x56 patches, stage 1
 of ConvNeXt, one exact solve takes a second or more.
 """
 
-from typing import Iterator, Optional, Tuple, Union
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -92,7 +92,7 @@ class FeatureSimilarity:
     """
 
     def __init__(
-        self, source: Tensor, target: Tensor, least: Optional[float] = None
+        self, source: Tensor, target: Tensor, least: float | None = None
     ) -> None:
         self.source, self.target, self.least = source, target, least
         self.shape = source.shape[:-1]
@@ -134,7 +134,7 @@ class FeatureSimilarity:
         return values if self.least is None else values.clamp_min(self.least)
 
 
-Similarity = Union[DenseSimilarity, FeatureSimilarity]
+Similarity = DenseSimilarity | FeatureSimilarity
 
 
 class CoarseToFineMatcher(Matcher):
@@ -203,7 +203,7 @@ class CoarseToFineMatcher(Matcher):
         )
         self._text = describe(self)
 
-    def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
+    def match(self, similarity: Tensor, grid: Grid | None = None) -> Tensor:
         """Match by given similarities.
 
         Args:
@@ -232,8 +232,8 @@ class CoarseToFineMatcher(Matcher):
         self,
         source: Tensor,
         target: Tensor,
-        grid: Optional[Grid] = None,
-        min_similarity: Optional[float] = None,
+        grid: Grid | None = None,
+        min_similarity: float | None = None,
         support_radius: int = 0,
     ) -> Matching:
         """Match by features, in far less memory and time than `match`.
@@ -266,8 +266,9 @@ class CoarseToFineMatcher(Matcher):
                 x = unfold_support(x, check_grid(grid, num), support_radius)
             return x.expand(pairs, -1, -1).contiguous()
 
-        with torch.no_grad(), torch.autocast(
-            target.device.type, enabled=False
+        with (
+            torch.no_grad(),
+            torch.autocast(target.device.type, enabled=False),
         ):
             matchings, accepted = [], []
             # Clip by clip: the groups of a sweep are copies of features.
@@ -288,7 +289,7 @@ class CoarseToFineMatcher(Matcher):
         """Return whether the matching is the operator, as of no subclass."""
         return type(self) is CoarseToFineMatcher
 
-    def _match(self, similarity: Similarity, grid: Optional[Grid]) -> Tensor:
+    def _match(self, similarity: Similarity, grid: Grid | None) -> Tensor:
         matching = _start(similarity, grid)
         for sweep in range(self.sweeps):
             if sweep == 0:
@@ -332,7 +333,7 @@ class CoarseToFineMatcher(Matcher):
 
     def _worst(
         self, similarity: Similarity, matching: Tensor, fraction: float
-    ) -> Tuple[Tensor, int]:
+    ) -> tuple[Tensor, int]:
         """Return the worst matched patches, and how often to halve them.
 
         Args:
@@ -354,7 +355,7 @@ class CoarseToFineMatcher(Matcher):
         return worst.indices[:, None], halvings
 
 
-def _start(similarity: Similarity, grid: Optional[Grid]) -> Tensor:
+def _start(similarity: Similarity, grid: Grid | None) -> Tensor:
     """Return the best permutation of three for each frame pair: (P, N)."""
     matching = identity(*similarity.shape, device=similarity.device)
     matching = matching.contiguous()
@@ -367,7 +368,7 @@ def _start(similarity: Similarity, grid: Optional[Grid]) -> Tensor:
     return _better(similarity, matching, completed)
 
 
-def _nearest_neighbours(similarity: Similarity) -> Tuple[Tensor, Tensor]:
+def _nearest_neighbours(similarity: Similarity) -> tuple[Tensor, Tensor]:
     """Return the nearest neighbour of each row, and whether it is mutual.
 
     In large maps only every n-th row is compared, with all columns; the rows
@@ -476,7 +477,7 @@ def _contrast(group: Similarity) -> Tensor:
     return weight
 
 
-def _singular_vectors(group: Similarity) -> Tuple[Tensor, Tensor]:
+def _singular_vectors(group: Similarity) -> tuple[Tensor, Tensor]:
     """Approximate the leading singular vectors of centred similarities.
 
     A similarity of rank one, u v^T, has its largest sum where rows and columns

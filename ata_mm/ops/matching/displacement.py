@@ -1,7 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Matching by continuous displacements (Sec. 5)."""
 
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -59,7 +59,7 @@ class DisplacementMatcher(Matcher):
             raise ValueError(f'Expected temperature > 0, got {temperature}.')
         self.temperature = temperature
 
-    def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
+    def match(self, similarity: Tensor, grid: Grid | None = None) -> Tensor:
         """Compute displacements from similarities.
 
         Args:
@@ -89,8 +89,8 @@ class DisplacementMatcher(Matcher):
         self,
         source: Tensor,
         target: Tensor,
-        grid: Optional[Grid] = None,
-        min_similarity: Optional[float] = None,
+        grid: Grid | None = None,
+        min_similarity: float | None = None,
         support_radius: int = 0,
     ) -> Matching:
         """Compute displacements from features, with gradients to them.
@@ -143,9 +143,9 @@ class DisplacementMatcher(Matcher):
     def follow(
         self,
         matching: Tensor,
-        grid: Optional[Grid],
-        accepted: Optional[Tensor] = None,
-        anchors: Optional[Sequence[int]] = None,
+        grid: Grid | None,
+        accepted: Tensor | None = None,
+        anchors: Sequence[int] | None = None,
     ) -> DisplacementAlignment:
         """Compose displacements to positions.
 

@@ -2,8 +2,7 @@
 """Optimal one-to-one matching (Kuhn-Munkres), Eq. 18."""
 
 import logging
-from functools import lru_cache
-from typing import Optional
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -58,8 +57,8 @@ class ExactMatcher(Matcher):
 
     def __init__(
         self,
-        solver: Optional[str] = None,
-        num_threads: Optional[int] = None,
+        solver: str | None = None,
+        num_threads: int | None = None,
         max_patches: int = 4096,
     ) -> None:
         if solver not in (None, 'lapx', 'scipy', 'triton'):
@@ -86,7 +85,7 @@ class ExactMatcher(Matcher):
         self.num_threads = num_threads
         self.max_patches = max_patches
 
-    def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
+    def match(self, similarity: Tensor, grid: Grid | None = None) -> Tensor:
         """Solve a batch of problems.
 
         Args:
@@ -116,8 +115,8 @@ class ExactMatcher(Matcher):
         self,
         source: Tensor,
         target: Tensor,
-        grid: Optional[Grid] = None,
-        min_similarity: Optional[float] = None,
+        grid: Grid | None = None,
+        min_similarity: float | None = None,
         support_radius: int = 0,
     ) -> Matching:
         """Match by features, unless there are too many patches.
@@ -180,7 +179,7 @@ class ExactMatcher(Matcher):
             )
 
 
-@lru_cache(maxsize=None)  # one warning a reason, not one a block and step
+@cache  # one warning a reason, not one a block and step
 def _warn_of_fallback(reason: str) -> None:
     _logger.warning(
         'ExactMatcher falls back to the CPU solver, which synchronises the '

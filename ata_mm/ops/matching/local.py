@@ -1,8 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Optimal one-to-one matching within a window."""
 
-from typing import Optional, Tuple
-
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
@@ -66,7 +64,7 @@ class LocalMatcher(Matcher):
         self._exact = ExactMatcher()
         self._text = describe(self)
 
-    def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
+    def match(self, similarity: Tensor, grid: Grid | None = None) -> Tensor:
         """Match by given similarities.
 
         Args:
@@ -99,8 +97,8 @@ class LocalMatcher(Matcher):
         self,
         source: Tensor,
         target: Tensor,
-        grid: Optional[Grid] = None,
-        min_similarity: Optional[float] = None,
+        grid: Grid | None = None,
+        min_similarity: float | None = None,
         support_radius: int = 0,
     ) -> Matching:
         """Match by features, on large maps without an N x N matrix.
@@ -156,8 +154,8 @@ class LocalMatcher(Matcher):
     def _solve(
         self,
         similarity: Tensor,
-        grid: Optional[Grid],
-        min_similarity: Optional[float],
+        grid: Grid | None,
+        min_similarity: float | None,
     ) -> Matching:
         grid = check_grid(grid, similarity.shape[-1], repr(self))
         if min_similarity is None or self._covers(grid):
@@ -168,7 +166,7 @@ class LocalMatcher(Matcher):
 
     def _solve_dense(
         self, problems: Tensor, grid: Grid, least: float = -np.inf
-    ) -> Tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """Solve densely.
 
         Args:
@@ -195,7 +193,7 @@ class LocalMatcher(Matcher):
 
     def _solve_sparse(
         self, windows: Tensor, grid: Grid, least: float = -np.inf
-    ) -> Tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """Solve sparsely: windows (P, N, K), else as `_solve_dense`."""
         index = window_index(grid, self.radius).numpy()
         num, valid = len(index), index >= 0

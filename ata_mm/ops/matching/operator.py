@@ -6,8 +6,7 @@ or takes some hundred operations, is one node of a compiled or exported graph.
 """
 
 import json
-from functools import lru_cache
-from typing import List, Optional, Tuple
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -38,8 +37,8 @@ def match_pairs(
     text: str,
     source: Tensor,
     target: Tensor,
-    grid: Optional[Grid],
-    min_similarity: Optional[float],
+    grid: Grid | None,
+    min_similarity: float | None,
     support_radius: int,
 ) -> Matching:
     """Match frame pairs one to one by a matcher of this package.
@@ -66,7 +65,7 @@ def match_pairs(
     return Matching(matching, None if min_similarity is None else accepted)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _build(text: str) -> Matcher:
     from . import coarse_to_fine, local
 
@@ -80,10 +79,10 @@ def _match_pairs(
     source: Tensor,
     target: Tensor,
     matcher: str,
-    grid: Optional[List[int]],
-    min_similarity: Optional[float],
+    grid: list[int] | None,
+    min_similarity: float | None,
     support_radius: int,
-) -> Tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     size = None if grid is None else (grid[0], grid[1])
     matching, accepted = _build(matcher).match_pairs(
         source, target, size, min_similarity, support_radius
@@ -97,10 +96,10 @@ def _match_pairs_fake(
     source: Tensor,
     target: Tensor,
     matcher: str,
-    grid: Optional[List[int]],
-    min_similarity: Optional[float],
+    grid: list[int] | None,
+    min_similarity: float | None,
     support_radius: int,
-) -> Tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     matching = target.new_empty(target.shape[:3], dtype=torch.int64)
     return matching, torch.empty_like(matching, dtype=torch.bool)
 

@@ -2,7 +2,6 @@
 """Similarities of the patches of frame pairs (Alg. 1)."""
 
 from itertools import product
-from typing import Optional
 
 import torch
 from torch import Tensor
@@ -108,7 +107,7 @@ def _products(
 def compare(
     source: Tensor,
     target: Tensor,
-    grid: Optional[Grid] = None,
+    grid: Grid | None = None,
     support_radius: int = 0,
 ) -> Tensor:
     """Compute similarities of frame pairs, averaged over support windows.

@@ -5,8 +5,6 @@ Paper: "Sinkhorn Distances: Lightspeed Computation of Optimal Transport",
 https://arxiv.org/abs/1306.0895
 """
 
-from typing import Optional
-
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -67,7 +65,7 @@ class SinkhornMatcher(Matcher):
         self.num_iters = num_iters
         self.max_patches = max_patches
 
-    def match(self, similarity: Tensor, grid: Optional[Grid] = None) -> Tensor:
+    def match(self, similarity: Tensor, grid: Grid | None = None) -> Tensor:
         """Compute plans from similarities.
 
         Args:
@@ -100,8 +98,8 @@ class SinkhornMatcher(Matcher):
         self,
         source: Tensor,
         target: Tensor,
-        grid: Optional[Grid] = None,
-        min_similarity: Optional[float] = None,
+        grid: Grid | None = None,
+        min_similarity: float | None = None,
         support_radius: int = 0,
     ) -> Matching:
         """Compute plans from features, with gradients to them.

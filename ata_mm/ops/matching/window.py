@@ -1,8 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Similarities of each patch to the patches in a window around it."""
 
-from typing import Optional
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,9 +12,7 @@ from ..types import Grid
 _PRODUCT_RATIO = 4
 
 
-def window_offsets(
-    radius: int, device: Optional[torch.device] = None
-) -> Tensor:
+def window_offsets(radius: int, device: torch.device | None = None) -> Tensor:
     """Return the offsets of a window from its centre, row by row.
 
     Args:
@@ -33,7 +29,7 @@ def window_offsets(
 
 
 def window_index(
-    grid: Grid, radius: int, device: Optional[torch.device] = None
+    grid: Grid, radius: int, device: torch.device | None = None
 ) -> Tensor:
     """Return the patches in the window around each patch.
 

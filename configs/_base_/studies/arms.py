@@ -83,7 +83,7 @@ arms = {
         options={
             f'{_temporal}.matcher': 'RandomMatcher',
             f'{_temporal}.route_heads': 2,
-        }
+        },
     ),
     'true motion': dict(options=_true_motion),
     'true motion, 2 of 4 heads': dict(

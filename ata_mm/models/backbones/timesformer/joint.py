@@ -5,8 +5,6 @@ Paper: "Is Space-Time Attention All You Need for Video Understanding?"
 https://arxiv.org/abs/2102.05095, Sec. 3; Table 6 of the ATA paper.
 """
 
-from typing import Optional
-
 import torch
 from mmaction.registry import MODELS
 from torch import Tensor
@@ -39,9 +37,9 @@ class JointAttention(TimeSformerBlock):
         self,
         embed_dims: int,
         num_heads: int,
-        num_frames: Optional[int] = None,
+        num_frames: int | None = None,
         drop_path_rate: float = 0.0,
-        init_cfg: Optional[dict] = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(
             embed_dims, num_heads, drop_path_rate, init_cfg=init_cfg
@@ -50,9 +48,9 @@ class JointAttention(TimeSformerBlock):
     def forward(
         self,
         x: Tensor,
-        position: Optional[Tensor] = None,
-        grid: Optional[Grid] = None,
-        alignment: Optional[Alignment] = None,
+        position: Tensor | None = None,
+        grid: Grid | None = None,
+        alignment: Alignment | None = None,
     ) -> Tensor:
         """Mix time and space.
 

@@ -8,7 +8,8 @@ CC-BY-NC 4.0: https://github.com/facebookresearch/TimeSformer. Written from the
 papers, with the parameter names of timm's ViT for the image model.
 """
 
-from typing import Any, Dict, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ class Mlp(nn.Sequential):
     """Two linear layers with a GELU in between, named as in timm."""
 
     def __init__(
-        self, embed_dims: int, hidden_dims: int, out_dims: Optional[int] = None
+        self, embed_dims: int, hidden_dims: int, out_dims: int | None = None
     ) -> None:
         super().__init__()
         # A Sequential calls its submodules in the order of assignment.
@@ -101,8 +102,8 @@ class TimeSformerBlock(BaseModule):
         embed_dims: int,
         num_heads: int,
         drop_path_rate: float = 0.0,
-        temporal: Optional[TemporalModule] = None,
-        init_cfg: Optional[dict] = None,
+        temporal: TemporalModule | None = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         if temporal is not None:
@@ -122,7 +123,7 @@ class TimeSformerBlock(BaseModule):
         position: Tensor,
         grid: Grid,
         sharing: AlignmentSharing,
-    ) -> Optional[Alignment]:
+    ) -> Alignment | None:
         """Return the alignment that `forward` uses; None by default."""
         return None
 
@@ -181,16 +182,16 @@ class DividedBlock(TimeSformerBlock):
         position: Tensor,
         grid: Grid,
         sharing: AlignmentSharing,
-    ) -> Optional[Alignment]:
+    ) -> Alignment | None:
         """Return the alignment of the temporal module, own or shared."""
         return sharing(self.temporal, x[:, :, 1:], position, grid)
 
     def forward(
         self,
         x: Tensor,
-        position: Optional[Tensor] = None,
-        grid: Optional[Grid] = None,
-        alignment: Optional[Alignment] = None,
+        position: Tensor | None = None,
+        grid: Grid | None = None,
+        alignment: Alignment | None = None,
     ) -> Tensor:
         """Mix time, then space.
 
@@ -229,7 +230,7 @@ def build_block(
         num_frames (int): Frames per clip, T.
         drop_path_rate (float): Rate of stochastic depth.
     """
-    options: Dict[str, Any] = dict(
+    options: dict[str, Any] = dict(
         embed_dims=embed_dims,
         num_heads=num_heads,
         num_frames=num_frames,
@@ -299,22 +300,22 @@ class ATATimeSformer(VideoBackbone):
     def __init__(
         self,
         num_frames: int,
-        img_size: Union[int, Tuple[int, int]] = 224,
+        img_size: int | tuple[int, int] = 224,
         patch_size: int = 16,
         embed_dims: int = 768,
         num_heads: int = 12,
         num_layers: int = 12,
         in_channels: int = 3,
         drop_path_rate: float = 0.1,
-        temporal: Optional[dict] = None,
-        temporal_blocks: Union[str, Sequence[int]] = 'all',
-        other_temporal: Optional[dict] = None,
+        temporal: dict | None = None,
+        temporal_blocks: str | Sequence[int] = 'all',
+        other_temporal: dict | None = None,
         position_std: float = 0.02,
         position_init: str = 'normal',
         time_std: float = 0.02,
         with_cp: bool = False,
-        pretrained: Optional[str] = None,
-        init_cfg: Optional[dict] = None,
+        pretrained: str | None = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(pretrained, init_cfg)
         self.num_frames = num_frames
@@ -347,7 +348,7 @@ class ATATimeSformer(VideoBackbone):
             torch.zeros(1, 1 + num_patches, embed_dims)
         )
         # Not for the image model on every frame, which has no such parameter.
-        self.time_embed: Optional[nn.Parameter] = None
+        self.time_embed: nn.Parameter | None = None
         if any(block.mixes_frames for block in blocks):
             self.time_embed = nn.Parameter(
                 torch.zeros(1, num_frames, embed_dims)
@@ -422,7 +423,7 @@ class ATATimeSformer(VideoBackbone):
         return torch.cat([cls_token, patches], dim=2)
 
 
-def _patch_grid(img_size: Tuple[int, int], patch_size: int) -> Grid:
+def _patch_grid(img_size: tuple[int, int], patch_size: int) -> Grid:
     height, width = img_size
     if not isinstance(patch_size, int) or patch_size < 1:
         raise ValueError(

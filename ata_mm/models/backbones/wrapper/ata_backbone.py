@@ -6,7 +6,7 @@ NeurIPS 2022, Sec. 3.3 and 4.3: "a general plug-in for image backbones".
 """
 
 import logging
-from typing import List, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -73,7 +73,7 @@ class TemporalHook:
 
     def __call__(
         self, block: nn.Module, args: tuple, kwargs: dict
-    ) -> Tuple[tuple, dict]:
+    ) -> tuple[tuple, dict]:
         """Replace the features in the block's arguments."""
         return map_first_tensor(self.mix_frames, args, kwargs)
 
@@ -169,21 +169,21 @@ class ATABackbone(VideoBackbone):
     def __init__(
         self,
         image_backbone: dict,
-        blocks: Union[str, Sequence[str]],
+        blocks: str | Sequence[str],
         num_frames: int,
-        layout: Union[str, dict] = 'auto',
-        img_size: Union[int, Tuple[int, int]] = 224,
-        temporal: Optional[dict] = None,
-        temporal_blocks: Union[str, Sequence[int]] = 'all',
-        other_temporal: Optional[dict] = None,
+        layout: str | dict = 'auto',
+        img_size: int | tuple[int, int] = 224,
+        temporal: dict | None = None,
+        temporal_blocks: str | Sequence[int] = 'all',
+        other_temporal: dict | None = None,
         head_dims: int = 32,
         drop_path_rate: float = 0.0,
         output: str = 'map',
         with_cp: bool = False,
         freeze_image: bool = False,
         channels_last: bool = False,
-        pretrained: Optional[str] = None,
-        init_cfg: Optional[dict] = None,
+        pretrained: str | None = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(pretrained, init_cfg)
         if output not in ('map', 'cls_token'):
@@ -227,7 +227,7 @@ class ATABackbone(VideoBackbone):
         self._name_large_maps()
 
     def _inspect_image(
-        self, blocks: Union[str, Sequence[str]], layout: Union[str, dict]
+        self, blocks: str | Sequence[str], layout: str | dict
     ) -> None:
         """Find blocks and layouts, and freeze the unused parameters."""
         run = dry_run(self.image, self._features, self.img_size)
@@ -335,7 +335,7 @@ class ATABackbone(VideoBackbone):
         return last_feature(getattr(self.image, self.method)(images))
 
 
-def _freeze(image: nn.Module, names: List[str]) -> None:
+def _freeze(image: nn.Module, names: list[str]) -> None:
     for name in names:
         image.get_parameter(name).requires_grad = False
     if names:

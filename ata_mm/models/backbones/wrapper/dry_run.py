@@ -3,19 +3,12 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import (
     Any,
-    Callable,
-    Dict,
-    Iterator,
-    List,
     NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-    Union,
 )
 
 import torch
@@ -23,7 +16,7 @@ from torch import Tensor, nn
 
 from ...layouts import ImageSize, Layout, find_layout
 
-Shape = Tuple[int, ...]
+Shape = tuple[int, ...]
 
 # Attributes in which timm and mmpretrain state how many tokens of a model are
 # not patches.
@@ -43,9 +36,9 @@ class DryRun(NamedTuple):
     """
 
     img_size: ImageSize
-    shapes: Dict[str, Shape]
+    shapes: dict[str, Shape]
     output: Tensor
-    prefix_tokens: Optional[int]
+    prefix_tokens: int | None
 
 
 def dry_run(
@@ -64,7 +57,7 @@ def dry_run(
     Raises:
         ValueError: If the model fails on such an image.
     """
-    shapes: Dict[str, Shape] = {}
+    shapes: dict[str, Shape] = {}
     handles = [
         module.register_forward_pre_hook(
             _record_shape(shapes, name), with_kwargs=True
@@ -90,7 +83,7 @@ def dry_run(
     return DryRun(img_size, shapes, output, _prefix_tokens(image))
 
 
-def _record_shape(shapes: Dict[str, Shape], name: str) -> Callable:
+def _record_shape(shapes: dict[str, Shape], name: str) -> Callable:
     """Build a forward pre-hook that records the shape of the first tensor."""
 
     def record(x: Tensor) -> Tensor:
@@ -122,7 +115,7 @@ def _evaluating(image: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _prefix_tokens(image: nn.Module) -> Optional[int]:
+def _prefix_tokens(image: nn.Module) -> int | None:
     """Return the number of prefix tokens that the model states, if any."""
     for name in _PREFIX_TOKENS:
         number = getattr(image, name, None)  # a model of another package
@@ -149,7 +142,7 @@ def last_feature(output: Any) -> Tensor:
 
 def map_first_tensor(
     function: Callable[[Tensor], Tensor], args: tuple, kwargs: dict
-) -> Tuple[tuple, dict]:
+) -> tuple[tuple, dict]:
     """Apply a function to the first tensor argument of a call.
 
     Args:
@@ -170,7 +163,7 @@ def map_first_tensor(
     return args, kwargs
 
 
-def unused_parameters(image: nn.Module, output: Tensor) -> List[str]:
+def unused_parameters(image: nn.Module, output: Tensor) -> list[str]:
     """Find the parameters that the features of a model do not depend on.
 
     Args:
@@ -201,8 +194,8 @@ def unused_parameters(image: nn.Module, output: Tensor) -> List[str]:
 
 
 def find_blocks(
-    image: nn.Module, patterns: Union[str, Sequence[str]], run: DryRun
-) -> List[str]:
+    image: nn.Module, patterns: str | Sequence[str], run: DryRun
+) -> list[str]:
     """Return the names of modules that match a pattern, in call order.
 
     Patterns are compared segment by segment: 'stages.*.*' matches 'stages.0.1'
@@ -234,7 +227,7 @@ def find_blocks(
     return sorted(found, key=lambda name: order.get(name, len(order)))
 
 
-def patterns_of(names: Sequence[str], image: nn.Module) -> List[str]:
+def patterns_of(names: Sequence[str], image: nn.Module) -> list[str]:
     """Return short patterns that match modules and no others.
 
     Args:
@@ -250,7 +243,7 @@ def patterns_of(names: Sequence[str], image: nn.Module) -> List[str]:
         found = [name for name in modules if _matches(name, pattern)]
         if set(found) == set(names):
             return [pattern]
-    patterns: List[str] = []
+    patterns: list[str] = []
     for name in names:
         pattern = re.sub(r'\d+$', '*', name)
         found = [one for one in modules if _matches(one, pattern)]
@@ -258,7 +251,7 @@ def patterns_of(names: Sequence[str], image: nn.Module) -> List[str]:
     return list(dict.fromkeys(patterns))
 
 
-def propose_blocks(image: nn.Module, run: DryRun) -> List[str]:
+def propose_blocks(image: nn.Module, run: DryRun) -> list[str]:
     """Find the blocks of an image model to insert temporal modules before.
 
     They are the outermost modules of a class that occurs several times, has
@@ -283,7 +276,7 @@ def propose_blocks(image: nn.Module, run: DryRun) -> List[str]:
     }
     counts = Counter(found.values())
     found = {name: kind for name, kind in found.items() if counts[kind] > 1}
-    blocks: List[str] = []
+    blocks: list[str] = []
     for name in found:
         inner = Counter(
             kind for other, kind in found.items() if _within(other, name)
@@ -315,8 +308,8 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def find_layouts(
-    names: Sequence[str], run: DryRun, layout: Union[str, dict]
-) -> List[Layout]:
+    names: Sequence[str], run: DryRun, layout: str | dict
+) -> list[Layout]:
     """Return the layouts of the inputs of blocks.
 
     Args:
@@ -331,7 +324,7 @@ def find_layouts(
     return [_find_block_layout(name, run, layout) for name in names]
 
 
-def find_output_layout(run: DryRun, layout: Union[str, dict]) -> Layout:
+def find_output_layout(run: DryRun, layout: str | dict) -> Layout:
     """Return the layout of the features, which may differ from the blocks'.
 
     Args:
@@ -349,9 +342,7 @@ def find_output_layout(run: DryRun, layout: Union[str, dict]) -> Layout:
         return find_layout(shape, run.img_size, layout, run.prefix_tokens)
 
 
-def _find_block_layout(
-    name: str, run: DryRun, layout: Union[str, dict]
-) -> Layout:
+def _find_block_layout(name: str, run: DryRun, layout: str | dict) -> Layout:
     shape = run.shapes.get(name)
     if shape is None:
         raise ValueError(

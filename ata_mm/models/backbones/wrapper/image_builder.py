@@ -1,9 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Builder of image backbones of OpenMMLab, timm and torchvision."""
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib.util import find_spec
-from typing import Iterable, Tuple
 
 from mmaction.registry import MODELS
 from torch import nn
@@ -17,7 +17,7 @@ _EXTRAS = ('timm', 'torchvision', 'mmpretrain')
 _TORCHVISION_HEADS = ('classifier', 'fc', 'head', 'heads')
 
 
-def build_image_backbone(cfg: dict) -> Tuple[nn.Module, str]:
+def build_image_backbone(cfg: dict) -> tuple[nn.Module, str]:
     """Build an image model from a config.
 
     The ``type`` in the config is one of
@@ -64,7 +64,7 @@ def build_image_backbone(cfg: dict) -> Tuple[nn.Module, str]:
     return MODELS.build(dict(options, type=name, _scope_=scope)), 'forward'
 
 
-def _split_scope(kind: str) -> Tuple[str, str]:
+def _split_scope(kind: str) -> tuple[str, str]:
     """Split ``SCOPE.NAME``; the scope of other names is that of MMAction2."""
     if '.' not in kind:
         return 'mmaction', kind
@@ -111,7 +111,7 @@ def _unknown(name: str, package: str, known: Iterable[str]) -> ValueError:
     )
 
 
-def _build_timm(name: str, options: dict) -> Tuple[nn.Module, str]:
+def _build_timm(name: str, options: dict) -> tuple[nn.Module, str]:
     import timm
 
     # Names with a colon, such as hf-hub:…, are not in timm's list.
