@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from ata_mm.cli.arguments import add_timing_options
+from ata_mm.cli.arguments import add_timing_options, positive
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Time CycleFC against torchvision's deform_conv2d"
     )
-    parser.add_argument('--batch', type=int, default=8, help='images (8)')
+    parser.add_argument('--batch', type=positive, default=8, help='images (8)')
     parser.add_argument(
         '--train',
         action='store_true',

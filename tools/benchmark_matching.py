@@ -30,7 +30,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from ata_mm.cli.arguments import add_timing_options
+from ata_mm.cli.arguments import add_timing_options, positive
 
 SIDES = (56, 32, 28, 16, 14, 8, 7)  # of patches in pixels: N = 16 to 1024
 
@@ -41,18 +41,21 @@ def parse_args() -> argparse.Namespace:
         description='Time the alignment against the literal loop'
     )
     parser.add_argument('video', nargs='?', help='default: a rendered one')
-    parser.add_argument('--batch', type=int, default=2, help='clips (2)')
+    parser.add_argument('--batch', type=positive, default=2, help='clips (2)')
     parser.add_argument(
-        '--num-frames', type=int, default=8, help='frames of a clip (8)'
+        '--num-frames', type=positive, default=8, help='frames of a clip (8)'
     )
     parser.add_argument(
         '--interval',
-        type=int,
+        type=positive,
         default=32,
         help='distance of neighbouring frames of a clip in the video (32)',
     )
     parser.add_argument(
-        '--patch', type=int, default=16, help='side of a patch in pixels (16)'
+        '--patch',
+        type=positive,
+        default=16,
+        help='side of a patch in pixels (16)',
     )
     add_timing_options(parser, rounds=15)
     parser.add_argument(
@@ -74,7 +77,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--sides',
         nargs='+',
-        type=int,
+        type=positive,
         default=SIDES,
         help='sides of patches for --plot, in pixels '
         f'({" ".join(map(str, SIDES))})',

@@ -34,7 +34,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from ata_mm.cli.arguments import add_timing_options
+from ata_mm.cli.arguments import add_timing_options, positive
 
 # Options of ATATimeSformer by the name of the row.
 VIT: dict[str, dict[str, Any]] = {
@@ -88,13 +88,13 @@ def parse_args() -> argparse.Namespace:
         help='rows of the table, the unit of the ratios first (all): '
         f'mmaction2 {" ".join(VIT)} of vit, {" ".join(IMAGE)} of the others',
     )
-    parser.add_argument('--batch', type=int, default=1, help='clips (1)')
+    parser.add_argument('--batch', type=positive, default=1, help='clips (1)')
     parser.add_argument(
-        '--num-frames', type=int, default=8, help='frames of a clip (8)'
+        '--num-frames', type=positive, default=8, help='frames of a clip (8)'
     )
     parser.add_argument(
         '--interval',
-        type=int,
+        type=positive,
         default=32,
         help='distance of neighbouring frames of a clip in the video (32)',
     )

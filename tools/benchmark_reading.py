@@ -27,7 +27,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Time the reading of videos')
     parser.add_argument('videos', nargs='*', metavar='VIDEO')
     parser.add_argument(
-        '--frames', type=int, default=250, help='frames of a made clip (250)'
+        '--frames',
+        type=positive,
+        default=250,
+        help='frames of a made clip (250)',
     )
     parser.add_argument(
         '--clips',

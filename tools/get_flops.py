@@ -11,7 +11,7 @@ multiply-accumulate as two FLOPs.
 import argparse
 from pathlib import Path
 
-from ata_mm.cli.arguments import add_cfg_options
+from ata_mm.cli.arguments import add_cfg_options, positive
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--shape',
         nargs=3,
-        type=int,
+        type=positive,
         metavar=('T', 'H', 'W'),
         help="frames, height and width (default: the test pipeline's)",
     )
@@ -97,10 +97,6 @@ def main() -> None:
     args = parse_args()
     hide_log()
     with user_errors():
-        if args.shape and min(args.shape) < 1:
-            raise ValueError(
-                f'Expected a --shape of at least 1 x 1 x 1, got {args.shape}.'
-            )
         unused = set(args.without)
         for number, path in enumerate(args.configs):
             cfg = load_config(path, args.cfg_options)

@@ -6,6 +6,9 @@ the graph, which the program that loads it has to import. ONNX has no such
 operator: there, models without one-to-one matching.
 """
 
+import io
+import os
+import os.path as osp
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from ata_mm.datasets.rendering import render_clip
 from ata_mm.introspection.taps import temporal_modules
@@ -137,12 +141,29 @@ def export(
             f'{type(error).__name__}: {error}'
         ) from error
     if format == 'torch':
-        torch.export.save(program, path)
+        _write(partial(_save_program, program), path)
     else:
         onnx_program = torch.onnx.export(program, dynamo=True, verbose=False)
         assert onnx_program is not None  # of dynamo=True
-        onnx_program.save(path)
+        _write(onnx_program.save, path)
     return model
+
+
+def _save_program(program: ExportedProgram, path: str) -> None:
+    # By Python: the writer of torch aborts the process if the disk is full.
+    content = io.BytesIO()
+    torch.export.save(program, content)
+    Path(path).write_bytes(content.getbuffer())
+
+
+def _write(save: Callable[[str], None], path: str) -> None:
+    """Write a file, and those beside it, whole or not at all."""
+    folder, name = osp.split(path)
+    with TemporaryDirectory(dir=folder or '.') as temporary:
+        save(osp.join(temporary, name))
+        # More than one if ONNX writes large weights apart.
+        for entry in os.listdir(temporary):
+            os.replace(osp.join(temporary, entry), osp.join(folder, entry))
 
 
 def check_onnx(model: nn.Module) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -100,9 +99,7 @@ def route_positions(alignment: Alignment, grid: Grid) -> Tensor:
     """
     if isinstance(alignment, DisplacementAlignment):
         return alignment.positions.detach()
-    width = grid[1]
-    places = alignment.places
-    return torch.stack([places // width, places % width], -1).float()
+    return alignment.grid_positions(grid).float()
 
 
 def nearest_neighbour(similarity: Tensor, grid: Grid | None = None) -> Tensor:

@@ -34,10 +34,9 @@ def doubtful_steps(alignment: Alignment, grid: Grid) -> Tensor:
     """
     batch, frames, num = alignment.shape
     height, width = check_grid(grid, num)
-    places = alignment.places
-    positions = torch.stack([places // width, places % width], -1).float()
+    positions = alignment.grid_positions(grid).float()
     moves = positions.diff(dim=1).flatten(0, 1)  # (B (T-1), N, 2), by route
-    start = places[:, :-1].flatten(0, 1)[..., None]
+    start = alignment.places[:, :-1].flatten(0, 1)[..., None]
     # By patch of frame t; infinity, unlike any move, if no route is there.
     maps = torch.full_like(moves, torch.inf)
     maps = maps.scatter(1, start.expand_as(moves), moves)

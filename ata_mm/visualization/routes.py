@@ -154,10 +154,9 @@ def choose_patches(
         list[tuple[int, int]]: Row and column of each patch, the best first.
     """
     alignment = alignment.clip(clip, torch.device('cpu'))
-    places = alignment.places[0]  # (T, N)
-    positions = torch.stack([places // grid[1], places % grid[1]], -1).float()
+    positions = alignment.grid_positions(grid)[0].float()
     score = (positions - positions[0]).norm(dim=-1).amax(0).clamp_max(4)
-    if len(places) > 1:
+    if len(positions) > 1:
         # Steps of many patches are rare, and rarely right.
         longest = positions.diff(dim=0).norm(dim=-1).amax(0)
         good = ~doubtful_steps(alignment, grid)[0] & alignment.accepted[0, 1:]

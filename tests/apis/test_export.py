@@ -1,4 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,21 @@ def test_examples_are_clips_of_the_pipeline(build):
 
 def test_an_exact_matching_is_an_operator_of_the_file(build, exported):
     assert 'ata_mm.solve_lap' in str(exported(build(), 'torch').graph)
+
+
+def test_a_full_disk_leaves_the_previous_file(build, tmp_path):
+    recognizer, path = build(), tmp_path / 'm.pt2'
+    clips = example_clips(recognizer)
+    path.write_bytes(b'previous')
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        with pytest.raises(OSError, match='too large'):
+            export(recognizer, str(path), 'torch', clips)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == b'previous'
+    assert os.listdir(tmp_path) == ['m.pt2']
 
 
 def test_scores_of_a_recognizer_2d(build_2d, video_root):

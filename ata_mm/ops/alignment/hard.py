@@ -301,6 +301,22 @@ class Alignment:
         y = normalize(y)
         return torch.linalg.vecdot(y[:, :-1], y[:, 1:])
 
+    def grid_positions(self, grid: Grid) -> Tensor:
+        """Return the row and column of each route in each frame.
+
+        Args:
+            grid (tuple[int, int]): Height and width of the patch grid.
+
+        Returns:
+            Tensor: int64 of shape (B, T, N, 2).
+
+        Raises:
+            ValueError: If the grid does not hold N patches.
+        """
+        _, width = check_grid(grid, self.shape[2])
+        # Patches are numbered row by row, as flattening (H, W) does.
+        return torch.stack([self.places // width, self.places % width], -1)
+
     def displacement(self, grid: Grid) -> Tensor:
         """Compute the length of each step along each route, in patches.
 
@@ -314,11 +330,7 @@ class Alignment:
         Raises:
             ValueError: If the grid does not hold N patches.
         """
-        _, width = check_grid(grid, self.shape[2])
-        # Patches are numbered row by row, as flattening (H, W) does.
-        row, column = self.places // width, self.places % width
-        steps = torch.stack([row, column]).diff(dim=2)  # (2, B, T-1, N)
-        return steps.float().norm(dim=0)
+        return self.grid_positions(grid).float().diff(dim=1).norm(dim=-1)
 
     def _check(self, x: Tensor) -> None:
         if x.shape[:-1] != self.shape:

@@ -250,6 +250,13 @@ def test_similarity_is_computed_in_fp32_and_outside_autograd():
     assert torch.equal(steps, alignment.similarity(x.float()))
 
 
+def test_grid_positions_are_rows_and_columns():
+    routes = torch.tensor([[[0, 1, 2, 3, 4, 5], [5, 1, 0, 3, 4, 2]]])
+    positions = Alignment(routes).grid_positions((2, 3))  # rows of 3 patches
+    expected = [[1, 2], [0, 1], [0, 0], [1, 0], [1, 1], [0, 2]]
+    assert positions[0, 1].tolist() == expected
+
+
 def test_displacement_is_in_patches():
     routes = torch.tensor([[[0, 1, 2, 3, 4, 5], [5, 1, 0, 3, 4, 2]]])
     steps = Alignment(routes).displacement((2, 3))  # rows of 3 patches

@@ -246,7 +246,7 @@ class ATABackbone(VideoBackbone):
         _freeze(self.image, unused_parameters(self.image, run.output))
 
     def _name_large_maps(self) -> None:
-        """Warn of maps whose matching takes minutes, before it does."""
+        """Warn of maps whose matching takes seconds a frame pair."""
         sizes = {
             name: layout.grid[0] * layout.grid[1]
             for name, layout, module in zip(
