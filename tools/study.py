@@ -101,6 +101,7 @@ from ata_mm.evaluation.rendered_routes import (
     route_rows,
 )
 from ata_mm.evaluation.study_report import (
+    group_table,
     plot_curves,
     plot_routes,
     plot_speed,
@@ -123,7 +124,11 @@ def main() -> None:
             args.study, args.work_dir, args.seeds, args.smoke, args.arms
         )
         if not args.report:
-            run_study(study, args.results, args.jobs or default_jobs())
+            jobs = args.jobs or default_jobs()
+            # Each run would otherwise start a thread for every core.
+            threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+            os.environ.setdefault('OMP_NUM_THREADS', str(threads))
+            run_study(study, args.results, jobs)
         print_report(study, args)
 
 
@@ -157,6 +162,10 @@ def print_report(study: Study, args: argparse.Namespace) -> None:
         print(f'{study.title}\n')
         table = result_table(results, metrics, study.baseline)
         print(markdown_table(*table))
+        if study.groups:
+            print('\nBy groups of classes and speed\n')
+            ranges = speed_ranges(study)
+            print(markdown_table(*group_table(results, study.groups, ranges)))
         if args.plot:
             save_figure(plot_curves(results, metrics), args.plot, dpi=100)
         if args.plot_speed:
@@ -168,6 +177,14 @@ def print_report(study: Study, args: argparse.Namespace) -> None:
             if args.plot_routes:
                 shares = shares_over_epochs(first, args.routes)
                 save_figure(plot_routes(shares), args.plot_routes, dpi=100)
+
+
+def speed_ranges(study: Study) -> dict[str, Sequence[float]]:
+    """Return the ranges of speed of the test metric, or one of all speeds."""
+    evaluator = study.arms[0].trials[0].cfg.test_evaluator
+    metrics = evaluator if isinstance(evaluator, list) else [evaluator]
+    found = [metric.ranges for metric in metrics if 'ranges' in metric]
+    return found[0] if found else {'all': (0, float('inf'))}
 
 
 def first_runs(

@@ -36,8 +36,8 @@ class ResultFile:
             self._file = open(path, 'ab+')  # noqa: SIM115
         except OSError as error:
             raise ValueError(
-                f'Expected a file for --out, but {path} cannot be written: '
-                f'{error.strerror}.'
+                f'Expected a file for the results, but {path} cannot be '
+                f'written: {error.strerror}.'
             ) from error
         lock_file(self._file, path, wait)
         self._repair()

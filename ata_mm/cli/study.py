@@ -15,7 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mmaction.registry import DATASETS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from ata_mm.apis.config import read_config, with_options
 
@@ -24,6 +26,7 @@ _STUDY_KEYS = (
     'baseline',
     'config',
     'grid',
+    'groups',
     'metrics',
     'options',
     'seeds',
@@ -67,10 +70,24 @@ class Run:
 
     @property
     def digest(self) -> str:
-        """A hash that changes with the config, not with the environment."""
+        """A hash of the config and of the rendered videos.
+
+        It does not change with the environment.
+        """
         packages = sysconfig.get_path('purelib')  # some hold weights
         content = repr(self.cfg.to_dict()).replace(packages, '')
+        content += repr(self._data_versions())
         return hashlib.sha256(content.encode()).hexdigest()[:8]
+
+    def _data_versions(self) -> list[int]:
+        """Return the versions of the rendered data sets."""
+        types = [
+            self.cfg[f'{split}_dataloader'].dataset.type
+            for split in ('train', 'val', 'test')
+        ]
+        init_default_scope(self.cfg.default_scope)
+        classes = map(DATASETS.get, types)
+        return [c.VERSION for c in classes if hasattr(c, 'VERSION')]
 
     @property
     def key(self) -> tuple[str, int, str]:
@@ -139,6 +156,8 @@ class Study:
             chosen; None without a grid.
         baseline (str, optional): Name of the arm that others are compared
             with. Defaults to None.
+        groups (dict[str, Sequence[int]], optional): Classes by the name of a
+            group that is reported apart. Defaults to None.
     """
 
     title: str
@@ -146,6 +165,7 @@ class Study:
     arms: list[Arm]
     selection: str | None
     baseline: str | None = None
+    groups: dict[str, Sequence[int]] | None = None
 
     def trials(self) -> list[Run]:
         """Return the runs that serve to choose settings."""
@@ -190,8 +210,9 @@ def load_study(
             of such grids. All combinations of each are tried with the seed of
             ``selection``, and the one with the best final validation metric,
             whose name is in ``selection`` too, is used. Intervals of
-            differences are relative to the arm named ``baseline``. Names that
-            start with an underscore are variables of the file.
+            differences are relative to the arm named ``baseline``. ``groups``
+            are lists of class indices, reported apart. Names that start with
+            an underscore are variables of the file.
         root (Path): Folder for those of the runs.
         seeds (Sequence[int], optional): Replace those of the file. Defaults
             to None.
@@ -241,6 +262,7 @@ def load_study(
         ],
         content.get('selection', {}).get('metric'),
         baseline,
+        content.get('groups'),
     )
 
 
@@ -295,6 +317,12 @@ def _read_arm(
         )
         trials.append(run)
     seeds = seeds or (arm['seeds'][:1] if smoke else arm['seeds'])
+    for what, values in (('seeds', seeds), ('settings', settings)):
+        if any(value in values[:i] for i, value in enumerate(values)):
+            raise ValueError(
+                f'Expected different {what} for arm {name} of {path}, got '
+                f'{values}.'
+            )
     if grid and selection.get('seed') in seeds:
         raise ValueError(
             f'Expected seeds of arm {name} of {path} other than that of '

@@ -25,9 +25,10 @@ import torch
 from mmaction.registry import DATASETS
 from mmengine.fileio import load
 from mmengine.registry import init_default_scope
+from mmengine.utils import get_git_hash
 
 from .console import print_error
-from .result_files import ResultFile
+from .result_files import ResultFile, lock_file
 from .study import Run, Study, read_results, run_identity
 from .tool_process import tool_path
 
@@ -52,7 +53,8 @@ def run_study(study: Study, results: Path, jobs: int) -> list[dict]:
     Raises:
         SystemExit: If a run fails, after all others that do not depend on it.
     """
-    results.parent.mkdir(parents=True, exist_ok=True)
+    with ResultFile(str(results), wait=True):
+        pass  # an error now, not after the first training
     with _ending_with_tools():
         done = _run_all(study.trials(), study, results, jobs)
         done &= _run_all(study.runs(results), study, results, jobs)
@@ -99,8 +101,27 @@ def _make_data(runs: Sequence[Run]) -> None:
 
 
 def _run(run: Run, study: Study, results: Path) -> None:
-    """Train and test, and append the result."""
+    """Train and test, unless another process does, and append the result."""
     run.folder.mkdir(parents=True, exist_ok=True)
+    with _locked(run):
+        if not read_results(results, [run]):
+            _train_and_test(run, study, results)
+
+
+@contextmanager
+def _locked(run: Run) -> Iterator[None]:
+    """Wait until no other process trains in the folder of a run."""
+    path = str(run.folder / 'lock')
+    with open(path, 'wb') as file:
+        try:
+            lock_file(file, path)
+        except ValueError:
+            print(f'[{run.name}] waits for another process', flush=True)
+            lock_file(file, path, wait=True)
+        yield
+
+
+def _train_and_test(run: Run, study: Study, results: Path) -> None:
     run.cfg.dump(run.config_file)
     resume = (run.folder / 'last_checkpoint').is_file()
     start = time.perf_counter()
@@ -127,7 +148,11 @@ def _run(run: Run, study: Study, results: Path) -> None:
             None if resume else round(time.perf_counter() - start, 1)
         ),
         curve=read_curve(run.folder, study.metrics),
-        software=dict(ata_mm=__version__, torch=torch.__version__),
+        software=dict(
+            ata_mm=__version__,
+            revision=get_git_hash(digits=7),
+            torch=torch.__version__,
+        ),
         machine=_machine(),
     )
     if not run.trial:
@@ -246,12 +271,14 @@ def read_predictions(path: Path) -> dict[str, object]:
 
     Returns:
         dict: ``'correct'``: a character for each test video, '1' if its top-1
-        is right; ``'speeds'``: those of the videos, if they have one.
+        is right; ``'labels'``: their classes; ``'speeds'``: those of the
+        videos, if they have one.
     """
     samples = load(path)
     correct = [s['pred_score'].argmax() == s['gt_label'] for s in samples]
     result: dict[str, object] = dict(
-        correct=''.join(str(int(right)) for right in correct)
+        correct=''.join(str(int(right)) for right in correct),
+        labels=[int(s['gt_label']) for s in samples],
     )
     if all('speed' in sample for sample in samples):
         result['speeds'] = [round(s['speed'], 1) for s in samples]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import bootstrap
 
 Cells = list[list[str]]
+_SAMPLES = 10000  # of a bootstrap
 
 
 def result_table(
@@ -95,8 +95,8 @@ def difference(
 
     Returns:
         tuple[float, float, float]: The difference of the means over seeds, and
-        its 95 % interval: BCa bootstrap over test videos, paired. It does not
-        contain the variation of other seeds.
+        its 95 % interval: percentiles of a bootstrap over test videos, paired,
+        and over the seeds of each arm. Of few seeds, it is too narrow.
 
     Raises:
         ValueError: If the numbers of test videos differ.
@@ -107,13 +107,24 @@ def difference(
             'Expected results of the same test videos, to compare arms, got '
             f'results of {" and ".join(map(str, sorted(count)))} videos.'
         )
-    paired = _correct(results).mean(0) - _correct(others).mean(0)
-    mean = float(paired.mean())
-    if np.ptp(paired) == 0:  # scipy has no interval of a constant
-        return mean, mean, mean
-    found = bootstrap((paired,), np.mean, random_state=0, batch=100)
-    interval = found.confidence_interval
-    return mean, float(interval.low), float(interval.high)
+    own, other = _correct(results), _correct(others)
+    rng = np.random.default_rng(0)
+    videos = count.pop()
+    # How often each sample has each video.
+    counts = rng.multinomial(videos, np.full(videos, 1 / videos), _SAMPLES)
+    found = _means(own, counts, rng) - _means(other, counts, rng)
+    low, high = np.percentile(found, [2.5, 97.5])
+    return float(own.mean() - other.mean()), float(low), float(high)
+
+
+def _means(
+    correct: np.ndarray, counts: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Return the accuracy in samples of videos and of seeds, (samples,)."""
+    runs, videos = correct.shape
+    accuracies = counts @ correct.T / videos  # (samples, runs)
+    seeds = rng.integers(runs, size=accuracies.shape)
+    return np.take_along_axis(accuracies, seeds, 1).mean(1)
 
 
 def _interval(results: Sequence[dict], others: Sequence[dict]) -> str:
@@ -125,6 +136,42 @@ def _interval(results: Sequence[dict], others: Sequence[dict]) -> str:
 def _correct(results: Sequence[dict]) -> np.ndarray:
     """Return whether each run recognised each video, (runs, videos)."""
     return np.array([list(r['correct']) for r in results]).astype(int)
+
+
+def group_table(
+    results: Sequence[dict],
+    groups: dict[str, Sequence[int]],
+    ranges: dict[str, Sequence[float]],
+) -> tuple[list[str], Cells]:
+    """Average over the test videos of groups of classes, by speed.
+
+    Args:
+        results (Sequence[dict]): Lines of the result file, those without
+            labels and speeds are left out.
+        groups (dict[str, Sequence[int]]): Class indices by the name of a
+            group.
+        ranges (dict[str, Sequence[float]]): Lowest speed, and upper bound, by
+            the name of a range.
+
+    Returns:
+        tuple: Header and rows: arms, a column for each group and range, the
+        mean over seeds and videos.
+    """
+    results = [r for r in results if 'labels' in r and 'speeds' in r]
+    header = [f'{group}, {name}' for group in groups for name in ranges]
+    rows = []
+    for arm, own in _by_arm(results).items():
+        labels, speeds = np.array(own[0]['labels']), own[0]['speeds']
+        correct = _correct(own).mean(0)
+        rows.append([arm])
+        for classes in groups.values():
+            for low, high in ranges.values():
+                chosen = np.isin(labels, list(classes))
+                chosen &= (np.less_equal(low, speeds)) & np.less(speeds, high)
+                rows[-1].append(
+                    f'{correct[chosen].mean():.3f}' if chosen.any() else '–'
+                )
+    return ['', *header], rows
 
 
 def _by_arm(results: Sequence[dict]) -> dict[str, list[dict]]:

@@ -43,6 +43,9 @@ metrics = dict(
     slow='acc/slow', medium='acc/medium', fast='acc/fast', all='acc/top1'
 )
 
+# Classes that a table has apart.
+groups = dict(pans=[0, 1, 2, 3], zooms=[4, 5], rolls=[6, 7])
+
 # Sufficient to run every step, too little to learn.
 smoke = {
     'train_dataloader.dataset.num_videos': 32,

@@ -29,4 +29,10 @@ baseline = 'temporal attention'
 metrics = {'top-1': 'acc/top1', 'top-5': 'acc/top5'}
 
 # Sufficient to run every step.
-smoke = {'train_cfg.max_epochs': 1, 'train_cfg.val_begin': 1}
+smoke = {
+    'train_dataloader.dataset.indices': 16,
+    'val_dataloader.dataset.indices': 8,
+    'test_dataloader.dataset.indices': 8,
+    'train_cfg.max_epochs': 1,
+    'train_cfg.val_begin': 1,
+}

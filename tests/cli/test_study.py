@@ -10,6 +10,7 @@ import torch
 from mmaction.registry import MODELS
 
 from ata_mm.cli.study import load_study
+from ata_mm.datasets import CameraMotionDataset
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = sorted((ROOT / 'configs' / 'studies').glob('*.py'))
@@ -84,6 +85,28 @@ selection = dict(seed=9, metric='all')
 def test_smoke_has_two_trials_of_each_arm(grid_study, file, tmp_path):
     study = load_study(file, tmp_path, smoke=True)
     assert len(study.trials()) == 4
+
+
+def test_a_repeated_seed_is_refused(file, tmp_path):
+    with pytest.raises(ValueError, match=r'different seeds .* got \[3, 3\]'):
+        load_study(file, tmp_path, seeds=[3, 3])
+
+
+def test_a_repeated_setting_is_refused(file, tmp_path):
+    grid = {'train_cfg.max_epochs': [1]}
+    selection = dict(seed=9, metric='all')
+    file.write_text(
+        f'{file.read_text()}\ngrid = [{grid}, {grid}]\n'
+        f'selection = {selection}\n'
+    )
+    with pytest.raises(ValueError, match='Expected different settings'):
+        load_study(file, tmp_path)
+
+
+def test_digest_changes_with_the_videos(runs, monkeypatch):
+    digest = runs[0].digest
+    monkeypatch.setattr(CameraMotionDataset, 'VERSION', 0)
+    assert runs[0].digest != digest
 
 
 def test_seed_of_the_selection_is_no_other(grid_study, file, tmp_path):

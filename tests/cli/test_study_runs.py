@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -185,7 +186,53 @@ def test_predictions_are_compared_with_labels(tmp_path):
     file = tmp_path / 'predictions.pkl'
     file.write_bytes(pickle.dumps(SAMPLES))
     found = read_predictions(file)
-    assert found == {'correct': '10', 'speeds': [3.2, 3.2]}
+    speeds = [3.2, 3.2]
+    assert found == dict(correct='10', labels=[1, 0], speeds=speeds)
+
+
+OTHER = """
+import sys
+from pathlib import Path
+from ata_mm.cli.result_files import lock_file
+
+folder, results, line = sys.argv[1:]
+with open(Path(folder) / 'lock', 'wb') as file:
+    lock_file(file, 'lock')
+    print('locked', flush=True)
+    sys.stdin.readline()
+    Path(results).write_text(line)
+"""
+
+
+def test_a_run_of_another_process_is_waited_for(
+    file, calls, tmp_path, monkeypatch
+):
+    study = load_study(file, tmp_path / 'runs', seeds=[0], arms=['plain'])
+    results = tmp_path / 'results.jsonl'
+    (run,) = study.runs(results)
+    run.folder.mkdir(parents=True)
+    line = json.dumps(dict(arm=run.arm, seed=0, digest=run.digest)) + '\n'
+    with subprocess.Popen(
+        [sys.executable, '-c', OTHER, run.folder, results, line],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        next(other.stdout)
+        with ThreadPoolExecutor() as pool:
+            found = pool.submit(module._run, run, study, results)
+            time.sleep(0.5)
+            other.communicate('go on\n')
+            found.result(20)
+    assert not calls
+
+
+def test_results_that_cannot_be_written_are_an_error_at_once(
+    study, calls, tmp_path
+):
+    with pytest.raises(ValueError, match='file for the results, but'):
+        run_study(study, tmp_path, 1)
+    assert not calls
 
 
 STUDY = """
@@ -202,6 +249,7 @@ with _ending_with_tools(), ThreadPoolExecutor(1) as pool:
 TOOL = """
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 with open(Path(__file__).with_suffix('.started'), 'a') as file:

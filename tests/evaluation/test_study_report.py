@@ -3,6 +3,7 @@ import pytest
 
 from ata_mm.evaluation.study_report import (
     difference,
+    group_table,
     plot_curves,
     plot_routes,
     plot_speed,
@@ -77,6 +78,30 @@ def test_interval_is_that_of_paired_videos():
     assert mean == pytest.approx(0.02)
     # Unpaired, it would reach from -0.02 to 0.06.
     assert 0.01 < low < 0.02 < high < 0.035
+
+
+def test_interval_contains_the_variation_of_seeds():
+    # Means over seeds are 0.6, 0.5 or 0.4 in samples of the two.
+    own = [dict(correct='1' * n + '0' * (1000 - n)) for n in (600, 400)]
+    mean, low, high = difference(own, [dict(correct='1' * 500 + '0' * 500)])
+    assert mean == 0
+    assert low == pytest.approx(-0.1, abs=0.03)
+    assert high == pytest.approx(0.1, abs=0.03)
+
+
+def test_groups_of_classes_are_averaged_by_speed():
+    results = [
+        dict(arm='ATA', correct=c, labels=[0, 0, 1, 2], speeds=[1, 5, 1, 2])
+        for c in ('1101', '1001')
+    ]
+    groups, ranges = (
+        dict(pans=[0, 1], zooms=[2]),
+        dict(slow=(0, 2), fast=(2, 9)),
+    )
+    assert group_table(results, groups, ranges) == (
+        ['', 'pans, slow', 'pans, fast', 'zooms, slow', 'zooms, fast'],
+        [['ATA', '0.500', '0.500', '–', '1.000']],
+    )
 
 
 def test_arms_of_other_test_videos_are_not_compared():

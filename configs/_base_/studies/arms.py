@@ -26,7 +26,8 @@ _keep = {'default_hooks.checkpoint.max_keep_ckpts': -1}
 
 # Tried by every arm with a seed of its own; the best on validation videos. One
 # change at a time: learning rate, scale of the position embedding, initial
-# time biases drawn for each head, what is matched.
+# time biases drawn for each head, what is matched. Where the best one was at
+# the edge of the grid, an arm has more.
 _lr = 'optim_wrapper.optimizer.lr'
 _std = 'model.backbone.position_std'
 _rates = [
@@ -61,18 +62,26 @@ arms = {
         options={_temporal: dict(_delete_=True, type='TemporalAveraging')},
     ),
     'temporal attention': dict(
+        grid=[*grid, {_lr: [2e-3], _std: [0.5]}],
         options={
             _temporal: dict(
                 _delete_=True, type='TemporalAttention', **_attention
             )
-        }
+        },
     ),
     'joint attention': dict(
         grid=_rates,
         options={_temporal: dict(_delete_=True, type='JointAttention')},
     ),
     # As in the paper, and with two options that are not.
-    'ATA': dict(grid=_matching_grid, options=_keep),
+    'ATA': dict(
+        grid=[
+            *_matching_grid,
+            {_lr: [1e-3], _std: [2.0, 4.0]},
+            {_lr: [2e-3], _std: [8.0]},
+        ],
+        options=_keep,
+    ),
     'refined ATA': dict(grid=_matching_grid, options={**_refined, **_keep}),
     # Controls: what routes cannot fall below, and cannot surpass.
     'random routes': dict(
