@@ -40,10 +40,10 @@ class PhotoMotionDataset(RenderedDataset):
 
     The classes are those of :class:`CameraMotionDataset`. The splits have
     different photos. Beyond its border a photo is reflected. Halfway through a
-    video, all centres and a range of scales are equally likely; the scales at
-    the start and the end of a zoom are not, by which a single frame tells a
-    little: compare with temporal averaging. Needs the packages of the extra
-    ``routes``.
+    video, a photo is upright, and all centres and a range of scales are
+    equally likely; at its start and end they are not. A single frame of these
+    therefore tells something of the class, see the guide "When does ATA
+    help?". Needs the packages of the extra ``routes``.
     """
 
     METAINFO = dict(classes=CLASSES)
