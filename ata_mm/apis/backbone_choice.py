@@ -3,6 +3,7 @@
 
 import os.path as osp
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -167,8 +168,8 @@ def _nearest(name: str, number: int = 5) -> list[str]:
 
 def _wrap(image: ImageModel, wanted: Wanted) -> Choice:
     """Choose the settings of an ATABackbone around an image model."""
-    model, method = build_image_backbone(image.config)
     size = wanted.img_size or image.size
+    (model, method), config = _build(image, size)
     run = dry_run(
         model,
         lambda x: last_feature(getattr(model, method)(x)),
@@ -192,7 +193,7 @@ def _wrap(image: ImageModel, wanted: Wanted) -> Choice:
         stated = statistics_of_file(pretrained) or stated
     backbone: dict[str, Any] = dict(
         type='ATABackbone',
-        image_backbone=image.config,
+        image_backbone=config,
         blocks=patterns[0] if len(patterns) == 1 else patterns,
         num_frames=wanted.num_frames,
         img_size=size,
@@ -202,7 +203,9 @@ def _wrap(image: ImageModel, wanted: Wanted) -> Choice:
     kinds = {layouts[name].kind for name in chosen}
     if len(kinds) == 1:
         backbone['layout'] = kinds.pop()
-    if wanted.temporal != 'ATA':
+    # By default with an encoding of routes in eighths of the channels.
+    encodes = all(layouts[name].channels % 8 == 0 for name in chosen)
+    if wanted.temporal != 'ATA' or not encodes:
         backbone['temporal'] = dict(type=wanted.temporal)
     comments = {
         'backbone.blocks': _reason(every, chosen, layouts),
@@ -229,6 +232,18 @@ def _wrap(image: ImageModel, wanted: Wanted) -> Choice:
         pretrained,
         comments,
     )
+
+
+def _build(
+    image: ImageModel, size: int
+) -> tuple[tuple[nn.Module, str], dict[str, Any]]:
+    """Build an image model for a size of images, and return its config."""
+    if size != image.size:
+        for key in ('img_size', 'image_size'):
+            config = {**image.config, key: size}
+            with suppress(TypeError):  # of a model of any size
+                return build_image_backbone(config), config
+    return build_image_backbone(image.config), image.config
 
 
 def _blocks(

@@ -12,7 +12,7 @@ _WRAPPER = re.compile(r'^(?:module|model|backbone|timesformer)\.')
 # Anywhere in a key: torch.compile of a part of a model.
 _COMPILED = re.compile(r'(?<![^.])_orig_mod\.')
 _HEAD = re.compile(
-    r'^(?:neck|cls_head|heads?(?!\.norm\.)|head_dist|_?fc|'
+    r'^(?:neck|cls_head|aux_head|heads?(?!\.norm\.)|head_dist|_?fc|'
     r'classifier|last_linear|pre_logits)\.'
 )
 _CLASSIFIER = re.compile(

@@ -164,11 +164,22 @@ def load_pretrained(model: nn.Module, source: Source) -> LoadReport:
     )
     classifier, report.head = fit_classifier(head, model)
     report.dropped += unused_head(head, classifier)
-    backbone.load_state_dict(converted)
+    _load(backbone, converted)
     if classifier:
         model.get_submodule('cls_head.fc_cls').load_state_dict(classifier)
     print_log(str(report), logger='current')
     return report
+
+
+def _load(backbone: nn.Module, state_dict: StateDict) -> None:
+    """Load keys that fit, as saved by the version of the module classes.
+
+    MNASNet of torchvision refuses weights of an unknown version.
+    """
+    versioned = OrderedDict(state_dict)
+    metadata = backbone.state_dict()._metadata  # type: ignore[attr-defined]
+    versioned._metadata = metadata  # type: ignore[attr-defined]
+    backbone.load_state_dict(versioned)
 
 
 def adapt_state_dict(

@@ -62,6 +62,29 @@ def test_smaller_frames_have_smaller_maps():
     assert choice.model['backbone']['blocks'] == 'layer*.*'
 
 
+def test_an_encoding_of_routes_needs_channels_in_eighths():
+    pytest.importorskip('timm')
+    choice = choose_backbone(
+        'timm.rexnet_100', Wanted(5, img_size=64, checkpoint='none')
+    )
+    assert choice.model['backbone']['temporal'] == dict(type='ATA')
+    assert build(choice)
+
+
+@pytest.mark.parametrize(
+    'name, key',
+    [
+        ('timm.vit_tiny_patch16_224', 'img_size'),
+        ('torchvision.vit_b_32', 'image_size'),
+    ],
+)
+def test_a_model_of_one_size_is_built_for_that_of_the_frames(name, key):
+    pytest.importorskip(name.split('.')[0])
+    choice = choose_backbone(name, Wanted(5, img_size=96, checkpoint='none'))
+    assert choice.model['backbone']['image_backbone'][key] == 96
+    assert build(choice)
+
+
 def test_blocks_may_be_given():
     pytest.importorskip('timm')
     choice = choose_backbone('timm.resnet18', Wanted(5, blocks='layer4.*'))

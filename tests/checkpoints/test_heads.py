@@ -47,6 +47,11 @@ def test_head_and_neck_are_separated(key):
     assert split_head({f'module.{key}': 1}) == ({}, {key: 1})
 
 
+def test_an_auxiliary_head_is_separated():
+    backbone, head = split_head({'aux_head.weight': torch.ones(1)})
+    assert not backbone and list(head) == ['aux_head.weight']
+
+
 def test_a_norm_named_as_the_head_stays_with_the_backbone():
     assert split_head({'head.norm.weight': 1}) == ({'head.norm.weight': 1}, {})
 

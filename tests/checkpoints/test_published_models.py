@@ -150,6 +150,15 @@ def test_model_of_torchvision_takes_its_own_checkpoint():
     )
 
 
+def test_weights_of_a_model_with_versions_are_taken():
+    torchvision = pytest.importorskip('torchvision')
+    image, peer = (torchvision.models.mnasnet0_5() for _ in range(2))
+    image.classifier = nn.Identity()
+    load_pretrained(Video(image), dict(peer.state_dict()))
+    weights = (model.layers[0].weight for model in (image, peer))
+    assert torch.equal(*weights)
+
+
 def test_timesformer_of_transformers():
     transformers = pytest.importorskip('transformers')
     peer = randomize(

@@ -191,7 +191,8 @@ class TemporalAttention(TemporalModule):
         if route_encoding and embed_dims % 8:
             raise ValueError(
                 'Expected embed_dims to be a multiple of 8 with '
-                f'route_encoding=True, got {embed_dims}.'
+                f'route_encoding=True, got {embed_dims}. Use '
+                "temporal=dict(type='ATA'), without it."
             )
         self.route_encoding = route_encoding
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)

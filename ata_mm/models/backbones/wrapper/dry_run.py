@@ -30,15 +30,20 @@ class DryRun(NamedTuple):
         img_size (tuple[int, int]): Height and width of the image.
         shapes (dict[str, tuple[int, ...]]): By module name, the shape of the
             first tensor argument of the module's first call.
+        varying (set[str]): Modules called again with another shape.
         output (Tensor): The features, with their autograd graph.
         prefix_tokens (int, optional): Number of tokens that are not patches,
             if the model states it.
+        reordered (bool): Whether the model groups its tokens by window, as
+            timm's Hiera does.
     """
 
     img_size: ImageSize
     shapes: dict[str, Shape]
+    varying: set[str]
     output: Tensor
     prefix_tokens: int | None
+    reordered: bool
 
 
 def dry_run(
@@ -58,9 +63,10 @@ def dry_run(
         ValueError: If the model fails on such an image.
     """
     shapes: dict[str, Shape] = {}
+    varying: set[str] = set()
     handles = [
         module.register_forward_pre_hook(
-            _record_shape(shapes, name), with_kwargs=True
+            _record_shape(shapes, varying, name), with_kwargs=True
         )
         for name, module in image.named_modules()
         if name
@@ -80,14 +86,24 @@ def dry_run(
     finally:
         for handle in handles:
             handle.remove()
-    return DryRun(img_size, shapes, output, _prefix_tokens(image))
+    return DryRun(
+        img_size,
+        shapes,
+        varying,
+        output,
+        _prefix_tokens(image),
+        hasattr(image, 'unroll'),
+    )
 
 
-def _record_shape(shapes: dict[str, Shape], name: str) -> Callable:
+def _record_shape(
+    shapes: dict[str, Shape], varying: set[str], name: str
+) -> Callable:
     """Build a forward pre-hook that records the shape of the first tensor."""
 
     def record(x: Tensor) -> Tensor:
-        shapes.setdefault(name, tuple(x.shape))
+        if shapes.setdefault(name, tuple(x.shape)) != tuple(x.shape):
+            varying.add(name)
         return x
 
     def hook(_: nn.Module, args: tuple, kwargs: dict) -> None:
@@ -100,19 +116,26 @@ def _record_shape(shapes: dict[str, Shape], name: str) -> Callable:
 def _evaluating(image: nn.Module) -> Iterator[None]:
     """Put a model in evaluation mode, and preserve random number generators.
 
-    The mode is set module by module, since train() of an image model may do
-    more, such as freezing stages.
+    By train() of its modules, some of which keep attention biases while they
+    are evaluated. What else it does, such as freezing stages, is undone.
     """
-    training = [module for module in image.modules() if module.training]
+    modes = {module: module.training for module in image.modules()}
     devices = {p.get_device() for p in image.parameters() if p.is_cuda}
-    for module in training:
-        module.training = False
+    _set_mode(image, False)
     try:
         with torch.random.fork_rng(sorted(devices)):
             yield
     finally:
-        for module in training:
-            module.training = True
+        _set_mode(image, True)
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _set_mode(image: nn.Module, training: bool) -> None:
+    trainable = [p for p in image.parameters() if p.requires_grad]
+    image.train(training)
+    for parameter in trainable:
+        parameter.requires_grad_(True)
 
 
 def _prefix_tokens(image: nn.Module) -> int | None:
@@ -186,6 +209,14 @@ def unused_parameters(image: nn.Module, output: Tensor) -> list[str]:
         # Only the leaves of the graph (AccumulateGrad) have a variable.
         used.add(id(getattr(node, 'variable', None)))
         nodes.extend(parent for parent, _ in node.next_functions)
+    # A module with a train() of its own may have kept what it computes of its
+    # parameters, outside the graph.
+    used.update(
+        id(parameter)
+        for module in image.modules()
+        if module is not image and type(module).train is not nn.Module.train
+        for parameter in module.parameters(recurse=False)
+    )
     return [
         name
         for name, parameter in image.named_parameters()
@@ -270,6 +301,7 @@ def propose_blocks(image: nn.Module, run: DryRun) -> list[str]:
         name: type(image.get_submodule(name))
         for name, shape in run.shapes.items()
         if name[-1].isdigit()
+        and name not in run.varying
         and shape[1:] != (3, *run.img_size)
         and _is_map(shape, run.img_size)
         and _is_block(image.get_submodule(name))
@@ -359,6 +391,17 @@ def _find_block_layout(name: str, run: DryRun, layout: str | dict) -> Layout:
         raise ValueError(
             f'Expected blocks that are called with a feature map, but {name} '
             f'is called with vectors {shape}. {_candidates(run)}'
+        )
+    if found.kind == 'NLC' and run.reordered:
+        raise ValueError(
+            f'Expected the tokens of {name} in the order of the rows of their '
+            'grid, but the model groups them by window. Use another model, '
+            'such as timm.sam2_hiera_tiny instead of timm.hiera_tiny_224.'
+        )
+    if name in run.varying:
+        raise ValueError(
+            f'Expected blocks that are called with one shape, but {name} is '
+            f'called with several. {_candidates(run)}'
         )
     return found
 

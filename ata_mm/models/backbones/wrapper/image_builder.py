@@ -61,7 +61,12 @@ def build_image_backbone(cfg: dict) -> tuple[nn.Module, str]:
         mmpretrain_multimodal.apply()
     _check_registered(name, scope)
     # In the model's scope, in which it looks up its own layers.
-    return MODELS.build(dict(options, type=name, _scope_=scope)), 'forward'
+    image = MODELS.build(dict(options, type=name, _scope_=scope))
+    # A reversible model would call the parts of its blocks in the backward
+    # pass, without hooks: temporal modules would have no gradient.
+    if hasattr(image, 'no_custom_backward'):
+        image.no_custom_backward = True
+    return image, 'forward'
 
 
 def _split_scope(kind: str) -> tuple[str, str]:

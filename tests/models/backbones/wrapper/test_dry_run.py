@@ -51,6 +51,57 @@ def test_does_not_change_the_model():
     assert not any(m._forward_pre_hooks for m in model.modules())
 
 
+class KeptBias(nn.Module):
+    """Adds a bias that it keeps while it is evaluated, as LeViT does."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.ones(1))
+
+    @torch.no_grad()
+    def train(self, mode=True):
+        super().train(mode)
+        if mode and hasattr(self, 'kept'):
+            del self.kept
+        elif not mode:
+            self.kept = self.bias * 1
+
+    def forward(self, x):
+        return x + (self.bias if self.training else self.kept)
+
+
+def test_a_module_may_keep_a_bias_while_it_is_evaluated():
+    model = MapModel()
+    model.blocks[0] = KeptBias()
+    found = run(model)
+    assert not hasattr(model.blocks[0], 'kept') and model.blocks[0].training
+    assert not any(
+        name.startswith('blocks.0')
+        for name in unused_parameters(model, found.output)
+    )
+
+
+class SharedBlock(MapModel):
+    """Model that calls its first block with maps of two sizes."""
+
+    def forward(self, x):
+        x = super().forward(x)
+        return self.blocks[0](x[..., ::2, ::2])
+
+
+def test_a_block_of_several_shapes_is_refused():
+    found = run(SharedBlock())
+    with pytest.raises(ValueError, match='blocks.0 is called with several'):
+        find_layouts(['blocks.0'], found, 'auto')
+
+
+def test_tokens_that_are_grouped_by_window_are_refused():
+    model = TokenModel()
+    model.unroll = nn.Identity()  # as in timm's Hiera
+    with pytest.raises(ValueError, match=r'rows of their grid, .* by window'):
+        find_layouts(['blocks.0'], run(model), 'auto')
+
+
 class Random(MapModel):
     """Model that draws random numbers in every mode."""
 
@@ -206,6 +257,16 @@ def test_proposes_blocks_and_not_their_stages():
     model = ResNet(50)
     blocks = propose_blocks(model, run(model))
     assert len(blocks) == 16 and blocks[0] == 'layer1.0'
+
+
+def test_does_not_propose_a_block_of_several_shapes():
+    model = ResNet(18)
+    found = dry_run(
+        model,
+        lambda x: model(x) + model.layer1[0](x.new_zeros(1, 64, 4, 4)).mean(),
+        (32, 32),
+    )
+    assert propose_blocks(model, found)[0] == 'layer1.1'
 
 
 def test_a_model_without_repeated_blocks_has_none():

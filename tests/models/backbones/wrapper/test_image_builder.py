@@ -47,6 +47,16 @@ def test_refuses_a_config_without_type():
         build_image_backbone(dict(depth=18))
 
 
+def test_blocks_of_a_reversible_model_keep_their_hooks():
+    pytest.importorskip('mmpretrain')
+    kind = 'mmpretrain.RevVisionTransformer'
+    image, _ = build_image_backbone(dict(type=kind, img_size=32))
+    seen = []
+    image.layers[0].register_full_backward_pre_hook(lambda *_: seen.append(1))
+    image(torch.randn(1, 3, 32, 32))[0].sum().backward()
+    assert seen
+
+
 @pytest.mark.parametrize(
     'kind, like',
     [
