@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.fileio import load
 
 from ata_mm.cli.study import load_study, read_results
-from ata_mm.evaluation.study_report import result_table
+from ata_mm.evaluation.study_report import group_table, result_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -121,7 +121,13 @@ def test_examples_run(code):
 
 @pytest.mark.parametrize(
     'name',
-    ['camera_motion', 'camera_motion_mixed', 'moving_objects', 'photo_motion'],
+    [
+        'camera_motion',
+        'camera_motion_mixed',
+        'moving_objects',
+        'moving_objects_long',
+        'photo_motion',
+    ],
 )
 def test_guide_states_the_results_of_a_study(name, monkeypatch):
     monkeypatch.chdir(ROOT)
@@ -134,8 +140,13 @@ def test_guide_states_the_results_of_a_study(name, monkeypatch):
     assert len(results) == len(file.read_text().splitlines())  # none outdated
     guide = Path('docs/guides/study.md').read_text()
     results = read_results(file, runs)
-    for arm, *cells in result_table(results, study.metrics)[1]:
-        means = [
-            cell.split(' (')[0] for cell in cells[1 : 1 + len(study.metrics)]
-        ]
-        assert f'| {" | ".join(means)} |' in guide, arm
+    _, rows = result_table(results, study.metrics, study.baseline)
+    for arm, _, *cells in rows:
+        shown = [cell.split(' (')[0] for cell in cells[: len(study.metrics)]]
+        if '[' in cells[-1]:  # the interval of the difference
+            shown.append(cells[-1])
+        assert f'| {" | ".join(shown)} |' in guide, arm
+    if study.groups:
+        ranges = study.arms[0].trials[0].cfg.test_evaluator.ranges
+        for arm, *cells in group_table(results, study.groups, ranges)[1]:
+            assert f'| {" | ".join(cells)} |' in guide, arm
