@@ -9,10 +9,7 @@ import json
 import os.path as osp
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import (
-    Any,
-    NamedTuple,
-)
+from typing import Any, NamedTuple
 
 PACKAGES = ('timm', 'torchvision', 'mmpretrain')
 

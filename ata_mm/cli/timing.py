@@ -9,9 +9,7 @@ compared within each round.
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
-from typing import (
-    Any,
-)
+from typing import Any
 
 import numpy as np
 import torch

@@ -9,10 +9,7 @@ training reaches it. Here all faults are collected, as errors to raise or show.
 import os
 import os.path as osp
 from collections.abc import Sequence
-from typing import (
-    NamedTuple,
-    NoReturn,
-)
+from typing import NamedTuple, NoReturn
 
 from mmengine.fileio import list_from_file
 

@@ -8,10 +8,7 @@ The checks of single samples, which take longer, are in
 import logging
 import os.path as osp
 from collections.abc import Iterator, Sequence
-from typing import (
-    Any,
-    NamedTuple,
-)
+from typing import Any, NamedTuple
 
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.registry import DATASETS

@@ -5,9 +5,7 @@ import os
 import os.path as osp
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import (
-    Any,
-)
+from typing import Any
 
 import cv2
 import numpy as np

@@ -12,10 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing.sharedctypes import RawArray
 from types import FrameType
-from typing import (
-    Any,
-    NamedTuple,
-)
+from typing import Any, NamedTuple
 
 from mmaction.datasets import RepeatAugDataset
 from torch.utils.data import get_worker_info

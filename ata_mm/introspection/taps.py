@@ -2,10 +2,7 @@
 """Points of a model at which the patches of frames can be read."""
 
 from collections.abc import Callable
-from typing import (
-    Any,
-    NamedTuple,
-)
+from typing import Any, NamedTuple
 
 import torch
 from mmaction.models.recognizers.base import BaseRecognizer

@@ -2,10 +2,7 @@
 """Feature layouts of image models, converted to (B, T, N, C) and back."""
 
 from collections.abc import Sequence
-from typing import (
-    Any,
-    NamedTuple,
-)
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor

@@ -21,12 +21,7 @@ from multiprocessing.pool import (  # type: ignore[attr-defined]
     ExceptionWithTraceback,
 )
 from types import TracebackType
-from typing import (
-    Any,
-    Generic,
-    NamedTuple,
-    TypeVar,
-)
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import cv2
 import numpy as np

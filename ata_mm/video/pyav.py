@@ -8,11 +8,7 @@ it to report that it is missing.
 import math
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from typing import (
-    TYPE_CHECKING,
-    BinaryIO,
-    NamedTuple,
-)
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 

@@ -2,10 +2,7 @@
 """Base class of matchers: matchings of frame pairs, and routes (Alg. 1)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import (
-    Any,
-    NamedTuple,
-)
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
