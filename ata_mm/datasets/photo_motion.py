@@ -30,8 +30,12 @@ PHOTOS = dict(
     val=('brick', 'coffee', 'moon'),
     test=('flower', 'gravel', 'rocket'),
 )
-# Share of the short side of a photo that a frame shows, on average.
-_SHOWN = 0.5
+# A frame shows this share of the short side of a photo at scale 1.
+_SHOWN = 1 / 8
+# The copies of a photo are this many octaves of scale apart, ...
+_PERIOD = 4
+# ... and fade into each other within this many.
+_FADE = 1
 
 
 @DATASETS.register_module()
@@ -39,15 +43,16 @@ class PhotoMotionDataset(RenderedDataset):
     """Data set of photos before a moving camera, made on first use.
 
     The classes are those of :class:`CameraMotionDataset`. The splits have
-    different photos. Beyond its border a photo is reflected. Halfway through a
-    video, a photo is upright, and all centres and a range of scales are
-    equally likely; at its start and end they are not. A single frame of these
-    therefore tells something of the class, see the guide "When does ATA
-    help?". Needs the packages of the extra ``routes``.
+    different photos. Beyond its border a photo is reflected. Where it would
+    fill little or all of the frame, it fades into a copy of itself that is 16
+    times as large. All positions, directions and scales are therefore equally
+    likely in every frame of every class, and no single frame reveals the
+    motion. Needs the packages of the extra ``routes``.
     """
 
     METAINFO = dict(classes=CLASSES)
     NAME = 'photo motion'
+    VERSION = 2
 
     @staticmethod
     def scenes(split: str) -> dict[str, Any]:
@@ -64,8 +69,27 @@ class PhotoMotionDataset(RenderedDataset):
         photos: Sequence[str] = PHOTOS['train'],
     ) -> np.ndarray:
         """Render a clip."""
-        name, poses = _draw(rng, label, num_frames, size, speed, photos)
-        return np.stack([_view(name, pose, size) for pose in poses])
+        # The order of the draws defines the videos: see VERSION.
+        poses = camera_poses(rng, label, num_frames, size, speed)
+        name = photos[int(rng.integers(len(photos)))]
+        height, width = _pyramid(name)[0].shape[:2]
+        octave = int(rng.integers(_PERIOD))
+        # A photo and its reflections repeat after twice its size. Copies that
+        # fade into each other show other parts of it.
+        centres = rng.uniform(0, (2 * width, 2 * height), (2, 2))
+
+        scales = octave + np.log2(np.linalg.det(poses[..., :2])) / 2
+        unit = _SHOWN * min(height, width) / size[1]
+        frames = np.zeros((num_frames, size[1], size[0], 3))
+        for copy in range(
+            int(scales.min() // _PERIOD) - 1, int(scales.max() // _PERIOD) + 2
+        ):
+            weights = _weights(scales - copy * _PERIOD)
+            to_photo = unit * 2.0 ** (octave - copy * _PERIOD) * poses
+            to_photo[..., 2] += centres[copy % 2]
+            for t in np.flatnonzero(weights):
+                frames[t] += weights[t] * _view(name, to_photo[t], size)
+        return np.rint(frames).astype(np.uint8)
 
     @staticmethod
     def layers(
@@ -77,38 +101,15 @@ class PhotoMotionDataset(RenderedDataset):
         photos: Sequence[str] = PHOTOS['train'],
     ) -> list[Layer]:
         """Return the plane of the photo."""
-        _, poses = _draw(rng, label, num_frames, size, speed, photos)
-        return [Layer(poses)]
+        return [Layer(camera_poses(rng, label, num_frames, size, speed))]
 
 
-def _draw(
-    rng: np.random.Generator,
-    label: int,
-    num_frames: int,
-    size: Sequence[int],
-    speed: Sequence[float],
-    photos: Sequence[str],
-) -> tuple[str, np.ndarray]:
-    """Draw a photo, and affine maps (T, 2, 3) from frames to its pixels."""
-    # The order of the draws defines the videos: see VERSION.
-    poses = camera_poses(rng, label, num_frames, size, speed)
-    name = photos[int(rng.integers(len(photos)))]
-    height, width = _pyramid(name)[0].shape[:2]
-    # Upright and at scale 1 halfway, then of a random scale and position.
-    middle = (np.array(size) - 1) / 2
-    half = np.vstack([poses[num_frames // 2], (0, 0, 1)])
-    start = np.array([[1, 0, middle[0]], [0, 1, middle[1]], [0, 0, 1]])
-    poses = np.linalg.inv(half @ start)[:2] @ _square(poses)
-    scale = _SHOWN * min(height, width) / size[1] * 2 ** rng.uniform(-1, 1)
-    poses = poses * scale
-    poses[:, :, 2] += rng.uniform((0, 0), (width, height))
-    return name, poses
-
-
-def _square(poses: np.ndarray) -> np.ndarray:
-    """Append the last row of affine maps: (T, 2, 3) -> (T, 3, 3)."""
-    last = np.broadcast_to((0.0, 0.0, 1.0), (len(poses), 1, 3))
-    return np.concatenate([poses, last], 1)
+def _weights(scales: np.ndarray) -> np.ndarray:
+    """Return the weight of a copy of the photo at log2 scales."""
+    half = _FADE / 2
+    return np.interp(
+        scales, (-half, half, _PERIOD - half, _PERIOD + half), (0, 1, 1, 0)
+    )
 
 
 @cache
