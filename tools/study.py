@@ -61,21 +61,12 @@ def parse_args() -> argparse.Namespace:
         '--plot-speed', metavar='FILE', help='plot accuracy against speed'
     )
     parser.add_argument(
-        '--routes',
-        type=positive,
-        metavar='VIDEOS',
-        help='compare the routes of the first seed of each arm with the true '
-        'motion of this number of test videos',
-    )
-    parser.add_argument(
         '--plot-routes',
         metavar='FILE',
-        help='plot the routes of --routes over the epochs whose checkpoints '
-        'were kept',
+        help='plot how much of the content routes follow over the epochs '
+        'whose checkpoints were kept',
     )
     args = parser.parse_args()
-    if args.plot_routes and not args.routes:
-        parser.error('--plot-routes needs --routes')
     if args.work_dir is None:
         suffix = '_smoke' if args.smoke else ''
         name = Path(args.study).stem + suffix
@@ -89,23 +80,18 @@ if __name__ == '__main__':
     parse_args()  # --help and wrong options, before imports of seconds
 
 import torch
-from mmengine.config import Config
 
 from ata_mm.cli.errors import user_errors
-from ata_mm.cli.study import Study, load_study, read_results, run_identity
+from ata_mm.cli.study import Study, load_study, read_results
 from ata_mm.cli.study_runs import run_study
 from ata_mm.cli.tables import markdown_table
-from ata_mm.evaluation.rendered_routes import (
-    ROUTE_COLUMNS,
-    followed_shares,
-    route_rows,
-)
 from ata_mm.evaluation.study_report import (
     group_table,
     plot_curves,
     plot_routes,
     plot_speed,
     result_table,
+    route_table,
     trial_table,
 )
 from ata_mm.visualization.canvas import save_figure
@@ -149,7 +135,7 @@ def print_report(study: Study, args: argparse.Namespace) -> None:
     ):
         if known < total:
             print(f'{total - known} of {total} {name} have no result yet.')
-    figures = args.plot or args.plot_speed or args.routes
+    figures = args.plot or args.plot_speed or args.plot_routes
     if not results and (figures or not tried):
         raise ValueError(
             f'Expected results of {args.study}, with its present options, in '
@@ -170,13 +156,12 @@ def print_report(study: Study, args: argparse.Namespace) -> None:
             save_figure(plot_curves(results, metrics), args.plot, dpi=100)
         if args.plot_speed:
             save_figure(plot_speed(results), args.plot_speed, dpi=100)
-        if args.routes:
+        header, rows = route_table(results, study.selection or metrics[-1])
+        if rows:
             print('\nRoutes, and mutual information beyond unrelated frames\n')
-            first = first_runs(study, args.results, results)
-            print(route_table(study, first, args.routes))
-            if args.plot_routes:
-                shares = shares_over_epochs(first, args.routes)
-                save_figure(plot_routes(shares), args.plot_routes, dpi=100)
+            print(markdown_table(header, rows))
+        if args.plot_routes:
+            save_figure(plot_routes(results), args.plot_routes, dpi=100)
 
 
 def speed_ranges(study: Study) -> dict[str, Sequence[float]]:
@@ -185,59 +170,6 @@ def speed_ranges(study: Study) -> dict[str, Sequence[float]]:
     metrics = evaluator if isinstance(evaluator, list) else [evaluator]
     found = [metric.ranges for metric in metrics if 'ranges' in metric]
     return found[0] if found else {'all': (0, float('inf'))}
-
-
-def first_runs(
-    study: Study, file: Path, results: Sequence[dict]
-) -> list[tuple[Config, dict]]:
-    """Return the config and the result of the first seed of each arm."""
-    cfgs = {run.key: run.cfg for run in study.runs(file)}
-    first = {result['arm']: result for result in reversed(results)}
-    return [
-        (cfgs[run_identity(first[arm.name])], first[arm.name])
-        for arm in study.arms
-        if arm.name in first
-    ]
-
-
-def route_table(
-    study: Study, runs: Sequence[tuple[Config, dict]], videos: int
-) -> str:
-    """Compare the routes of runs with the true motion."""
-    metric = study.selection or next(iter(study.metrics))
-    rows = [
-        [result['arm'], f'{result["metrics"][metric]:.3f}', *row]
-        for cfg, result in runs
-        for row in route_rows(cfg, result['checkpoint'], videos)
-    ]
-    return markdown_table(['', metric, *ROUTE_COLUMNS], rows)
-
-
-def shares_over_epochs(
-    runs: Sequence[tuple[Config, dict]], videos: int
-) -> dict[str, dict[int, list[float]]]:
-    """Compare the routes of the checkpoints that were kept.
-
-    Returns:
-        dict: By arm and epoch, for arms with routes.
-
-    Raises:
-        ValueError: If no arm has routes.
-    """
-    shares: dict[str, dict[int, list[float]]] = {}
-    for cfg, result in runs:
-        for file in Path(result['checkpoint']).parent.glob('epoch_*.pth'):
-            own = followed_shares(cfg, str(file), videos)
-            if not own:
-                break  # an arm without routes
-            epoch = int(file.stem.split('_')[1])
-            shares.setdefault(result['arm'], {})[epoch] = own
-    if not shares:
-        raise ValueError(
-            'Expected an arm with routes for --plot-routes, got '
-            f'{", ".join(repr(result["arm"]) for _, result in runs)}.'
-        )
-    return shares
 
 
 if __name__ == '__main__':

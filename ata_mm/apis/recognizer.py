@@ -262,7 +262,7 @@ class ViewsInferencer(ActionRecogInferencer):
 
     def _init_model(self, cfg: Config, weights: str, device: str) -> nn.Module:
         model = init_recognizer(cfg, device=device)
-        self.meta = _load(model, weights)
+        self.meta = load_weights(model, weights)
         return model
 
     def _init_pipeline(self, cfg: Config) -> FilePipeline:
@@ -319,8 +319,20 @@ def class_names(cfg: Config, meta: dict) -> list[str]:
     return [' '.join(str(name).lstrip('\ufeff').split()) for name in names]
 
 
-def _load(model: nn.Module, checkpoint: str) -> dict:
-    """Load every weight of a model and return the checkpoint's meta."""
+def load_weights(model: nn.Module, checkpoint: str) -> dict:
+    """Load every weight of a model.
+
+    Args:
+        model (nn.Module): The recognizer.
+        checkpoint (str): A file or a URL.
+
+    Returns:
+        dict: The ``meta`` of the checkpoint.
+
+    Raises:
+        ValueError: If the checkpoint does not fit the model or has a weight
+            that is NaN or infinite.
+    """
     loaded = read_checkpoint(checkpoint, logger='silent')
     try:
         name_as_recognizer(loaded, model)

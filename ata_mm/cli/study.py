@@ -29,6 +29,7 @@ _STUDY_KEYS = (
     'groups',
     'metrics',
     'options',
+    'routes',
     'seeds',
     'selection',
     'smoke',
@@ -158,6 +159,8 @@ class Study:
             with. Defaults to None.
         groups (dict[str, Sequence[int]], optional): Classes by the name of a
             group that is reported apart. Defaults to None.
+        routes (int, optional): Number of test videos on which the routes of
+            each run are compared with the true motion. Defaults to None.
     """
 
     title: str
@@ -166,6 +169,7 @@ class Study:
     selection: str | None
     baseline: str | None = None
     groups: dict[str, Sequence[int]] | None = None
+    routes: int | None = None
 
     def trials(self) -> list[Run]:
         """Return the runs that serve to choose settings."""
@@ -211,8 +215,10 @@ def load_study(
             ``selection``, and the one with the best final validation metric,
             whose name is in ``selection`` too, is used. Intervals of
             differences are relative to the arm named ``baseline``. ``groups``
-            are lists of class indices, reported apart. Names that start with
-            an underscore are variables of the file.
+            are lists of class indices, reported apart. With ``routes``, the
+            routes of the checkpoints that a run keeps are compared with the
+            true motion of this number of test videos. Names that start with an
+            underscore are variables of the file.
         root (Path): Folder for those of the runs.
         seeds (Sequence[int], optional): Replace those of the file. Defaults
             to None.
@@ -263,6 +269,7 @@ def load_study(
         content.get('selection', {}).get('metric'),
         baseline,
         content.get('groups'),
+        content.get('routes'),
     )
 
 

@@ -1,7 +1,8 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Run a study: train and test its models, and collect the results.
 
-Each run calls ``tools/train.py`` and ``tools/test.py`` as a user would.
+Each run calls ``tools/train.py``, ``tools/test.py`` and
+``tools/measure_routes.py`` as a user would.
 """
 
 import json
@@ -157,6 +158,8 @@ def _train_and_test(run: Run, study: Study, results: Path) -> None:
     )
     if not run.trial:
         result.update(_test(run, study))
+        if study.routes:
+            result['routes'] = _measure_routes(run, study.routes)
     with _WRITING, ResultFile(str(results), wait=True) as file:
         file.write(result)
 
@@ -191,6 +194,29 @@ def _test(run: Run, study: Study) -> dict[str, object]:
         metrics=read_test(run.folder, study.metrics),
         **read_predictions(predictions),
     )
+
+
+def _measure_routes(run: Run, videos: int) -> list[dict]:
+    """Compare routes with the true motion, epoch by epoch that was kept."""
+    found = {
+        int(file.stem.split('_')[1]): file
+        for file in run.folder.glob('epoch_*.pth')
+    }
+    epochs = sorted(found)
+    out = run.folder / 'routes.json'
+    _call(
+        run,
+        'routes.txt',
+        'measure_routes.py',
+        run.config_file,
+        *(found[epoch] for epoch in epochs),
+        '--videos',
+        videos,
+        '--out',
+        out,
+    )
+    blocks = json.loads(out.read_text())['blocks']
+    return [dict(epoch=e, blocks=own) for e, own in zip(epochs, blocks)]
 
 
 def _call(run: Run, log: str, tool: str, *args: object) -> None:

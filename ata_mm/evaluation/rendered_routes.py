@@ -1,17 +1,14 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Routes of recognizers on rendered videos, against their true motion."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from mmaction.registry import DATASETS, MODELS
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
-from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
 
 from ata_mm.datasets import Layer, RenderedDataset
 from ata_mm.introspection import (
@@ -26,9 +23,8 @@ from .mutual_information import MutualInformation
 from .routes import RouteCount, count_followed
 
 _STEPS = (1, 3, 5, 7)
-#: Columns of :func:`route_rows`.
+#: Columns of :func:`route_row`.
 ROUTE_COLUMNS = (
-    'block',
     'followed per step, %',
     'after 1/3/5/7 steps, %',
     'information in place',
@@ -36,79 +32,70 @@ ROUTE_COLUMNS = (
 )
 
 
-def route_rows(cfg: Config, checkpoint: str, videos: int) -> list[list[str]]:
+def describe_routes(
+    model: BaseModel, dataset: RenderedDataset, videos: int
+) -> list[dict[str, float]]:
     """Describe the routes of a trained recognizer, block by block.
 
     Args:
-        cfg (Config): Its config, with a :class:`RenderedDataset` for the test.
-        checkpoint (str): Its weights.
-        videos (int): Number of test videos.
+        model (BaseModel): The recognizer, in evaluation mode.
+        dataset (RenderedDataset): Videos, as for :func:`measure_routes`.
+        videos (int): Number of videos to measure, the first.
 
     Returns:
-        list[list[str]]: A row for each temporal module: visible content that
-        its routes follow within one cell, per step and after steps from frame
-        0; and the mutual information of neighbouring frames before it in nats,
-        in place and aligned, beyond that of frames of different videos. '–'
-        without routes, and for information if there is just one video.
+        list[dict[str, float]]: For each temporal module with routes, shares of
+        the visible content that they follow within one cell: ``followed``, per
+        step, and ``after1``, ``after3``, ``after5`` and ``after7``, after so
+        many steps from frame 0. For each, if there are two videos or more,
+        the mutual information of neighbouring frames before it in nats, beyond
+        that of frames of different videos: ``in_place`` and ``aligned``.
     """
-    model, dataset, indices = _build(cfg, checkpoint, videos)
+    indices = range(min(videos, len(dataset)))
     probe = InformationProbe(model)
     with probe:
         counts = measure_routes(model, dataset, indices)
     measured = probe.take(len(indices))
     information = MutualInformation().compute_metrics(measured)
-    rows = []
+    descriptions = []
     for index, tap in enumerate(temporal_taps(model)):
-        own = counts.get(tap.name)
-        gains = [
-            _gain(information, f'block{index}/before/{quantity}')
-            for quantity in ('in_place', 'aligned')
-        ]
-        shares = ['–', '–']
-        if own is not None:
-            after = [_percent(own[str(step)]) for step in _STEPS]
-            shares = [_percent(own['step']), '/'.join(after)]
-        rows.append([str(index), *shares, *gains])
-    return rows
+        found = {}
+        if tap.name in counts:
+            own = counts[tap.name]
+            found['followed'] = own['step'].within_share
+            for step in _STEPS:
+                found[f'after{step}'] = own[str(step)].within_share
+        for quantity in ('in_place', 'aligned'):
+            name = f'block{index}/before/{quantity}'
+            control = information.get(f'{name}_unrelated')
+            if control is not None:
+                found[quantity] = information[name] - control
+        # Nothing is visible, in very few videos.
+        found = {k: v for k, v in found.items() if not math.isnan(v)}
+        descriptions.append({k: round(v, 4) for k, v in found.items()})
+    return descriptions
 
 
-def followed_shares(cfg: Config, checkpoint: str, videos: int) -> list[float]:
-    """Measure how much of the visible content routes follow per step.
+def route_row(description: dict[str, float]) -> list[str]:
+    """Format a description of :func:`describe_routes`.
 
     Args:
-        cfg (Config): As in :func:`route_rows`.
-        checkpoint (str): The weights.
-        videos (int): Number of test videos.
+        description (dict[str, float]): That of one temporal module.
 
     Returns:
-        list[float]: A share for each temporal module with routes, within one
-        cell.
+        list[str]: Cells of ``ROUTE_COLUMNS``, '–' for what it does not have.
     """
-    model, dataset, indices = _build(cfg, checkpoint, videos)
-    counts = measure_routes(model, dataset, indices)
-    names = [tap.name for tap in temporal_taps(model)]
-    return [counts[n]['step'].within_share for n in names if n in counts]
 
+    def formatted(name: str, factor: int = 1, digits: int = 3) -> str:
+        value = description.get(name)
+        return '–' if value is None else f'{factor * value:.{digits}f}'
 
-def _build(
-    cfg: Config, checkpoint: str, videos: int
-) -> tuple[BaseModel, RenderedDataset, Sequence[int]]:
-    """Return the arguments of :func:`measure_routes`."""
-    init_default_scope(cfg.default_scope)
-    model = MODELS.build(cfg.model).eval()
-    load_checkpoint(model, checkpoint, 'cpu', strict=True, logger='silent')
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    return model, dataset, range(min(videos, len(dataset)))
-
-
-def _gain(information: dict[str, float], name: str) -> str:
-    """Return the information beyond that of frames of different videos."""
-    control = information.get(f'{name}_unrelated')
-    return '–' if control is None else f'{information[name] - control:.3f}'
-
-
-def _percent(count: RouteCount) -> str:
-    return f'{100 * count.within_share:.0f}'
+    after = [formatted(f'after{step}', 100, 0) for step in _STEPS]
+    return [
+        formatted('followed', 100, 0),
+        '/'.join(after) if 'followed' in description else '–',
+        formatted('in_place'),
+        formatted('aligned'),
+    ]
 
 
 class _RouteCounter(Listener):

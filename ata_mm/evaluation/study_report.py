@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from .rendered_routes import ROUTE_COLUMNS, route_row
+
 Cells = list[list[str]]
 _SAMPLES = 10000  # of a bootstrap
 
@@ -259,27 +261,75 @@ def plot_speed(results: Sequence[dict], videos: int = 64) -> Figure:
     return figure
 
 
-def plot_routes(shares: dict[str, dict[int, list[float]]]) -> Figure:
+def route_table(
+    results: Sequence[dict], metric: str
+) -> tuple[list[str], Cells]:
+    """Describe the routes after the last epoch, block by block.
+
+    Args:
+        results (Sequence[dict]): Lines of the result file; those without
+            routes are left out.
+        metric (str): Name of the metric to show beside.
+
+    Returns:
+        tuple: Header and rows: means over the seeds of each arm, see
+        :func:`~ata_mm.evaluation.rendered_routes.describe_routes`.
+    """
+    rows = []
+    for arm, own in _by_arm(_with_routes(results)).items():
+        accuracy = np.mean([result['metrics'][metric] for result in own])
+        last = [result['routes'][-1]['blocks'] for result in own]
+        for block, found in enumerate(zip(*last)):
+            mean = {key: np.mean([f[key] for f in found]) for key in found[0]}
+            seeds = ' '.join(str(result['seed']) for result in own)
+            first = [arm, seeds, f'{accuracy:.3f}'] if block == 0 else [''] * 3
+            rows.append([*first, str(block), *route_row(mean)])
+    return ['', 'seeds', metric, 'block', *ROUTE_COLUMNS], rows
+
+
+def plot_routes(results: Sequence[dict]) -> Figure:
     """Plot how routes follow the true motion in the course of a training.
 
     Args:
-        shares (dict[str, dict[int, list[float]]]): By arm and epoch, those of
-            :func:`~ata_mm.evaluation.rendered_routes.followed_shares`.
+        results (Sequence[dict]): Lines of the result file.
 
     Returns:
-        Figure: A panel for each temporal module, a line for each arm.
+        Figure: A panel for each temporal module, a line for the mean of each
+        arm with routes.
+
+    Raises:
+        ValueError: If no result has routes.
     """
-    modules = max(len(s) for own in shares.values() for s in own.values())
-    figure = Figure(figsize=(4 * modules + 3, 4), layout='constrained')
-    panels = figure.subplots(1, modules, squeeze=False, sharey=True)[0]
-    for module, axes in enumerate(panels):
-        for arm, own in shares.items():
-            epochs = [e for e in sorted(own) if module < len(own[e])]
-            if epochs:
-                found = [own[epoch][module] for epoch in epochs]
-                axes.plot(epochs, found, marker='.', label=arm)
-        axes.set(title=f'block {module}', xlabel='epoch')
+    # Shares by arm, block and epoch.
+    shares: dict[tuple[str, int, int], list[float]] = defaultdict(list)
+    for result in _with_routes(results):
+        for entry in result['routes']:
+            for block, found in enumerate(entry['blocks']):
+                if 'followed' in found:
+                    key = result['arm'], block, entry['epoch']
+                    shares[key].append(found['followed'])
+    if not shares:
+        raise ValueError(
+            'Expected results of arms with routes, to plot them, got '
+            f'{", ".join(map(repr, _by_arm(results)))}. Set routes, a number '
+            'of videos, in the study before it is run.'
+        )
+    blocks = sorted({block for _, block, _ in shares})
+    figure = Figure(figsize=(4 * len(blocks) + 3, 4), layout='constrained')
+    panels = figure.subplots(1, len(blocks), squeeze=False, sharey=True)[0]
+    for block, axes in zip(blocks, panels):
+        lines: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        for (arm, own, epoch), values in shares.items():
+            if own == block:
+                lines[arm].append((epoch, float(np.mean(values))))
+        for arm, points in lines.items():
+            axes.plot(*zip(*sorted(points)), marker='.', label=arm)
+        axes.set(title=f'block {block}', xlabel='epoch')
         axes.grid(alpha=0.3)
     panels[0].set_ylabel('followed per step')
     panels[-1].legend(loc='center left', bbox_to_anchor=(1, 0.5))
     return figure
+
+
+def _with_routes(results: Sequence[dict]) -> list[dict]:
+    return [result for result in results if result.get('routes')]

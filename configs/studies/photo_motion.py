@@ -46,6 +46,9 @@ metrics = dict(
 # Classes that a table has apart.
 groups = dict(pans=[0, 1, 2, 3], zooms=[4, 5], rolls=[6, 7])
 
+# Test videos on which routes are compared with the true motion.
+routes = 128
+
 # Sufficient to run every step, too little to learn.
 smoke = {
     'train_dataloader.dataset.num_videos': 32,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,12 @@ def calls(monkeypatch):
             entry = {'step': 2, 'acc/top1': 1 - abs(lr - 0.002)}
             (folder / 'scalars.json').write_text(json.dumps(entry))
             (run.folder / 'last_checkpoint').write_text('epoch_2.pth')
+            (run.folder / 'epoch_2.pth').touch()
+            (run.folder / 'epoch_10.pth').touch()
+        elif words[0] == 'measure_routes.py':
+            out = words[words.index('--out') + 1]
+            blocks = [[{'followed': 0.5}], [{'followed': 0.6}]]
+            Path(out).write_text(json.dumps({'blocks': blocks}))
         else:
             folder = run.folder / 'test' / '0'
             folder.mkdir(parents=True, exist_ok=True)
@@ -88,6 +95,18 @@ def test_every_run_is_trained_and_tested(study, calls, tmp_path):
     assert results[0]['metrics'] == {'all': 0.5123}
     assert results[0]['correct'] == '10'
     assert len(calls) == 6
+
+
+def test_routes_are_measured_at_the_epochs_that_were_kept(
+    study, calls, tmp_path
+):
+    study = replace(study, routes=16)
+    result = run_study(study, tmp_path / 'results.jsonl', 1)[0]
+    assert result['routes'] == [
+        dict(epoch=2, blocks=[{'followed': 0.5}]),
+        dict(epoch=10, blocks=[{'followed': 0.6}]),
+    ]
+    assert '--videos 16' in calls[2]
 
 
 def test_finished_runs_are_not_repeated(study, calls, tmp_path):
@@ -237,6 +256,7 @@ def test_results_that_cannot_be_written_are_an_error_at_once(
 
 STUDY = """
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from ata_mm.cli.study_runs import _call, _ending_with_tools
@@ -250,6 +270,7 @@ TOOL = """
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 with open(Path(__file__).with_suffix('.started'), 'a') as file:

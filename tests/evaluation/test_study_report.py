@@ -8,6 +8,7 @@ from ata_mm.evaluation.study_report import (
     plot_routes,
     plot_speed,
     result_table,
+    route_table,
     trial_table,
 )
 
@@ -134,9 +135,32 @@ def test_accuracy_is_plotted_over_speed():
     assert axes.lines[0].get_ydata()[-1] == pytest.approx(0.25)
 
 
+ROUTES = [
+    dict(result, routes=[dict(epoch=2, blocks=[{}]), dict(epoch=4, blocks=b)])
+    for result, b in (
+        (RESULTS[0], [dict(followed=0.5), dict(followed=0.7)]),
+        (RESULTS[1], [dict(followed=0.6), dict(followed=0.7)]),
+    )
+]
+
+
+def test_routes_are_averaged_over_seeds():
+    header, rows = route_table([*ROUTES, RESULTS[2]], 'all')
+    assert header[:4] == ['', 'seeds', 'all', 'block']
+    assert [row[:5] for row in rows] == [
+        ['ATA', '0 1', '0.850', '0', '55'],
+        ['', '', '', '1', '70'],
+    ]
+
+
 def test_routes_have_a_panel_for_each_module_and_a_line_for_each_arm():
-    shares = {'ATA': {4: [0.5, 0.7], 2: [0.2, 0.6]}, 'shared': {2: [0.3]}}
-    first, second = plot_routes(shares).axes
-    assert first.lines[0].get_xydata().tolist() == [[2, 0.2], [4, 0.5]]
-    assert [line.get_label() for line in first.lines] == ['ATA', 'shared']
+    ROUTES[0]['routes'][0]['blocks'][0]['followed'] = 0.2
+    first, second = plot_routes(ROUTES).axes
+    assert first.lines[0].get_xydata().tolist() == [[2, 0.2], [4, 0.55]]
+    assert second.lines[0].get_xydata().tolist() == [[4, 0.7]]
     assert [line.get_label() for line in second.lines] == ['ATA']
+
+
+def test_results_without_routes_have_no_plot_of_them():
+    with pytest.raises(ValueError, match="routes, to plot them, got 'ATA'"):
+        plot_routes(RESULTS)

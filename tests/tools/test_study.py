@@ -59,8 +59,6 @@ def test_study_of_the_repository_runs(run, name, tmp_path):
         '--smoke',
         '--arms',
         'true motion, 2 of 4 heads',
-        '--routes',
-        '4',
         '--plot-routes',
         tmp_path / 'routes.png',
         '--work-dir',

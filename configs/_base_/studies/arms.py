@@ -132,3 +132,6 @@ metrics = dict(
     slow='acc/slow', medium='acc/medium', fast='acc/fast', all='acc/top1'
 )
 options = {'train_cfg.max_epochs': 8}
+
+# Test videos on which routes are compared with the true motion.
+routes = 128

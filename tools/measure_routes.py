@@ -1,0 +1,121 @@
+# Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+"""Compare the routes of a trained recognizer with the true motion.
+
+``python tools/measure_routes.py CONFIG CHECKPOINT`` runs the model on test
+videos whose true motion is known: those of :class:`CameraMotionDataset`,
+:class:`MovingObjectsDataset` or :class:`PhotoMotionDataset`. For each temporal
+module it prints how much of the visible content the routes follow within one
+cell, per step and after steps from frame 0, and the mutual information of
+neighbouring frames before it, beyond that of unrelated ones, in nats.
+
+Of several checkpoints, such as those of all epochs, there is a table each.
+"""
+
+import argparse
+import json
+
+from ata_mm.cli.arguments import add_cfg_options, positive
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description='Compare routes with the true motion'
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'checkpoints',
+        nargs='+',
+        metavar='checkpoint',
+        help='checkpoint of the trained model',
+    )
+    parser.add_argument(
+        '--videos',
+        type=positive,
+        default=128,
+        metavar='N',
+        help='measure the first N test videos (default: 128)',
+    )
+    parser.add_argument(
+        '--out', metavar='FILE.json', help='write the values to this file'
+    )
+    parser.add_argument(
+        '--device', help='cpu, cuda, cuda:1, … (default: the GPU if any)'
+    )
+    add_cfg_options(parser)
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # --help and wrong options, before imports of seconds
+
+from mmaction.apis import init_recognizer
+from mmaction.registry import DATASETS
+from mmengine.device import get_device
+from mmengine.fileio import put_text
+from mmengine.registry import init_default_scope
+
+from ata_mm.apis.config import check_checkpoint, load_config, use_device
+from ata_mm.apis.recognizer import load_weights
+from ata_mm.cli.console import hide_log
+from ata_mm.cli.errors import user_errors
+from ata_mm.cli.tables import markdown_table
+from ata_mm.datasets import RenderedDataset
+from ata_mm.evaluation.rendered_routes import (
+    ROUTE_COLUMNS,
+    describe_routes,
+    route_row,
+)
+
+
+def test_set(cfg: dict, name: str) -> RenderedDataset:
+    """Build the test set of a config.
+
+    Args:
+        cfg (dict): Its ``test_dataloader.dataset``.
+        name (str): Name of the config in messages.
+
+    Raises:
+        ValueError: If the true motion of the videos is not known.
+    """
+    dataset = DATASETS.build(cfg)
+    if not isinstance(dataset, RenderedDataset):
+        raise ValueError(
+            f'Expected a test set of {name} whose true motion is known, such '
+            f'as CameraMotionDataset, got {type(dataset).__name__}.'
+        )
+    return dataset
+
+
+def main() -> None:
+    """Measure each checkpoint, and print a table."""
+    args = parse_args()
+    hide_log()
+    blocks = []
+    with user_errors():
+        cfg = load_config(args.config, args.cfg_options)
+        init_default_scope(cfg.default_scope)
+        dataset = test_set(cfg.test_dataloader.dataset, args.config)
+        for checkpoint in args.checkpoints:
+            check_checkpoint(checkpoint)
+        device = use_device(args.device or get_device())
+        model = init_recognizer(cfg, device=str(device))
+        for checkpoint in args.checkpoints:
+            load_weights(model, checkpoint)
+            blocks.append(describe_routes(model, dataset, args.videos))
+            rows = [[i, *route_row(own)] for i, own in enumerate(blocks[-1])]
+            print(f'{checkpoint}\n')
+            print(markdown_table(['block', *ROUTE_COLUMNS], rows) + '\n')
+        if args.out:
+            result = dict(
+                config=args.config,
+                checkpoints=args.checkpoints,
+                videos=min(args.videos, len(dataset)),
+                blocks=blocks,
+            )
+            text = json.dumps(result, indent=2, allow_nan=False)
+            put_text(f'{text}\n', args.out)
+
+
+if __name__ == '__main__':
+    main()
