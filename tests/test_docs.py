@@ -14,7 +14,11 @@ from mmengine.config import Config
 from mmengine.fileio import load
 
 from ata_mm.cli.study import load_study, read_results
-from ata_mm.evaluation.study_report import group_table, result_table
+from ata_mm.evaluation.study_report import (
+    group_table,
+    result_table,
+    route_table,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -150,3 +154,8 @@ def test_guide_states_the_results_of_a_study(name, monkeypatch):
         ranges = study.arms[0].trials[0].cfg.test_evaluator.ranges
         for arm, *cells in group_table(results, study.groups, ranges)[1]:
             assert f'| {" | ".join(cells)} |' in guide, arm
+    for *_, block, followed, after, in_place, aligned in route_table(
+        results, 'all'
+    )[1]:
+        cells = ' | '.join([block, followed, after, in_place, aligned])
+        assert f'| {cells} |' in guide

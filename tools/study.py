@@ -128,6 +128,7 @@ def print_report(study: Study, args: argparse.Namespace) -> None:
     trials = study.trials()
     tried = read_results(args.results, trials)
     results = read_results(args.results, study.runs(args.results))
+    check_metrics(results, metrics, args.results)
     number = sum(len(arm.seeds) for arm in study.arms)
     for name, total, known in (
         ('trials', len(trials), len(tried)),
@@ -162,6 +163,21 @@ def print_report(study: Study, args: argparse.Namespace) -> None:
             print(markdown_table(header, rows))
         if args.plot_routes:
             save_figure(plot_routes(results), args.plot_routes, dpi=100)
+
+
+def check_metrics(
+    results: Sequence[dict], metrics: Sequence[str], file: Path
+) -> None:
+    """Raise if the study has got other metrics since it was run."""
+    for result in results:
+        missing = [name for name in metrics if name not in result['metrics']]
+        if missing:
+            raise ValueError(
+                f'Expected the metrics {", ".join(metrics)} in each line of '
+                f'{file}, got none of {", ".join(missing)} for arm '
+                f'{result["arm"]!r}. Delete the line, and run the study again '
+                'in the folder of its runs, which repeats the test alone.'
+            )
 
 
 def speed_ranges(study: Study) -> dict[str, Sequence[float]]:

@@ -1,7 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import json
 from pathlib import Path
 
 import pytest
+
+from ata_mm.cli.study import load_study
 
 STUDY = """
 title = 'Tiny'
@@ -37,6 +40,18 @@ def test_report_of_nothing_is_an_error(run, study, tmp_path):
     assert done.returncode == 1
     assert done.stdout == '1 of 1 runs have no result yet.\n'
     assert 'results.jsonl, got none' in done.stderr
+
+
+def test_a_metric_without_results_is_an_error(run, study, tmp_path):
+    (run_,) = load_study(study, tmp_path).runs(tmp_path / 'none')
+    line = dict(arm='ATA', seed=0, digest=run_.digest, metrics={'all': 0.5})
+    (tmp_path / 'results.jsonl').write_text(f'{json.dumps(line)}\n')
+    study.write_text(
+        study.read_text().replace('dict(all=', "dict(five='acc/top5', all=")
+    )
+    done = run('study.py', study, '--work-dir', tmp_path, '--report')
+    assert done.returncode == 1
+    assert "got none of five for arm 'ATA'" in done.stderr
 
 
 def test_missing_study_is_one_line(run):
