@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from ata_mm.cli import study_runs as module
 from ata_mm.cli.study import load_study, read_results
@@ -59,6 +60,8 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(module, '_call', call)
     monkeypatch.setattr(module, '_make_data', lambda runs: None)
+    # Half a second a run, of yapf.
+    monkeypatch.setattr(Config, 'dump', lambda cfg, file: file.touch())
     return lines
 
 
