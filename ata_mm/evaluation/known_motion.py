@@ -62,15 +62,19 @@ class LayeredClip(MovingClip):
         offsets = _patches((4, 4)) - 1.5
         samples = centres[:, None] + offsets * side / 4
         shown = shown_layer(self.layers, samples, source)
+        owner = np.full(len(centres), -1)
         result = np.full(centres.shape, np.nan)
-        for index, layer in enumerate(self.layers):
+        moved = np.full(samples.shape, np.nan)
+        for index in np.unique(shown):
             own = (shown == index).mean(1) >= _MAJORITY
-            moved = layer.move(samples[own], source, target)
-            hidden = (shown_layer(self.layers, moved, target) != index).mean(1)
-            position = layer.move(centres[own], source, target)
-            position[hidden > 1 - _MAJORITY] = np.nan
-            position[hidden >= _MAJORITY] = np.inf
-            result[own] = position
+            layer, owner[own] = self.layers[index], index
+            moved[own] = layer.move(samples[own], source, target)
+            result[own] = layer.move(centres[own], source, target)
+        covering = shown_layer(self.layers, moved, target)
+        hidden = (covering != owner[:, None]).mean(1)
+        known = owner >= 0
+        result[known & (hidden > 1 - _MAJORITY)] = np.nan
+        result[known & (hidden >= _MAJORITY)] = np.inf
         return (result[:, ::-1] + 0.5) / side - 0.5
 
 
