@@ -1,7 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """The photo motion data set: photos panned, zoomed and rolled."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -36,6 +36,8 @@ _SHOWN = 1 / 8
 _PERIOD = 4
 # ... and fade into each other within this many.
 _FADE = 1
+# Photos are halved for small scales, this many times.
+_HALVINGS = 6
 
 
 @DATASETS.register_module()
@@ -43,11 +45,11 @@ class PhotoMotionDataset(RenderedDataset):
     """Data set of photos before a moving camera, made on first use.
 
     The classes are those of :class:`CameraMotionDataset`. The splits have
-    different photos. Beyond its border a photo is reflected. Where it would
-    fill little or all of the frame, it fades into a copy of itself that is 16
-    times as large. All positions, directions and scales are therefore equally
-    likely in every frame of every class, and no single frame reveals the
-    motion. Needs the packages of the extra ``routes``.
+    different photos. Beyond its border a photo is reflected. Zoomed far out,
+    it fades into a copy that is 16 times as large, zoomed far in, into one
+    that is 16 times as small. All positions, directions and scales are therefore
+    equally likely in every frame of every class, and no single frame reveals
+    the motion. Needs the packages of the extra ``routes``.
     """
 
     METAINFO = dict(classes=CLASSES)
@@ -68,27 +70,14 @@ class PhotoMotionDataset(RenderedDataset):
         speed: Sequence[float],
         photos: Sequence[str] = PHOTOS['train'],
     ) -> np.ndarray:
-        """Render a clip."""
+        """Render a clip of one of the photos."""
         # The order of the draws defines the videos: see VERSION.
         poses = camera_poses(rng, label, num_frames, size, speed)
-        name = photos[int(rng.integers(len(photos)))]
-        height, width = _pyramid(name)[0].shape[:2]
-        octave = int(rng.integers(_PERIOD))
-        # A photo and its reflections repeat after twice its size. Copies that
-        # fade into each other show other parts of it.
-        centres = rng.uniform(0, (2 * width, 2 * height), (2, 2))
-
-        scales = octave + np.log2(np.linalg.det(poses[..., :2])) / 2
-        unit = _SHOWN * min(height, width) / size[1]
+        levels = _pyramid(photos[int(rng.integers(len(photos)))])
         frames = np.zeros((num_frames, size[1], size[0], 3))
-        for copy in range(
-            int(scales.min() // _PERIOD) - 1, int(scales.max() // _PERIOD) + 2
-        ):
-            weights = _weights(scales - copy * _PERIOD)
-            to_photo = unit * 2.0 ** (octave - copy * _PERIOD) * poses
-            to_photo[..., 2] += centres[copy % 2]
+        for weights, views in _copies(rng, poses, levels[0].shape, size):
             for t in np.flatnonzero(weights):
-                frames[t] += weights[t] * _view(name, to_photo[t], size)
+                frames[t] += weights[t] * _view(levels, views[t], size)
         return np.rint(frames).astype(np.uint8)
 
     @staticmethod
@@ -104,6 +93,32 @@ class PhotoMotionDataset(RenderedDataset):
         return [Layer(camera_poses(rng, label, num_frames, size, speed))]
 
 
+def _copies(
+    rng: np.random.Generator,
+    poses: np.ndarray,
+    shape: Sequence[int],
+    size: Sequence[int],
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Place the copies of a photo in the scene.
+
+    Yields:
+        tuple[np.ndarray, np.ndarray]: Of each copy, its weight in each frame,
+        (T,), and the affine maps from the frames to its pixels, (T, 2, 3).
+    """
+    first = int(rng.integers(_PERIOD))
+    # A photo and its reflections repeat after twice its size. Copies that fade
+    # into each other show other parts of it.
+    period = 2 * shape[1], 2 * shape[0]
+    centres = rng.uniform(0, period, (2, 2))
+    scales = first + np.log2(np.linalg.det(poses[..., :2])) / 2
+    numbers = scales // _PERIOD
+    for copy in range(int(numbers.min()) - 1, int(numbers.max()) + 2):
+        scale = 2.0 ** (first - copy * _PERIOD) * _SHOWN
+        views = scale * min(shape[:2]) / size[1] * poses
+        views[..., 2] = (views[..., 2] + centres[copy % 2]) % period
+        yield _weights(scales - copy * _PERIOD), views
+
+
 def _weights(scales: np.ndarray) -> np.ndarray:
     """Return the weight of a copy of the photo at log2 scales."""
     half = _FADE / 2
@@ -115,20 +130,30 @@ def _weights(scales: np.ndarray) -> np.ndarray:
 @cache
 def _pyramid(name: str) -> list[np.ndarray]:
     """Load a photo, and halve it again and again."""
-    levels = [load_photo(name)]
-    while min(levels[-1].shape[:2]) > 32:
-        levels.append(cv2.pyrDown(levels[-1]))
+    photo = load_photo(name)
+    # Every level then has the same border, and reflects at the same place.
+    height, width = (side - side % 2**_HALVINGS for side in photo.shape[:2])
+    levels = [photo[:height, :width]]
+    for _ in range(_HALVINGS):
+        levels.append(
+            cv2.resize(
+                levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA
+            )
+        )
     return levels
 
 
-def _view(name: str, pose: np.ndarray, size: Sequence[int]) -> np.ndarray:
+def _view(
+    levels: Sequence[np.ndarray], pose: np.ndarray, size: Sequence[int]
+) -> np.ndarray:
     """Sample a frame, from the level of at most two photo pixels a pixel."""
-    levels = _pyramid(name)
     scale = np.sqrt(np.linalg.det(pose[:, :2]))
     level = int(np.clip(np.floor(np.log2(scale)), 0, len(levels) - 1))
+    own = pose / 2**level
+    own[:, 2] += 0.5 / 2**level - 0.5  # centres of pixels are at integers
     return cv2.warpAffine(
         levels[level],
-        pose / 2**level,
+        own,
         tuple(size),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REFLECT,

@@ -1,11 +1,13 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import cv2
 import decord
 import numpy as np
 import pytest
+from scipy.stats import kstest
 
-from ata_mm.datasets import PhotoMotionDataset
-from ata_mm.datasets.photo_motion import PHOTOS, _weights
-from ata_mm.datasets.rendering import CLASSES
+from ata_mm.datasets import PhotoMotionDataset, photo_motion
+from ata_mm.datasets.photo_motion import PHOTOS, _copies, _pyramid, _view
+from ata_mm.datasets.rendering import CLASSES, camera_poses
 
 pytest.importorskip('skimage')
 pytest.importorskip('sklearn')
@@ -45,27 +47,41 @@ def test_every_class_starts_with_the_same_frame():
     assert all(np.array_equal(frame, first[0]) for frame in first)
 
 
-@pytest.mark.parametrize('label', [4, 5])
-def test_zooms_end_with_as_much_detail_as_they_begin(label):
-    own = dict(OPTIONS, speed=(16.0, 16.0), photos=('astronaut',))
-    clips = [
-        PhotoMotionDataset.render(np.random.default_rng(i), label, **own)
-        for i in range(200)
-    ]
-    detail = np.array(
-        [
-            [np.abs(np.diff(frame.mean(-1), axis=1)).mean() for frame in ends]
-            for ends in (clip[[0, -1]].astype(float) for clip in clips)
-        ]
-    )
-    first, last = detail.mean(0)
-    assert abs(first - last) < 3 * detail.std() * (2 / len(clips)) ** 0.5
+@pytest.mark.parametrize('label', [0, 4, 5, 6])  # a pan, zooms, a roll
+def test_the_last_frame_has_any_position_direction_and_scale(label):
+    found = []
+    for seed in range(500):
+        rng = np.random.default_rng(seed)
+        poses = camera_poses(rng, label, 10, (128, 96), (16.0, 16.0))
+        for weights, views in _copies(rng, poses, (64, 64), (128, 96)):
+            if weights[-1] == 1:
+                a, b = views[-1][:, 0]
+                middle = views[-1] @ (63.5, 47.5, 1) % 128 / 128
+                direction = np.arctan2(b, a) / (2 * np.pi) % 1
+                scale = np.log2(np.hypot(a, b) / (64 / 96) * 8)
+                found.append([*middle, direction, (scale - 0.5) / 3])
+    for values in np.array(found).T:
+        assert kstest(values, 'uniform').pvalue > 1e-3
 
 
-def test_weights_of_all_copies_sum_to_one():
-    scales = np.linspace(-1, 5, 61)
-    total = sum(_weights(scales - 4 * copy) for copy in range(-1, 3))
-    assert np.allclose(total, 1)
+def test_frames_of_a_white_photo_are_white(monkeypatch):
+    white = np.full((64, 64, 3), 255, np.uint8)
+    monkeypatch.setattr(photo_motion, '_pyramid', lambda name: [white])
+    for label in (4, 5):
+        rng = np.random.default_rng(label)
+        frames = PhotoMotionDataset.render(rng, label, **OPTIONS)
+        assert frames.min() == 255
+
+
+def test_a_reflection_is_at_the_same_place_at_every_level():
+    levels = _pyramid('chelsea')
+    views = []
+    for scale in (1.999, 2.001):  # photo pixels a pixel: of level 0 and of 1
+        beyond = levels[0].shape[1] + 20
+        pose = np.array([[scale, 0, beyond], [0, scale, 40]])
+        views.append(_view(levels, pose, (48, 48)).astype(np.float32))
+    (x, y), _ = cv2.phaseCorrelate(*(v.mean(-1) for v in views))
+    assert max(abs(x), abs(y)) < 0.2
 
 
 def test_videos_of_a_split_have_its_photos(tmp_path):
