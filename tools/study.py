@@ -82,7 +82,7 @@ if __name__ == '__main__':
 import torch
 
 from ata_mm.cli.errors import user_errors
-from ata_mm.cli.study import Study, load_study, read_results
+from ata_mm.cli.study import Study, load_study
 from ata_mm.cli.study_runs import run_study
 from ata_mm.cli.tables import markdown_table
 from ata_mm.evaluation.study_report import (
@@ -126,9 +126,8 @@ def print_report(study: Study, args: argparse.Namespace) -> None:
     """
     metrics = list(study.metrics)
     trials = study.trials()
-    tried = read_results(args.results, trials)
-    results = read_results(args.results, study.runs(args.results))
-    check_metrics(results, metrics, args.results)
+    tried = study.read(args.results, trials)
+    results = study.read(args.results, study.runs(args.results))
     number = sum(len(arm.seeds) for arm in study.arms)
     for name, total, known in (
         ('trials', len(trials), len(tried)),
@@ -163,21 +162,6 @@ def print_report(study: Study, args: argparse.Namespace) -> None:
             print(markdown_table(header, rows))
         if args.plot_routes:
             save_figure(plot_routes(results), args.plot_routes, dpi=100)
-
-
-def check_metrics(
-    results: Sequence[dict], metrics: Sequence[str], file: Path
-) -> None:
-    """Raise if the study has got other metrics since it was run."""
-    for result in results:
-        missing = [name for name in metrics if name not in result['metrics']]
-        if missing:
-            raise ValueError(
-                f'Expected the metrics {", ".join(metrics)} in each line of '
-                f'{file}, got none of {", ".join(missing)} for arm '
-                f'{result["arm"]!r}. Delete the line, and run the study again '
-                'in the folder of its runs, which repeats the test alone.'
-            )
 
 
 def speed_ranges(study: Study) -> dict[str, Sequence[float]]:

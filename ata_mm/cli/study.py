@@ -20,6 +20,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ata_mm.apis.config import read_config, with_options
+from ata_mm.datasets import RenderedDataset
 
 _STUDY_KEYS = (
     'arms',
@@ -171,6 +172,27 @@ class Study:
     groups: dict[str, Sequence[int]] | None = None
     routes: int | None = None
 
+    def read(self, path: Path, runs: Sequence[Run]) -> list[dict]:
+        """Read the results of runs, see :func:`read_results`.
+
+        Raises:
+            ValueError: If a result lacks a metric of the study.
+        """
+        results = read_results(path, runs)
+        for result in results:
+            found = result.get('metrics') or result['curve'][-1]
+            missing = [name for name in self.metrics if name not in found]
+            if missing:
+                raise ValueError(
+                    f'Expected the metrics {", ".join(self.metrics)} in '
+                    f'{path}, got a line of arm {result["arm"]!r} without '
+                    f'{", ".join(missing)}. Delete the lines that were '
+                    'written when the study had other metrics, and run it '
+                    'again; trainings whose checkpoints exist are not '
+                    'repeated.'
+                )
+        return results
+
     def trials(self) -> list[Run]:
         """Return the runs that serve to choose settings."""
         arms = [arm for arm in self.arms if len(arm.trials) > 1]
@@ -183,7 +205,7 @@ class Study:
             results (Path): JSON Lines file with the results of the trials; it
                 may not exist yet.
         """
-        tried = read_results(results, self.trials())
+        tried = self.read(results, self.trials())
         chosen = [
             (arm, arm.choose(tried, self.selection)) for arm in self.arms
         ]
@@ -232,7 +254,8 @@ def load_study(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a key is missing or unknown, or an arm.
+        ValueError: If a key is missing or unknown, or an arm; or if the true
+            motion is not known for ``routes``.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
@@ -258,14 +281,17 @@ def load_study(
             f'Expected arms of {path}: {_quoted(content["arms"])}; got '
             f'{_quoted(unknown)}.'
         )
+    read = [
+        _read_arm(name, own, content, path, root, seeds, smoke)
+        for name, own in content['arms'].items()
+        if name in chosen
+    ]
+    if content.get('routes'):
+        _check_motion_is_known(read, path)
     return Study(
         content['title'],
         content['metrics'],
-        [
-            _read_arm(name, own, content, path, root, seeds, smoke)
-            for name, own in content['arms'].items()
-            if name in chosen
-        ],
+        read,
         content.get('selection', {}).get('metric'),
         baseline,
         content.get('groups'),
@@ -338,6 +364,20 @@ def _read_arm(
     return Arm(name, trials, list(seeds))
 
 
+def _check_motion_is_known(arms: Sequence[Arm], path: str) -> None:
+    """Raise if routes are to be compared with a motion that is not known."""
+    for arm in arms:
+        cfg = arm.trials[0].cfg
+        init_default_scope(cfg.default_scope)
+        name = cfg.test_dataloader.dataset.type
+        kind = DATASETS.get(name)
+        if kind is None or not issubclass(kind, RenderedDataset):
+            raise ValueError(
+                f'Expected test videos whose true motion is known for routes '
+                f'of {path}, got {name} in arm {arm.name!r}. Remove routes.'
+            )
+
+
 def _quoted(names: Iterable[str]) -> str:
     return ', '.join(map(repr, names))  # names may contain commas
 
@@ -364,8 +404,13 @@ def read_results(path: Path, runs: Sequence[Run]) -> list[dict]:
     """
     text = path.read_text() if path.is_file() else ''
     lines = text.split('\n')[:-1]  # without one that is being written
-    found = {run_identity(entry): entry for entry in map(json.loads, lines)}
-    return [found[run.key] for run in runs if run.key in found]
+    # A trial, which is not tested, may have the seed of a later run.
+    found = {
+        (*run_identity(entry), 'metrics' not in entry): entry
+        for entry in map(json.loads, lines)
+    }
+    keys = [(*run.key, run.trial) for run in runs]
+    return [found[key] for key in keys if key in found]
 
 
 def run_identity(result: dict) -> tuple[str, int, str]:

@@ -198,25 +198,38 @@ def _test(run: Run, study: Study) -> dict[str, object]:
 
 def _measure_routes(run: Run, videos: int) -> list[dict]:
     """Compare routes with the true motion, epoch by epoch that was kept."""
-    found = {
+    files = {
         int(file.stem.split('_')[1]): file
         for file in run.folder.glob('epoch_*.pth')
     }
-    epochs = sorted(found)
+    *earlier, last = (files[epoch] for epoch in sorted(files))
+    blocks = _describe(run, [last], videos)
+    # Over the epochs, routes alone are reported.
+    if earlier and any('followed' in block for block in blocks[0]):
+        blocks = _describe(run, earlier, videos, '--no-information') + blocks
+    epochs = sorted(files)[-len(blocks) :]
+    return [dict(epoch=e, blocks=own) for e, own in zip(epochs, blocks)]
+
+
+def _describe(
+    run: Run, checkpoints: Sequence[Path], videos: int, *options: str
+) -> list[list[dict]]:
+    """Describe the temporal modules of checkpoints."""
     out = run.folder / 'routes.json'
     _call(
         run,
         'routes.txt',
         'measure_routes.py',
         run.config_file,
-        *(found[epoch] for epoch in epochs),
+        *checkpoints,
         '--videos',
         videos,
         '--out',
         out,
+        *options,
     )
-    blocks = json.loads(out.read_text())['blocks']
-    return [dict(epoch=e, blocks=own) for e, own in zip(epochs, blocks)]
+    found = json.loads(out.read_text())['checkpoints']
+    return [checkpoint['blocks'] for checkpoint in found]
 
 
 def _call(run: Run, log: str, tool: str, *args: object) -> None:
@@ -307,7 +320,7 @@ def read_predictions(path: Path) -> dict[str, object]:
         labels=[int(s['gt_label']) for s in samples],
     )
     if all('speed' in sample for sample in samples):
-        result['speeds'] = [round(s['speed'], 1) for s in samples]
+        result['speeds'] = [round(s['speed'], 4) for s in samples]
     return result
 
 

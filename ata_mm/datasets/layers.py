@@ -27,6 +27,28 @@ class Layer:
         plane = _apply(self.poses[source], points)
         return _apply(cv2.invertAffineTransform(self.poses[target]), plane)
 
+    def seen(
+        self,
+        frames: Sequence[int],
+        scale: float,
+        corner: tuple[float, float] = (0, 0),
+    ) -> 'Layer':
+        """Return the plane as it is in frames that were resized and cropped.
+
+        Args:
+            frames (Sequence[int]): Indices of the frames that were taken.
+            scale (float): Pixels of a frame in a pixel of a resized one.
+            corner (tuple[float, float]): First column and row of the crop, in
+                pixels of the resized frame. Defaults to (0, 0).
+
+        Returns:
+            Layer: The plane, whose frames are those taken.
+        """
+        # Pixels are squares, whose centres are half a pixel from their corner.
+        x, y = (np.array(corner) + 0.5) * scale - 0.5
+        resized = np.array([[scale, 0, x], [0, scale, y], [0, 0, 1]])
+        return Layer(self.poses[list(frames)] @ resized, self.extent)
+
     def covers(self, points: np.ndarray, frame: int) -> np.ndarray:
         """Return whether pixels (..., 2) of a frame show the plane."""
         if self.extent is None:

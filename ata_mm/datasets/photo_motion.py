@@ -47,9 +47,9 @@ class PhotoMotionDataset(RenderedDataset):
     The classes are those of :class:`CameraMotionDataset`. The splits have
     different photos. Beyond its border a photo is reflected. Zoomed far out,
     it fades into a copy that is 16 times as large, zoomed far in, into one
-    that is 16 times as small. All positions, directions and scales are therefore
-    equally likely in every frame of every class, and no single frame reveals
-    the motion. Needs the packages of the extra ``routes``.
+    that is 16 times as small. All positions, directions and scales are
+    therefore equally likely in every frame of every class, and no single frame
+    reveals the motion. Needs the packages of the extra ``routes``.
     """
 
     METAINFO = dict(classes=CLASSES)

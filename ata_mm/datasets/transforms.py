@@ -235,19 +235,20 @@ class ArrayDecodeWithPositions(ArrayDecode):
     def transform(self, results: dict) -> dict:
         """Take frames, and append two channels."""
         results = super().transform(results)
-        layers, first = results['layers'](), results['frame_inds'][0]
         height, width = results['img_shape']
         scale = results['size'][0] / width
+        layers = [
+            layer.seen(results['frame_inds'], scale)
+            for layer in results['layers']()
+        ]
         rows, columns = np.mgrid[:height, :width]
-        # Pixels are squares, whose centres are half a pixel from their corner.
-        pixels = (np.stack([columns, rows], -1) + 0.5) * scale - 0.5
-        for i, frame in enumerate(results['frame_inds']):
-            shown = shown_layer(layers, pixels, frame)
+        pixels = np.stack([columns, rows], -1)
+        for i in range(len(results['frame_inds'])):
+            shown = shown_layer(layers, pixels, i)
             points = np.zeros(pixels.shape)
             for index, layer in enumerate(layers):
                 own = shown == index
-                moved = layer.move(pixels[own], frame, first)
-                points[own] = (moved + 0.5) / scale - 0.5 + index * _APART
+                points[own] = layer.move(pixels[own], i, 0) + index * _APART
             channels = np.concatenate([results['imgs'][i], points], -1)
             results['imgs'][i] = channels.astype(np.float32)
         return results

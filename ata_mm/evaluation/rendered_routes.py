@@ -4,13 +4,14 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
 
-from ata_mm.datasets import Layer, RenderedDataset
+from ata_mm.datasets import RenderedDataset
 from ata_mm.introspection import (
     AlignmentEvent,
     InformationProbe,
@@ -28,12 +29,15 @@ ROUTE_COLUMNS = (
     'followed per step, %',
     'after 1/3/5/7 steps, %',
     'information in place',
-    'aligned',
+    'information aligned',
 )
 
 
 def describe_routes(
-    model: BaseModel, dataset: RenderedDataset, videos: int
+    model: BaseModel,
+    dataset: RenderedDataset,
+    videos: int,
+    information: bool = True,
 ) -> list[dict[str, float]]:
     """Describe the routes of a trained recognizer, block by block.
 
@@ -41,21 +45,29 @@ def describe_routes(
         model (BaseModel): The recognizer, in evaluation mode.
         dataset (RenderedDataset): Videos, as for :func:`measure_routes`.
         videos (int): Number of videos to measure, the first.
+        information (bool): Whether to measure the mutual information, most of
+            the time. Defaults to True.
 
     Returns:
         list[dict[str, float]]: For each temporal module with routes, shares of
         the visible content that they follow within one cell: ``followed``, per
         step, and ``after1``, ``after3``, ``after5`` and ``after7``, after so
-        many steps from frame 0. For each, if there are two videos or more,
-        the mutual information of neighbouring frames before it in nats, beyond
-        that of frames of different videos: ``in_place`` and ``aligned``.
+        many steps from frame 0. For each temporal module, if there are two
+        videos or more, the mutual information of neighbouring frames before it
+        in nats, beyond that of frames of different videos: ``in_place`` and
+        ``aligned``, by the matching of the paper whatever the module matches.
+
+    Raises:
+        ValueError: If the pipeline takes several views of a video.
     """
     indices = range(min(videos, len(dataset)))
     probe = InformationProbe(model)
-    with probe:
+    with probe if information else nullcontext():
         counts = measure_routes(model, dataset, indices)
-    measured = probe.take(len(indices))
-    information = MutualInformation().compute_metrics(measured)
+    means: dict[str, float] = {}
+    if information:
+        measured = probe.take(len(indices))
+        means = MutualInformation().compute_metrics(measured)
     descriptions = []
     for index, tap in enumerate(temporal_taps(model)):
         found = {}
@@ -66,9 +78,9 @@ def describe_routes(
                 found[f'after{step}'] = own[str(step)].within_share
         for quantity in ('in_place', 'aligned'):
             name = f'block{index}/before/{quantity}'
-            control = information.get(f'{name}_unrelated')
+            control = means.get(f'{name}_unrelated')
             if control is not None:
-                found[quantity] = information[name] - control
+                found[quantity] = means[name] - control
         # Nothing is visible, in very few videos.
         found = {k: v for k, v in found.items() if not math.isnan(v)}
         descriptions.append({k: round(v, 4) for k, v in found.items()})
@@ -124,8 +136,8 @@ def measure_routes(
 
     Args:
         model (BaseModel): The recognizer, in evaluation mode.
-        dataset (RenderedDataset): Videos, with a pipeline that crops squares
-            as the last change of size or position.
+        dataset (RenderedDataset): Videos, with a pipeline of one view, that
+            crops squares as the last change of size or position.
         indices (Sequence[int]): The videos to measure.
 
     Returns:
@@ -133,6 +145,9 @@ def measure_routes(
         module and the number of steps, see
         :func:`~ata_mm.evaluation.count_followed`; nothing for modules without
         routes.
+
+    Raises:
+        ValueError: If the pipeline takes several views of a video.
     """
     counter = _RouteCounter()
     with counter.attach(model):
@@ -149,14 +164,20 @@ def _load(dataset: RenderedDataset, index: int) -> tuple[dict, LayeredClip]:
         results = transform(results)
         if 'imgs' in results:
             cropped = dict(results)  # packing forgets these keys
-    left, top, right, _ = cropped['crop_bbox']
-    scale = cropped['size'][0] / cropped['original_shape'][1]
-    # From the centre of a pixel of the crop to pixels of the video.
-    shift = (np.array([left, top]) + 0.5) * scale - 0.5
-    resized = np.array([[scale, 0, shift[0]], [0, scale, shift[1]], [0, 0, 1]])
+    box, frames = np.array(cropped['crop_bbox']), cropped['frame_inds']
+    if box.shape != (4,) or cropped['num_clips'] != 1:
+        raise ValueError(
+            'Expected a pipeline of one clip (num_clips=1) and one crop '
+            '(CenterCrop), to compare routes with the true motion, got '
+            f'num_clips={cropped["num_clips"]} and crops {box.shape}.'
+        )
+    resized = cropped['original_shape'][1]
+    if 'scale_factor' in cropped:
+        resized *= cropped['scale_factor'][0]
+    scale = cropped['size'][0] / resized
     layers = [
-        Layer(layer.poses[cropped['frame_inds']] @ resized, layer.extent)
-        for layer in cropped['layers']()
+        layer.seen(frames, scale, box[:2]) for layer in cropped['layers']()
     ]
-    frames = np.empty((len(cropped['frame_inds']), right - left, 0, 3))
-    return results, LayeredClip(frames, layers)
+    # Of the frames, only the side is used.
+    side = box[2] - box[0]
+    return results, LayeredClip(np.empty((len(frames), side, 0, 3)), layers)

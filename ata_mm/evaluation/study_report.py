@@ -272,7 +272,8 @@ def route_table(
         metric (str): Name of the metric to show beside.
 
     Returns:
-        tuple: Header and rows: means over the seeds of each arm, see
+        tuple: Header and rows: means over those seeds of each arm that have a
+        value, see
         :func:`~ata_mm.evaluation.rendered_routes.describe_routes`.
     """
     rows = []
@@ -280,7 +281,10 @@ def route_table(
         accuracy = np.mean([result['metrics'][metric] for result in own])
         last = [result['routes'][-1]['blocks'] for result in own]
         for block, found in enumerate(zip(*last)):
-            mean = {key: np.mean([f[key] for f in found]) for key in found[0]}
+            mean = {
+                key: np.mean([f[key] for f in found if key in f])
+                for key in set().union(*found)
+            }
             seeds = ' '.join(str(result['seed']) for result in own)
             first = [arm, seeds, f'{accuracy:.3f}'] if block == 0 else [''] * 3
             rows.append([*first, str(block), *route_row(mean)])
@@ -294,8 +298,9 @@ def plot_routes(results: Sequence[dict]) -> Figure:
         results (Sequence[dict]): Lines of the result file.
 
     Returns:
-        Figure: A panel for each temporal module, a line for the mean of each
-        arm with routes.
+        Figure: A panel for each temporal module, a line for each arm with
+        routes: at each epoch, the mean of the seeds whose checkpoint of it was
+        kept.
 
     Raises:
         ValueError: If no result has routes.

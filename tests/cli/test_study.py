@@ -135,6 +135,14 @@ def test_wrong_study_is_refused(file, tmp_path, change, message):
         load_study(file, tmp_path)
 
 
+def test_routes_need_motion_that_is_known(file, tmp_path, tiny_config):
+    file.write_text(f'{file.read_text()}\nroutes = 16\n')
+    assert load_study(file, tmp_path).routes == 16
+    file.write_text(f'{file.read_text()}\nconfig = {str(tiny_config)!r}\n')
+    with pytest.raises(ValueError, match='got VideoDataset in arm'):
+        load_study(file, tmp_path)
+
+
 def test_missing_study_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='none.py is not a file'):
         load_study(tmp_path / 'none.py', tmp_path)

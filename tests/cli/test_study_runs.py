@@ -49,8 +49,12 @@ def calls(monkeypatch):
             (run.folder / 'epoch_10.pth').touch()
         elif words[0] == 'measure_routes.py':
             out = words[words.index('--out') + 1]
-            blocks = [[{'followed': 0.5}], [{'followed': 0.6}]]
-            Path(out).write_text(json.dumps({'blocks': blocks}))
+            files = [word for word in words if word.endswith('.pth')]
+            found = [
+                dict(blocks=[dict(followed=len(Path(file).stem))])
+                for file in files
+            ]
+            Path(out).write_text(json.dumps(dict(checkpoints=found)))
         else:
             folder = run.folder / 'test' / '0'
             folder.mkdir(parents=True, exist_ok=True)
@@ -80,6 +84,15 @@ def test_trials_are_not_tested(grid_study, calls, tmp_path):
     assert len(calls) == 6 + 2 * 3 and len(tested) == 3
 
 
+def test_a_trial_is_no_run_of_the_same_seed(grid_study, calls, tmp_path):
+    file = tmp_path / 'results.jsonl'
+    run_study(grid_study, file, 1)
+    seed = grid_study.arms[0].trials[0].seed
+    arms = [replace(arm, seeds=[seed]) for arm in grid_study.arms]
+    results = run_study(replace(grid_study, arms=arms), file, 1)
+    assert all('metrics' in result for result in results)
+
+
 def test_finished_trials_are_not_repeated(grid_study, calls, tmp_path):
     file = tmp_path / 'results.jsonl'
     run_study(grid_study, file, 1)
@@ -106,10 +119,10 @@ def test_routes_are_measured_at_the_epochs_that_were_kept(
     study = replace(study, routes=16)
     result = run_study(study, tmp_path / 'results.jsonl', 1)[0]
     assert result['routes'] == [
-        dict(epoch=2, blocks=[{'followed': 0.5}]),
-        dict(epoch=10, blocks=[{'followed': 0.6}]),
+        dict(epoch=2, blocks=[dict(followed=len('epoch_2'))]),
+        dict(epoch=10, blocks=[dict(followed=len('epoch_10'))]),
     ]
-    assert '--videos 16' in calls[2]
+    assert '--videos 16' in calls[2] and '--no-information' in calls[3]
 
 
 def test_finished_runs_are_not_repeated(study, calls, tmp_path):
@@ -208,7 +221,7 @@ def test_predictions_are_compared_with_labels(tmp_path):
     file = tmp_path / 'predictions.pkl'
     file.write_bytes(pickle.dumps(SAMPLES))
     found = read_predictions(file)
-    speeds = [3.2, 3.2]
+    speeds = [3.21, 3.21]
     assert found == dict(correct='10', labels=[1, 0], speeds=speeds)
 
 
@@ -233,7 +246,8 @@ def test_a_run_of_another_process_is_waited_for(
     results = tmp_path / 'results.jsonl'
     (run,) = study.runs(results)
     run.folder.mkdir(parents=True)
-    line = json.dumps(dict(arm=run.arm, seed=0, digest=run.digest)) + '\n'
+    found = dict(arm=run.arm, seed=0, digest=run.digest, metrics={})
+    line = json.dumps(found) + '\n'
     with subprocess.Popen(
         [sys.executable, '-c', OTHER, run.folder, results, line],
         stdin=subprocess.PIPE,

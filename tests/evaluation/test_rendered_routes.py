@@ -1,12 +1,19 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mmaction.registry import DATASETS, MODELS
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ata_mm.cli.study import load_study
-from ata_mm.evaluation.rendered_routes import describe_routes, route_row
+from ata_mm.evaluation import rendered_routes
+from ata_mm.evaluation.rendered_routes import (
+    describe_routes,
+    measure_routes,
+    route_row,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,12 +56,46 @@ def test_random_routes_do_not(described):
 def test_models_without_routes_have_information_alone(described):
     for block in described('temporal attention'):
         assert set(block) == {'in_place', 'aligned'}
-        assert block['aligned'] > block['in_place'] - 1
+        assert block['aligned'] > 0
 
 
 def test_a_single_video_has_routes_but_no_control(described):
     for block in described('refined ATA', videos=1):
         assert 'followed' in block and 'aligned' not in block
+
+
+@pytest.fixture
+def panning(tmp_path):
+    """Describe a model with the config's views of videos of the quick start,
+    which move by a patch a frame."""
+    cfg = Config.fromfile(ROOT / 'configs/ata_vit_camera_motion_mixed.py')
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model).eval()
+
+    def describe(loader):
+        dataset = cfg[loader].dataset.copy()
+        dataset.update(data_root=str(tmp_path), num_videos=8, speed=(8, 8))
+        return measure_routes(model, DATASETS.build(dataset), range(2))
+
+    return describe
+
+
+def test_motion_is_that_of_resized_frames(panning, monkeypatch):
+    clips = []
+    monkeypatch.setattr(
+        rendered_routes,
+        'count_followed',
+        lambda alignment, clip, *args: clips.append(clip) or {},
+    )
+    panning('val_dataloader')
+    steps = clips[0].follow((6, 6), 0, 1) - clips[0].follow((6, 6), 0, 0)
+    # Content moves by at most 8 pixels of 48, of the 6 patches, and jitter.
+    assert 0.2 < np.abs(steps).max() < 1.3
+
+
+def test_several_views_are_an_error(panning):
+    with pytest.raises(ValueError, match='got num_clips=2 and crops'):
+        panning('test_dataloader')
 
 
 def test_a_row_has_what_there_is():

@@ -136,25 +136,38 @@ def test_accuracy_is_plotted_over_speed():
 
 
 ROUTES = [
-    dict(result, routes=[dict(epoch=2, blocks=[{}]), dict(epoch=4, blocks=b)])
-    for result, b in (
-        (RESULTS[0], [dict(followed=0.5), dict(followed=0.7)]),
-        (RESULTS[1], [dict(followed=0.6), dict(followed=0.7)]),
-    )
+    dict(
+        RESULTS[0],
+        routes=[
+            dict(epoch=2, blocks=[dict(followed=0.2), {}]),
+            dict(epoch=4, blocks=[dict(followed=0.5), dict(followed=0.7)]),
+        ],
+    ),
+    dict(
+        RESULTS[1],
+        routes=[
+            dict(
+                epoch=4,
+                blocks=[
+                    dict(followed=0.6, aligned=0.25),
+                    dict(followed=0.7),
+                ],
+            )
+        ],
+    ),
 ]
 
 
 def test_routes_are_averaged_over_seeds():
     header, rows = route_table([*ROUTES, RESULTS[2]], 'all')
     assert header[:4] == ['', 'seeds', 'all', 'block']
-    assert [row[:5] for row in rows] == [
-        ['ATA', '0 1', '0.850', '0', '55'],
-        ['', '', '', '1', '70'],
+    assert [[*row[:5], row[-1]] for row in rows] == [
+        ['ATA', '0 1', '0.850', '0', '55', '0.250'],
+        ['', '', '', '1', '70', '–'],
     ]
 
 
 def test_routes_have_a_panel_for_each_module_and_a_line_for_each_arm():
-    ROUTES[0]['routes'][0]['blocks'][0]['followed'] = 0.2
     first, second = plot_routes(ROUTES).axes
     assert first.lines[0].get_xydata().tolist() == [[2, 0.2], [4, 0.55]]
     assert second.lines[0].get_xydata().tolist() == [[4, 0.7]]

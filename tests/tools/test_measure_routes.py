@@ -42,11 +42,23 @@ def test_each_checkpoint_is_measured(run, untrained):
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())
-    assert found['videos'] == 2 and len(found['blocks']) == 2
-    last = found['blocks'][1][-1]
+    first, second = found['checkpoints']
+    assert found['videos'] == 2 and second['file'].endswith('b.pth')
+    assert first['blocks'] != second['blocks']
+    last = second['blocks'][-1]
     row = done.stdout.splitlines()[-2]
     assert row.split(' | ')[1] == f'{100 * last["followed"]:.0f}'
     assert row.endswith(f' {last["aligned"]:.3f} |')
+
+
+def test_routes_alone_are_measured(run, untrained):
+    out = untrained / 'alone.json'
+    words = (untrained / 'config.py', untrained / 'a.pth', '--videos', 2)
+    done = run('measure_routes.py', *words, '--no-information', '--out', out)
+    assert done.returncode == 0, done.stderr
+    (checkpoint,) = json.loads(out.read_text())['checkpoints']
+    assert 'followed' in checkpoint['blocks'][0]
+    assert 'aligned' not in checkpoint['blocks'][0]
 
 
 def test_motion_that_is_not_known_is_an_error(run, tiny_config, checkpoint):
