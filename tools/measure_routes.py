@@ -71,6 +71,7 @@ from ata_mm.datasets import RenderedDataset
 from ata_mm.evaluation.rendered_routes import (
     ROUTE_COLUMNS,
     describe_routes,
+    load_clips,
     route_row,
 )
 
@@ -110,12 +111,10 @@ def main() -> None:
             check_checkpoint(checkpoint)
         device = use_device(args.device or get_device())
         model = init_recognizer(cfg, device=str(device))
-        dataset = test_videos(cfg)
+        clips = load_clips(test_videos(cfg), args.videos)
         for checkpoint in args.checkpoints:
             load_weights(model, checkpoint)
-            blocks = describe_routes(
-                model, dataset, args.videos, not args.no_information
-            )
+            blocks = describe_routes(model, clips, not args.no_information)
             found.append(dict(file=checkpoint, blocks=blocks))
             rows = [[i, *route_row(own)] for i, own in enumerate(blocks)]
             print(f'{checkpoint}\n')
@@ -123,7 +122,7 @@ def main() -> None:
         if args.out:
             result = dict(
                 config=args.config,
-                videos=min(args.videos, len(dataset)),
+                videos=len(clips),
                 checkpoints=found,
             )
             text = json.dumps(result, indent=2, allow_nan=False)

@@ -50,12 +50,20 @@ class LayeredClip(MovingClip):
     def __init__(self, frames: np.ndarray, layers: Sequence[Layer]) -> None:
         super().__init__(frames)
         self.layers = layers
+        self._followed: dict[tuple[Grid, int, int], np.ndarray] = {}
 
     def follow(self, grid: Grid, source: int, target: int) -> np.ndarray:
         """Return the positions in one frame of the content of another.
 
-        The motion of a patch that shows two planes is not known.
+        The motion of a patch that shows two planes is not known. The positions
+        are kept, for other modules and checkpoints.
         """
+        key = grid, source, target
+        if key not in self._followed:
+            self._followed[key] = self._follow(grid, source, target)
+        return self._followed[key]
+
+    def _follow(self, grid: Grid, source: int, target: int) -> np.ndarray:
         side = self.frames.shape[1] / grid[0]
         centres = (_patches(grid)[:, ::-1] + 0.5) * side - 0.5  # x, y
         # 4 x 4 samples of each patch, (N, 16, 2).

@@ -4,7 +4,6 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -24,6 +23,8 @@ from .mutual_information import MutualInformation
 from .routes import RouteCount, count_followed
 
 _STEPS = (1, 3, 5, 7)
+# A sample of a pipeline, and the motion in its frames.
+KnownClip = tuple[dict, LayeredClip]
 #: Columns of :func:`route_row`.
 ROUTE_COLUMNS = (
     'followed per step, %',
@@ -33,18 +34,33 @@ ROUTE_COLUMNS = (
 )
 
 
+def load_clips(dataset: RenderedDataset, videos: int) -> list[KnownClip]:
+    """Read videos, and their true motion.
+
+    Args:
+        dataset (RenderedDataset): The videos, with a pipeline of one view,
+            that crops squares as the last change of size or position.
+        videos (int): Number of videos to read, the first.
+
+    Returns:
+        list[tuple[dict, LayeredClip]]: What the pipeline yields, and the
+        motion in its frames.
+
+    Raises:
+        ValueError: If the pipeline takes several views of a video.
+    """
+    return [_load(dataset, i) for i in range(min(videos, len(dataset)))]
+
+
 def describe_routes(
-    model: BaseModel,
-    dataset: RenderedDataset,
-    videos: int,
-    information: bool = True,
+    model: BaseModel, clips: Sequence[KnownClip], information: bool = True
 ) -> list[dict[str, float]]:
     """Describe the routes of a trained recognizer, block by block.
 
     Args:
         model (BaseModel): The recognizer, in evaluation mode.
-        dataset (RenderedDataset): Videos, as for :func:`measure_routes`.
-        videos (int): Number of videos to measure, the first.
+        clips (Sequence[tuple[dict, LayeredClip]]): Those of
+            :func:`load_clips`.
         information (bool): Whether to measure the mutual information, most of
             the time. Defaults to True.
 
@@ -56,18 +72,14 @@ def describe_routes(
         videos or more, the mutual information of neighbouring frames before it
         in nats, beyond that of frames of different videos: ``in_place`` and
         ``aligned``, by the matching of the paper whatever the module matches.
-
-    Raises:
-        ValueError: If the pipeline takes several views of a video.
     """
-    indices = range(min(videos, len(dataset)))
-    probe = InformationProbe(model)
-    with probe if information else nullcontext():
-        counts = measure_routes(model, dataset, indices)
     means: dict[str, float] = {}
     if information:
-        measured = probe.take(len(indices))
-        means = MutualInformation().compute_metrics(measured)
+        with InformationProbe(model) as probe:
+            counts = measure_routes(model, clips)
+        means = MutualInformation().compute_metrics(probe.take(len(clips)))
+    else:
+        counts = measure_routes(model, clips)
     descriptions = []
     for index, tap in enumerate(temporal_taps(model)):
         found = {}
@@ -130,34 +142,29 @@ class _RouteCounter(Listener):
 
 @torch.no_grad()
 def measure_routes(
-    model: BaseModel, dataset: RenderedDataset, indices: Sequence[int]
+    model: BaseModel, clips: Sequence[KnownClip]
 ) -> dict[str, dict[str, RouteCount]]:
     """Compare the routes of a recognizer with the true motion of videos.
 
     Args:
         model (BaseModel): The recognizer, in evaluation mode.
-        dataset (RenderedDataset): Videos, with a pipeline of one view, that
-            crops squares as the last change of size or position.
-        indices (Sequence[int]): The videos to measure.
+        clips (Sequence[tuple[dict, LayeredClip]]): Those of
+            :func:`load_clips`.
 
     Returns:
         dict[str, dict[str, RouteCount]]: Counts by the name of the temporal
         module and the number of steps, see
         :func:`~ata_mm.evaluation.count_followed`; nothing for modules without
         routes.
-
-    Raises:
-        ValueError: If the pipeline takes several views of a video.
     """
     counter = _RouteCounter()
     with counter.attach(model):
-        for index in indices:
-            sample, counter.clip = _load(dataset, index)
+        for sample, counter.clip in clips:
             model.test_step(pseudo_collate([sample]))
     return counter.counts
 
 
-def _load(dataset: RenderedDataset, index: int) -> tuple[dict, LayeredClip]:
+def _load(dataset: RenderedDataset, index: int) -> KnownClip:
     """Return what the pipeline yields, and the motion in the frames of it."""
     results = dataset.get_data_info(index)
     for transform in dataset.pipeline.transforms:

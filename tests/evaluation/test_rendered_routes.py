@@ -11,6 +11,7 @@ from ata_mm.cli.study import load_study
 from ata_mm.evaluation import rendered_routes
 from ata_mm.evaluation.rendered_routes import (
     describe_routes,
+    load_clips,
     measure_routes,
     route_row,
 )
@@ -28,7 +29,7 @@ def described(monkeypatch, data, tmp_path):
     """Describe the routes of an untrained arm, on a video of each class."""
     monkeypatch.chdir(ROOT)  # configs are named relative to it
 
-    def describe(arm, videos=8):
+    def describe(arm, videos=8, **options):
         path = 'configs/studies/moving_objects.py'
         study = load_study(path, tmp_path, smoke=True, arms=[arm])
         cfg = study.arms[0].trials[0].cfg
@@ -36,7 +37,7 @@ def described(monkeypatch, data, tmp_path):
         init_default_scope(cfg.default_scope)
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
         model = MODELS.build(cfg.model).eval()
-        return describe_routes(model, dataset, videos)
+        return describe_routes(model, load_clips(dataset, videos), **options)
 
     return describe
 
@@ -64,6 +65,12 @@ def test_a_single_video_has_routes_but_no_control(described):
         assert 'followed' in block and 'aligned' not in block
 
 
+def test_routes_alone_need_no_probe(described, monkeypatch):
+    monkeypatch.setattr(rendered_routes, 'InformationProbe', None)
+    blocks = described('refined ATA', videos=1, information=False)
+    assert all('followed' in block for block in blocks)
+
+
 @pytest.fixture
 def panning(tmp_path):
     """Describe a model with the config's views of videos of the quick start,
@@ -75,7 +82,8 @@ def panning(tmp_path):
     def describe(loader):
         dataset = cfg[loader].dataset.copy()
         dataset.update(data_root=str(tmp_path), num_videos=8, speed=(8, 8))
-        return measure_routes(model, DATASETS.build(dataset), range(2))
+        clips = load_clips(DATASETS.build(dataset), 2)
+        return measure_routes(model, clips)
 
     return describe
 
