@@ -75,7 +75,8 @@ def describe_routes(
     """
     means: dict[str, float] = {}
     if information:
-        with InformationProbe(model) as probe:
+        probe = InformationProbe(model)
+        with probe:
             counts = measure_routes(model, clips)
         means = MutualInformation().compute_metrics(probe.take(len(clips)))
     else:
