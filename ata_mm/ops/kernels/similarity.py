@@ -1,130 +1,202 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Cosine similarities of frame pairs in one launch."""
+"""Cosine similarities of frame pairs on tensor cores, as precise as in fp32.
+
+1. `_split` scales the features of a patch by a power of two, which rounds
+   nothing and keeps squares within fp32, and writes each number as a sum of
+   two of 11 bits: fp16, whose products tensor cores add up in fp32. It also
+   finds the norms. Each frame is split once, not once for each pair.
+2. `_cosine` adds up the three largest of the four products of such sums. What
+   is left out is as small as the rounding of fp32. Features in half precision
+   are one number of 11 bits already: one product, which is exact.
+"""
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-TILE = 64  # rows and columns of similarities that a program computes
-DEPTH = 32  # channels that it reads at a time
-# Three tf32 products on tensor cores have nearly the precision of an fp32
-# product. 'ieee' is fp32 arithmetic, without tensor cores.
-PRECISION = 'tf32x3'
+DEPTH = 64  # channels that a program multiplies at a time
+ELEMENTS = 4096  # numbers that a program splits, at least one patch
 
 
 @triton.jit
-def _load(
-    x, rows, channels, stride_row, stride_channel, num, CHANNELS: tl.constexpr
+def _split(
+    x,
+    parts,
+    scales,
+    rows,
+    frames,
+    num,
+    stride_b,
+    stride_t,
+    stride_n,
+    stride_c,
+    CHANNELS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    PARTS: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
 ):
-    """Load features (TILE, DEPTH) as fp32, and zeros beyond the frame."""
-    offsets = rows[:, None] * stride_row + channels * stride_channel
-    inside = (rows < num)[:, None] & (channels < CHANNELS)
-    return tl.load(x + offsets, mask=inside, other=0.0).to(tl.float32)
+    """Write parts (rows, PARTS, WIDTH), and 1 / norm of the scaled rows."""
+    # In int64: elements may exceed 2**31.
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    column = tl.arange(0, COLUMNS)
+    start = row // num // frames * stride_b
+    start += row // num % frames * stride_t + row % num * stride_n
+    inside = (row < rows)[:, None] & (column < CHANNELS)
+    offsets = start[:, None] + column.to(tl.int64) * stride_c
+    values = tl.load(x + offsets, mask=inside, other=0.0).to(tl.float32)
 
+    # The largest magnitude is scaled to 2**14..2**15, in the range of fp16.
+    # The power is at most 2**127, for denormal numbers and zeros.
+    largest = tl.max(tl.abs(values), 1).to(tl.int32, bitcast=True)
+    exponent = tl.minimum(tl.maximum(268 - (largest >> 23), 1), 254)
+    values *= (exponent << 23).to(tl.float32, bitcast=True)[:, None]
+    norm = tl.maximum(tl.sqrt(tl.sum(values * values, 1)), 1e-12)
+    tl.store(scales + row, 1.0 / norm, mask=row < rows)
 
-@triton.jit
-def _power(largest):
-    """Return powers of 2 that scale the largest magnitudes to 1..2.
-
-    As :func:`~ata_mm.ops.norms.rescale`: squares of fp32 numbers may exceed
-    it.
-    """
-    exponent = largest.to(tl.int32, bitcast=True) >> 23
-    return (tl.maximum(254 - exponent, 1) << 23).to(tl.float32, bitcast=True)
-
-
-@triton.jit
-def _inverse_norm(squares):
-    """Return 1 / norm of rows, at most 1e12, as the torch code."""
-    return 1.0 / tl.maximum(tl.sqrt(tl.sum(squares, 1)), 1e-12)
+    inside = (row < rows)[:, None] & (column < WIDTH)  # zeros to the end
+    offsets = row[:, None] * (PARTS * WIDTH) + column
+    high = values.to(tl.float16)
+    tl.store(parts + offsets, high, mask=inside)
+    if PARTS == 2:
+        low = (values - high.to(tl.float32)).to(tl.float16)
+        tl.store(parts + offsets + WIDTH, low, mask=inside)
 
 
 @triton.jit
 def _cosine(
     source,
     target,
+    source_scales,
+    target_scales,
     similarity,
     pairs,
     num,
     source_b,
     source_p,
-    source_n,
-    source_c,
     target_b,
-    target_p,
-    target_n,
-    target_c,
-    CHANNELS: tl.constexpr,
-    PRECISION: tl.constexpr,
+    WIDTH: tl.constexpr,
+    PARTS: tl.constexpr,
     TILE: tl.constexpr,
     DEPTH: tl.constexpr,
 ):
-    """Compute a tile of the similarities of a frame pair."""
+    """Compute a tile of the similarities of a frame pair.
+
+    Strides are in patches.
+    """
     tiles = tl.cdiv(num, TILE)
     tile = tl.program_id(0) % (tiles * tiles)
     pair = tl.program_id(0) // (tiles * tiles)
     # In int64, after the divisions: elements may exceed 2**31.
     clip, step = (pair // pairs).to(tl.int64), (pair % pairs).to(tl.int64)
-    source += clip * source_b + step * source_p
-    target += clip * target_b + step * target_p
-    rows = (tile // tiles * TILE + tl.arange(0, TILE)).to(tl.int64)
-    columns = (tile % tiles * TILE + tl.arange(0, TILE)).to(tl.int64)
-    channels = tl.arange(0, DEPTH)
-    first_largest = tl.zeros((TILE,), tl.float32)
-    second_largest = tl.zeros((TILE,), tl.float32)
-    for start in range(0, CHANNELS, DEPTH):
-        at = start + channels
-        first = _load(source, rows, at, source_n, source_c, num, CHANNELS)
-        second = _load(target, columns, at, target_n, target_c, num, CHANNELS)
-        first_largest = tl.maximum(first_largest, tl.max(tl.abs(first), 1))
-        second_largest = tl.maximum(second_largest, tl.max(tl.abs(second), 1))
-    first_power = _power(first_largest)[:, None]
-    second_power = _power(second_largest)[:, None]
+    row = tile // tiles * TILE + tl.arange(0, TILE)
+    column = tile % tiles * TILE + tl.arange(0, TILE)
+    # Beyond the frame, the last patch once more: loads need no mask.
+    last = num - 1
+    first = clip * source_b + step * source_p + tl.minimum(row, last)
+    second = clip * target_b + step * num + tl.minimum(column, last)
+    channel = tl.arange(0, DEPTH)
+    source += first[:, None] * (PARTS * WIDTH) + channel
+    target += second[None] * (PARTS * WIDTH) + channel[:, None]
     product = tl.zeros((TILE, TILE), tl.float32)
-    # Summed over channels once, after the loop.
-    first_squares = tl.zeros((TILE, DEPTH), tl.float32)
-    second_squares = tl.zeros((TILE, DEPTH), tl.float32)
-    for start in range(0, CHANNELS, DEPTH):
-        at = start + channels
-        first = _load(source, rows, at, source_n, source_c, num, CHANNELS)
-        second = _load(target, columns, at, target_n, target_c, num, CHANNELS)
-        first *= first_power
-        second *= second_power
-        first_squares += first * first
-        second_squares += second * second
-        product = tl.dot(
-            first, tl.trans(second), product, input_precision=PRECISION
-        )
-    product *= _inverse_norm(first_squares)[:, None]
-    product *= _inverse_norm(second_squares)[None]
-    offsets = pair.to(tl.int64) * num * num + rows[:, None] * num + columns
-    inside = (rows < num)[:, None] & (columns < num)
+    for start in range(0, WIDTH, DEPTH):
+        high = tl.load(source + start)
+        other = tl.load(target + start)
+        # Tensor cores truncate where they add: few numbers at a time.
+        some = tl.zeros((TILE, TILE), tl.float32)
+        if PARTS == 2:
+            low = tl.load(source + start + WIDTH)
+            some = tl.dot(low, other, some)
+            low = tl.load(target + start + WIDTH)
+            some = tl.dot(high, low, some)
+        product += tl.dot(high, other, some)
+    product *= tl.load(source_scales + first)[:, None]
+    product *= tl.load(target_scales + second)[None]
+    offsets = pair.to(tl.int64) * num * num + row[:, None] * num + column
+    inside = (row < num)[:, None] & (column < num)
     tl.store(similarity + offsets, product, mask=inside)
 
 
+def _split_frames(x: Tensor, parts: int) -> tuple[Tensor, Tensor]:
+    """Return the parts (B, T, N, parts, W) and 1 / norms (B, T, N)."""
+    batch, frames, num, channels = x.shape
+    width = triton.cdiv(channels, DEPTH) * DEPTH
+    columns = triton.next_power_of_2(width)
+    rows = max(1, ELEMENTS // columns)
+    split = x.new_empty(batch, frames, num, parts, width, dtype=torch.float16)
+    scales = x.new_empty(batch, frames, num, dtype=torch.float32)
+    _split[(triton.cdiv(scales.numel(), rows),)](
+        x,
+        split,
+        scales,
+        scales.numel(),
+        frames,
+        num,
+        *x.stride(),
+        CHANNELS=channels,
+        WIDTH=width,
+        PARTS=parts,
+        ROWS=rows,
+        COLUMNS=columns,
+        num_warps=4,
+    )
+    return split, scales
+
+
+def _are_neighbours(source: Tensor, target: Tensor) -> bool:
+    """Return whether they are the frames 0..P-1 and 1..P of one clip."""
+    return (
+        source.stride() == target.stride()
+        and source.shape == target.shape
+        and source.dtype == target.dtype
+        and source.untyped_storage().data_ptr()
+        == target.untyped_storage().data_ptr()
+        and source.storage_offset() + source.stride(1)
+        == target.storage_offset()
+    )
+
+
+def tile_size(num: int) -> int:
+    """Return the rows and columns of similarities that a program computes."""
+    return 64 if num <= 64 else 128
+
+
 def pairwise_cosine(source: Tensor, target: Tensor) -> Tensor:
-    """Launch the kernel; see `operators.pairwise_cosine`."""
-    batch, pairs, num, channels = target.shape
+    """Launch the kernels; see `operators.pairwise_cosine`."""
+    batch, pairs, num, _ = target.shape
     similarity = target.new_empty(batch, pairs, num, num, dtype=torch.float32)
     if similarity.numel() == 0:
         return similarity
-    source = source.expand(target.shape)  # a stride of 0, not a copy
-    # Half precision has no more bits than tf32, whose product is then exact.
     half = source.element_size() == target.element_size() == 2
+    parts = 1 if half else 2
+    tile = tile_size(num)
     with torch.cuda.device_of(target):
-        _cosine[(batch * pairs * triton.cdiv(num, TILE) ** 2,)](
-            source,
-            target,
+        if _are_neighbours(source, target):
+            size = batch, pairs + 1, *target.shape[2:]
+            clip = source.as_strided(size, source.stride())
+            split, scales = _split_frames(clip, parts)
+            first, first_scales = split[:, :-1], scales[:, :-1]
+            second, second_scales = split[:, 1:], scales[:, 1:]
+        else:
+            first, first_scales = _split_frames(source, parts)
+            second, second_scales = _split_frames(target, parts)
+        _cosine[(batch * pairs * triton.cdiv(num, tile) ** 2,)](
+            first,
+            second,
+            first_scales,
+            second_scales,
             similarity,
             pairs,
             num,
-            *source.stride(),
-            *target.stride(),
-            CHANNELS=channels,
-            PRECISION='tf32' if half else PRECISION,
-            TILE=TILE,
+            first_scales.stride(0),
+            num if source.shape[1] == pairs else 0,
+            second_scales.stride(0),
+            WIDTH=first.shape[-1],
+            PARTS=parts,
+            TILE=tile,
             DEPTH=DEPTH,
-            num_warps=4,
+            num_warps=tile // 16,
+            num_stages=3,
         )
     return similarity

@@ -40,6 +40,10 @@ _MAX_COMPARED = 2048
 # level-2 cache of a CPU core, and 256 MB on a GPU.
 _CPU_BLOCK, _GPU_BLOCK = 2**18, 2**26
 
+# Features of the clips that are matched together on a GPU, which needs much to
+# do in each operation: 1 GB.
+_GPU_FEATURES = 2**28
+
 
 class DenseSimilarity:
     """Similarities given as a tensor.
@@ -68,9 +72,11 @@ class DenseSimilarity:
         """Return all similarities: (..., n, n)."""
         return self.values
 
-    def blocks(self, pair: int, stride: int, size: int) -> Iterator[Tensor]:
-        """Yield every stride-th row of a frame pair, ``size`` at a time."""
-        yield from self.values[pair, ::stride].split(size)
+    def blocks(
+        self, pairs: slice, stride: int, size: int
+    ) -> Iterator[Tensor]:
+        """Yield every stride-th row of frame pairs, ``size`` at a time."""
+        yield from self.values[pairs, ::stride].split(size, 1)
 
     def times(self, weight: Tensor) -> Tensor:
         """Multiply by weights of the columns: (..., n) -> (..., n)."""
@@ -111,13 +117,16 @@ class FeatureSimilarity:
         """Return all similarities: (..., n, n)."""
         return self._raised(self.source @ self.target.transpose(-1, -2))
 
-    def blocks(self, pair: int, stride: int, size: int) -> Iterator[Tensor]:
-        """Yield every stride-th row of a frame pair, ``size`` at a time."""
-        target = self.target[pair].T.contiguous()  # a faster product
+    def blocks(
+        self, pairs: slice, stride: int, size: int
+    ) -> Iterator[Tensor]:
+        """Yield every stride-th row of frame pairs, ``size`` at a time."""
+        target = self.target[pairs].transpose(1, 2)
+        target = target.contiguous()  # a faster product
         # One buffer for all of them, which stays in the cache.
-        buffer = target.new_empty(size, self.shape[1])
-        for rows in self.source[pair, ::stride].split(size):
-            yield torch.mm(rows, target, out=buffer[: len(rows)])
+        buffer = target.new_empty(len(target), size, self.shape[1])
+        for rows in self.source[pairs, ::stride].split(size, 1):
+            yield torch.bmm(rows, target, out=buffer[:, : rows.shape[1]])
 
     def times(self, weight: Tensor) -> Tensor:
         """Multiply by weights of the columns: (..., n) -> (..., n)."""
@@ -264,15 +273,17 @@ class CoarseToFineMatcher(Matcher):
             check_finite(x)
             if support_radius:
                 x = unfold_support(x, check_grid(grid, num), support_radius)
-            return x.expand(pairs, -1, -1).contiguous()
+            x = x.expand(-1, pairs, -1, -1)
+            return x.reshape(-1, *x.shape[2:]).contiguous()
 
+        # Some at a time: the groups of a sweep are copies of features.
+        clips = _clips_at_once(target, support_radius)
         with (
             torch.no_grad(),
             torch.autocast(target.device.type, enabled=False),
         ):
             matchings, accepted = [], []
-            # Clip by clip: the groups of a sweep are copies of features.
-            for first, second in zip(source, target):
+            for first, second in zip(source.split(clips), target.split(clips)):
                 similarity = FeatureSimilarity(
                     prepare(first), prepare(second), min_similarity
                 )
@@ -280,9 +291,10 @@ class CoarseToFineMatcher(Matcher):
                 if min_similarity is not None:
                     matched = similarity.matched(matchings[-1])
                     accepted.append(matched > min_similarity)
+            shape = target.shape[:3]
             return Matching(
-                torch.stack(matchings),
-                torch.stack(accepted) if accepted else None,
+                torch.cat(matchings).view(shape),
+                torch.cat(accepted).view(shape) if accepted else None,
             )
 
     def can_compile(self, device: torch.device, num_patches: int) -> bool:
@@ -355,6 +367,14 @@ class CoarseToFineMatcher(Matcher):
         return worst.indices[:, None], halvings
 
 
+def _clips_at_once(target: Tensor, support_radius: int) -> int:
+    """Return how many clips (P, N, C) to match together."""
+    if not target.is_cuda:
+        return 1  # more gain nothing, and leave the cache
+    size = target[0].numel() * (2 * support_radius + 1) ** 2
+    return max(1, _GPU_FEATURES // size)
+
+
 def _start(similarity: Similarity, grid: Grid | None) -> Tensor:
     """Return the best permutation of three for each frame pair: (P, N)."""
     matching = identity(*similarity.shape, device=similarity.device)
@@ -383,33 +403,36 @@ def _nearest_neighbours(similarity: Similarity) -> tuple[Tensor, Tensor]:
     pairs, num = similarity.shape
     stride = -(-num // _MAX_COMPARED)
     block = _GPU_BLOCK if similarity.device.type == 'cuda' else _CPU_BLOCK
-    size = min(-(-num // stride), max(1, block // num))
+    compared = -(-num // stride)
+    size = min(compared, max(1, block // num))
+    together = max(1, block // (compared * num))  # frame pairs
     nearest, mutual = [], []
-    for pair in range(pairs):
-        columns, values = [], []
-        largest = torch.full((num,), float('-inf'), device=similarity.device)
-        for rows in similarity.blocks(pair, stride, size):
+    for first in range(0, pairs, together):
+        columns, values, largest = [], [], []
+        chosen = slice(first, first + together)
+        for rows in similarity.blocks(chosen, stride, size):
             column = _argmax(rows)
             columns.append(column)
-            values.append(rows.gather(1, column[:, None]).squeeze(1))
-            largest = torch.maximum(largest, rows.amax(0))
-        nearest.append(torch.cat(columns))
+            values.append(rows.gather(2, column[..., None]).squeeze(2))
+            largest.append(rows.amax(1))
+        nearest.append(torch.cat(columns, 1))
         # Equal to the bit: both are maxima of the same numbers.
-        mutual.append(torch.cat(values) == largest[nearest[-1]])
+        most = torch.stack(largest).amax(0).gather(1, nearest[-1])
+        mutual.append(torch.cat(values, 1) == most)
     between = identity(stride, device=similarity.device)
-    moved = torch.stack(nearest)[..., None] + between
-    found = torch.stack(mutual)[..., None] & (moved < num)
+    moved = torch.cat(nearest)[..., None] + between
+    found = torch.cat(mutual)[..., None] & (moved < num)
     moved = moved.clamp_max(num - 1)
     return moved.flatten(1)[:, :num], found.flatten(1)[:, :num]
 
 
 def _argmax(block: Tensor) -> Tensor:
-    """Return the column of the largest value of each row: (n, N) -> (n,)."""
+    """Return the column of the largest value of each row: (P, n)."""
     # numpy's is vectorised, torch's on the CPU takes eight times as long. Of a
     # subclass, as in tracing, numpy could not see the values.
     if block.device.type == 'cpu' and type(block) is Tensor:
-        return torch.from_numpy(block.numpy().argmax(1))
-    return block.argmax(1)
+        return torch.from_numpy(block.numpy().argmax(-1))
+    return block.argmax(-1)
 
 
 def _voted_shift(nearest: Tensor, mutual: Tensor, grid: Grid) -> Tensor:

@@ -51,12 +51,20 @@ def report(name, kernel, pointers, constants, num_warps):
 
 
 cosine, permutation = load('similarity'), load('permutation')
-for dtype, precision in (('fp32', cosine.PRECISION), ('bf16', 'tf32')):
+for dtype, parts in (('fp32', 2), ('bf16', 1)):
     report(
-        f'cosine {dtype} {precision}', cosine._cosine,
-        dict(source=f'*{dtype}', target=f'*{dtype}', similarity='*fp32'),
-        dict(source_c=1, target_c=1, CHANNELS=768, PRECISION=precision,
-             TILE=cosine.TILE, DEPTH=cosine.DEPTH), 4)
+        f'split {dtype}', cosine._split,
+        dict(x=f'*{dtype}', parts='*fp16', scales='*fp32'),
+        dict(stride_c=1, CHANNELS=768, WIDTH=768, PARTS=parts,
+             ROWS=cosine.ELEMENTS // 1024, COLUMNS=1024), 4)
+    for num in (49, 196):
+        tile = cosine.tile_size(num)
+        report(
+            f'cosine {tile} {parts}', cosine._cosine,
+            dict(source='*fp16', target='*fp16', source_scales='*fp32',
+                 target_scales='*fp32', similarity='*fp32'),
+            dict(WIDTH=768, PARTS=parts, TILE=tile, DEPTH=cosine.DEPTH),
+            tile // 16)
 for num in (256, 4096):
     report(
         f'chain {num}', permutation._chain,
@@ -203,4 +211,4 @@ def test_compile_for_an_h100_within_its_registers(tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count('STACK:0') == done.stdout.count('LOCAL:0') == 9
+    assert done.stdout.count('STACK:0') == done.stdout.count('LOCAL:0') == 13

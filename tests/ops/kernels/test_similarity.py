@@ -29,6 +29,12 @@ def test_are_cosines_for_any_size(num, channels):
     assert_cosines(x[:, :1], x[:, 1:])
 
 
+def test_are_as_precise_with_the_channels_of_a_model():
+    x = torch.randn(1, 2, 66, 768)
+    x[:, 1] = x[:, 0] + 0.01 * x[:, 1]  # near 1, where much is added up
+    assert_cosines(x[:, :1], x[:, 1:])
+
+
 @pytest.mark.parametrize(
     'dtype', [torch.float32, torch.bfloat16, torch.float16]
 )
@@ -42,6 +48,17 @@ def test_are_cosines_of_views_of_a_clip(dtype):
 def test_are_cosines_of_permuted_views(layout):
     x = torch.randn(3, 4, 5, 6).permute(layout)
     assert_cosines(x, x.flip(0))
+
+
+@pytest.mark.parametrize('first, second', [(0, 1), (1, 0), (0, 2)])
+def test_are_cosines_of_any_frames_of_a_clip(first, second):
+    x = torch.randn(2, 4, 9, 40)
+    assert_cosines(x[:, first : first + 2], x[:, second : second + 2])
+
+
+def test_are_cosines_of_different_clips_in_one_storage():
+    x = torch.randn(4, 2, 9, 40)
+    assert_cosines(x[:2], x[2:])
 
 
 def test_one_frame_is_compared_with_all_others():

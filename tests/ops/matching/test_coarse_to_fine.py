@@ -165,6 +165,24 @@ def test_similarities_are_compared_in_blocks(clip, monkeypatch):
     )
 
 
+def test_frame_pairs_are_compared_together(clip, monkeypatch):
+    together = CoarseToFineMatcher().match_pairs(clip[:, :-1], clip[:, 1:])
+    monkeypatch.setattr(coarse_to_fine, '_CPU_BLOCK', 2**30)
+    alone = CoarseToFineMatcher().match_pairs(clip[:, :-1], clip[:, 1:])
+    assert torch.equal(together.matching, alone.matching)
+
+
+@pytest.mark.parametrize('source', [slice(0, 2), slice(0, 1)], ids=str)
+def test_clips_are_matched_together_as_alone(clip, source, monkeypatch):
+    pairs = clip[:, source], clip[:, 1:]
+    options = dict(grid=GRID, min_similarity=0.9, support_radius=1)
+    alone = CoarseToFineMatcher().match_pairs(*pairs, **options)
+    monkeypatch.setattr(coarse_to_fine, '_clips_at_once', lambda *_: 2)
+    together = CoarseToFineMatcher().match_pairs(*pairs, **options)
+    for found, expected in zip(together, alone):
+        assert torch.equal(found, expected)
+
+
 def test_equal_inputs_have_equal_matchings(clip):
     torch.manual_seed(0)
     first = CoarseToFineMatcher().match_frames(clip, GRID)
