@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from ata_mm.models.backbones.convnext import ARCHS as CONVNEXTS
@@ -179,7 +180,8 @@ def _wrap(image: ImageModel, wanted: Wanted) -> Choice:
     layouts = _layouts(every, run)
     chosen = every
     if wanted.blocks is None:
-        chosen = [n for n in every if _patches(layouts[n]) <= _max_exact()]
+        limit = _max_exact('cpu')
+        chosen = [name for name in every if _patches(layouts[name]) <= limit]
         chosen = chosen or [every[-1]]
     patterns = patterns_of(chosen, model)
     head_dims = max(
@@ -275,8 +277,8 @@ def _layouts(names: Sequence[str], run: DryRun) -> dict[str, Layout]:
     return dict(zip(names, find_layouts(names, run, 'auto')))
 
 
-def _max_exact() -> int:
-    return AutoMatcher().max_exact
+def _max_exact(device: str) -> int:
+    return AutoMatcher().limit(torch.device(device))
 
 
 def _patches(layout: Layout) -> int:
@@ -288,10 +290,14 @@ def _reason(
 ) -> str:
     """Explain the choice of blocks by the sizes of their maps."""
     sizes = sorted({_patches(layouts[name]) for name in chosen})
-    exact = max(sizes) <= _max_exact()
+    matched = 'nearly optimally'
+    if max(sizes) <= _max_exact('cuda'):
+        matched = 'exactly'
+    elif max(sizes) <= _max_exact('cpu'):
+        matched = 'exactly on a CPU, nearly optimally on a GPU'
     reason = (
         f'{len(chosen)} blocks of {", ".join(map(str, sizes))} patches a '
-        f'frame, matched {"exactly" if exact else "nearly optimally"}'
+        f'frame, matched {matched}'
     )
     rest = [name for name in every if name not in chosen]
     if rest:

@@ -97,15 +97,15 @@ def check_square(similarity: Tensor) -> int:
 
 
 def check_grid(
-    grid: Grid | None, num_patches: int, needed_by: str = ''
+    grid: Grid | None, num_patches: int, needed_by: object = ''
 ) -> Grid:
     """Return a grid of N patches.
 
     Args:
         grid (tuple[int, int] | None): Height and width in patches.
         num_patches (int): Number of patches N.
-        needed_by (str): Name of the caller, for the error message. Defaults
-            to ''.
+        needed_by (object): Printed in the error message, the caller or its
+            name. Defaults to ''.
 
     Returns:
         tuple[int, int]: The grid, which is not None.

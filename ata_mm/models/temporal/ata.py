@@ -84,8 +84,9 @@ class ATA(TemporalAttention):
             Defaults to None.
         matcher (str | dict | Matcher): Name or config of a matcher in
             ``ata_mm.registry.MATCHERS``. Defaults to 'auto', `AutoMatcher`:
-            exact, as in the paper, up to 1024 patches a frame, and nearly
-            optimal beyond, where an exact solve takes longer than a network.
+            exact, as in the paper, up to 1024 patches a frame (on a GPU 576),
+            and nearly optimal beyond, where an exact solve takes longer than a
+            network.
             'SinkhornMatcher' and 'DisplacementMatcher' are differentiable.
         match_on (str): The features compared by the matching. 'tokens': the
             input of this module, as in the paper. 'content': the input minus

@@ -15,6 +15,11 @@ from .exact import ExactMatcher
 
 _logger = logging.getLogger(__name__)
 
+# Up to here an exact solve takes no longer than CoarseToFineMatcher on a GPU,
+# whose launches take as long for small maps, or little of a network's time on
+# a CPU.
+_MAX_EXACT_GPU, _MAX_EXACT_CPU = 576, 1024
+
 
 class AutoMatcher(Matcher):
     """Matcher that is exact up to a number of patches, nearly optimal beyond.
@@ -25,12 +30,19 @@ class AutoMatcher(Matcher):
     INFO.
 
     Args:
-        max_exact (int): Largest number of patches a frame that is matched
-            exactly. Defaults to 1024 (32x32).
+        max_exact (int, optional): Largest number of patches a frame that is
+            matched exactly. Defaults to None: 1024 (32x32) on the CPU, 576
+            (24x24) on a GPU.
     """
 
-    def __init__(self, max_exact: int = 1024) -> None:
+    def __init__(self, max_exact: int | None = None) -> None:
         self.max_exact = max_exact
+
+    def limit(self, device: torch.device) -> int:
+        """Return the largest number of patches that is matched exactly."""
+        if self.max_exact is not None:
+            return self.max_exact
+        return _MAX_EXACT_GPU if device.type == 'cuda' else _MAX_EXACT_CPU
 
     def choose(self, num_patches: int, device: torch.device) -> Matcher:
         """Return the matcher for a number of patches and a device.
@@ -43,8 +55,9 @@ class AutoMatcher(Matcher):
             Matcher: An `ExactMatcher` or a `CoarseToFineMatcher`.
         """
         # Both are cheap to construct, and solver thread pools are shared.
-        if num_patches <= self.max_exact:
-            exact = ExactMatcher(max_patches=self.max_exact)
+        limit = self.limit(device)
+        if num_patches <= limit:
+            exact = ExactMatcher(max_patches=limit)
             solver = exact.solver_for(device, num_patches)
             _log_choice(num_patches, device, f'ExactMatcher, {solver}')
             return exact

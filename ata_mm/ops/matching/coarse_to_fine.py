@@ -72,9 +72,7 @@ class DenseSimilarity:
         """Return all similarities: (..., n, n)."""
         return self.values
 
-    def blocks(
-        self, pairs: slice, stride: int, size: int
-    ) -> Iterator[Tensor]:
+    def blocks(self, pairs: slice, stride: int, size: int) -> Iterator[Tensor]:
         """Yield every stride-th row of frame pairs, ``size`` at a time."""
         yield from self.values[pairs, ::stride].split(size, 1)
 
@@ -117,9 +115,7 @@ class FeatureSimilarity:
         """Return all similarities: (..., n, n)."""
         return self._raised(self.source @ self.target.transpose(-1, -2))
 
-    def blocks(
-        self, pairs: slice, stride: int, size: int
-    ) -> Iterator[Tensor]:
+    def blocks(self, pairs: slice, stride: int, size: int) -> Iterator[Tensor]:
         """Yield every stride-th row of frame pairs, ``size`` at a time."""
         target = self.target[pairs].transpose(1, 2)
         target = target.contiguous()  # a faster product

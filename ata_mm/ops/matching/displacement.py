@@ -77,7 +77,7 @@ class DisplacementMatcher(Matcher):
                 infinity; if ``grid`` does not hold N patches.
         """
         num = check_square(similarity)
-        grid = check_grid(grid, num, repr(self))
+        grid = check_grid(grid, num, self)
         problems = similarity.float().reshape(-1, num, num)
         check_finite(problems)
         # Only N K of the N^2 similarities are used: match_pairs computes
@@ -113,7 +113,7 @@ class DisplacementMatcher(Matcher):
                 not hold N patches.
         """
         shape = target.shape[:3]
-        grid = check_grid(grid, shape[2], repr(self))
+        grid = check_grid(grid, shape[2], self)
         with torch.autocast(target.device.type, enabled=False):
             first, second = (
                 unfold_support(normalize(x), grid, support_radius)
@@ -160,7 +160,7 @@ class DisplacementMatcher(Matcher):
         Returns:
             DisplacementAlignment: Its ``positions`` have shape (B, T, N, 2).
         """
-        grid = check_grid(grid, matching.shape[2], repr(self))
+        grid = check_grid(grid, matching.shape[2], self)
         positions = chain_displacements(matching, grid, anchors)
         if accepted is not None:
             before = take_frames(positions, anchors)

@@ -81,7 +81,7 @@ class LocalMatcher(Matcher):
                 infinity; if ``grid`` does not hold N patches.
         """
         num = check_square(similarity)
-        grid = check_grid(grid, num, repr(self))
+        grid = check_grid(grid, num, self)
         problems = similarity.detach().float().reshape(-1, num, num)
         check_finite(problems)
         if self._covers(grid):
@@ -110,7 +110,7 @@ class LocalMatcher(Matcher):
             Matching: int64 permutations of shape (B, P, N).
         """
         num = target.shape[2]
-        grid = check_grid(grid, num, repr(self))
+        grid = check_grid(grid, num, self)
         if num <= _MAX_DENSE or self._covers(grid):
             return super().match_pairs(
                 source, target, grid, min_similarity, support_radius
@@ -157,7 +157,7 @@ class LocalMatcher(Matcher):
         grid: Grid | None,
         min_similarity: float | None,
     ) -> Matching:
-        grid = check_grid(grid, similarity.shape[-1], repr(self))
+        grid = check_grid(grid, similarity.shape[-1], self)
         if min_similarity is None or self._covers(grid):
             return super()._solve(similarity, grid, min_similarity)
         problems = favour_place(similarity).flatten(0, -3)

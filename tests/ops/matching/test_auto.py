@@ -15,12 +15,18 @@ from ata_mm.ops import (
 from ata_mm.ops.matching import auto
 
 
-@pytest.mark.parametrize(
-    'num, matcher', [(1024, ExactMatcher), (1025, CoarseToFineMatcher)]
-)
-def test_exact_up_to_a_number_of_patches(num, matcher):
-    chosen = AutoMatcher().choose(num, torch.device('cpu'))
-    assert isinstance(chosen, matcher)
+@pytest.mark.parametrize('device, limit', [('cpu', 1024), ('cuda', 576)])
+def test_exact_up_to_a_number_of_patches(device, limit):
+    matcher, device = AutoMatcher(), torch.device(device)
+    assert isinstance(matcher.choose(limit, device), ExactMatcher)
+    assert isinstance(matcher.choose(limit + 1, device), CoarseToFineMatcher)
+
+
+@pytest.mark.parametrize('device', ['cpu', 'cuda'])
+def test_a_limit_holds_for_every_device(device):
+    matcher, device = AutoMatcher(max_exact=700), torch.device(device)
+    assert isinstance(matcher.choose(700, device), ExactMatcher)
+    assert isinstance(matcher.choose(701, device), CoarseToFineMatcher)
 
 
 @pytest.mark.parametrize(
