@@ -56,9 +56,8 @@ def run_study(study: Study, results: Path, jobs: int) -> list[dict]:
     """
     with ResultFile(str(results), wait=True):
         pass  # an error now, not after the first training
-    with _ending_with_tools():
-        done = _run_all(study.trials(), study, results, jobs)
-        done &= _run_all(study.runs(results), study, results, jobs)
+    done = _run_all(study.trials(), study, results, jobs)
+    done &= _run_all(study.runs(results), study, results, jobs)
     if not done:
         sys.exit(1)
     return read_results(results, study.runs(results))
@@ -73,9 +72,12 @@ def _run_all(
         if run.key in finished:
             print(f'[{run.name}] is in {results}', flush=True)
     left = [run for run in runs if run.key not in finished]
+    # Before signals have handlers. The processes that write videos would
+    # inherit them, and one that waits for a lock then may miss the signal by
+    # which its pool ends it.
     _make_data(left)
     running: list[Future] = []
-    with ThreadPoolExecutor(jobs) as pool:
+    with _ending_with_tools(), ThreadPoolExecutor(jobs) as pool:
         for run in left:
             future = pool.submit(_run, run, study, results)
             future.add_done_callback(partial(_report, run))

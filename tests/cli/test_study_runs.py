@@ -324,6 +324,20 @@ def test_results_of_another_process_are_kept(study, calls, tmp_path):
     assert lines[0] == other and len(lines) == 4
 
 
+def test_processes_that_write_videos_inherit_no_signal_handler(
+    grid_study, calls, tmp_path, monkeypatch
+):
+    before = signal.getsignal(signal.SIGTERM)
+    found = []
+    monkeypatch.setattr(
+        module,
+        '_make_data',
+        lambda runs: found.append(signal.getsignal(signal.SIGTERM)),
+    )
+    run_study(grid_study, tmp_path / 'results.jsonl', 1)
+    assert found == [before, before]
+
+
 def test_finished_runs_need_no_videos(study, calls, tmp_path, monkeypatch):
     file = tmp_path / 'results.jsonl'
     run_study(study, file, 1)
