@@ -285,19 +285,24 @@ def _patches(layout: Layout) -> int:
     return layout.grid[0] * layout.grid[1]
 
 
+def _matched(num_patches: int) -> str:
+    """Describe how the largest maps are matched by default."""
+    if num_patches <= _max_exact('cuda'):
+        return 'exactly'
+    if num_patches <= _max_exact('cpu'):
+        limit = _max_exact('cuda')
+        return f'exactly, above {limit} nearly optimally on a GPU'
+    return 'nearly optimally'
+
+
 def _reason(
     every: Sequence[str], chosen: Sequence[str], layouts: dict[str, Layout]
 ) -> str:
     """Explain the choice of blocks by the sizes of their maps."""
     sizes = sorted({_patches(layouts[name]) for name in chosen})
-    matched = 'nearly optimally'
-    if max(sizes) <= _max_exact('cuda'):
-        matched = 'exactly'
-    elif max(sizes) <= _max_exact('cpu'):
-        matched = 'exactly on a CPU, nearly optimally on a GPU'
     reason = (
         f'{len(chosen)} blocks of {", ".join(map(str, sizes))} patches a '
-        f'frame, matched {matched}'
+        f'frame, matched {_matched(max(sizes))}'
     )
     rest = [name for name in every if name not in chosen]
     if rest:

@@ -55,7 +55,7 @@ def align_frames(
             a function of similarities (..., N, N), called with ``grid=`` if a
             grid is given, that returns permutations (..., N) or plans
             (..., N, N). Defaults to 'auto', an `AutoMatcher`: exact up to 1024
-            patches, on a GPU up to 576.
+            patches, on a GPU up to 400.
         grid (tuple[int, int], optional): Height and width of the patch grid,
             which some matchers and ``support_radius`` need. Defaults to None.
         cache (MatchingCache, optional): Reuses matchings of the previous call,

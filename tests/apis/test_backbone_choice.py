@@ -43,6 +43,23 @@ def test_models_of_ours_are_built(name, temporal):
     assert any(isinstance(m, TemporalAttention) for m in model.modules())
 
 
+@pytest.mark.parametrize(
+    'size, matching',
+    [
+        (224, 'matched exactly'),
+        (448, 'exactly, above 400 nearly optimally on a GPU'),
+        (512, 'exactly, above 400 nearly optimally on a GPU'),
+        (528, 'nearly optimally'),
+    ],
+)
+def test_says_how_the_largest_maps_are_matched(size, matching):
+    pytest.importorskip('timm')
+    name = 'timm.deit_tiny_patch16_224'
+    wanted = Wanted(5, checkpoint='none', img_size=size)
+    comments = choose_backbone(name, wanted).comments
+    assert matching in comments['backbone.blocks']
+
+
 def test_wraps_an_image_model():
     pytest.importorskip('timm')
     choice = choose_backbone('tf_efficientnet_lite0', Wanted(5))

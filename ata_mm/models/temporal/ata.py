@@ -84,7 +84,7 @@ class ATA(TemporalAttention):
             Defaults to None.
         matcher (str | dict | Matcher): Name or config of a matcher in
             ``ata_mm.registry.MATCHERS``. Defaults to 'auto', `AutoMatcher`:
-            exact, as in the paper, up to 1024 patches a frame (on a GPU 576),
+            exact, as in the paper, up to 1024 patches a frame (on a GPU 400),
             and nearly optimal beyond, where an exact solve takes longer than a
             network.
             'SinkhornMatcher' and 'DisplacementMatcher' are differentiable.

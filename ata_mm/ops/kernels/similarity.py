@@ -3,11 +3,12 @@
 
 1. `_split` scales the features of a patch by a power of two, which rounds
    nothing and keeps squares within fp32, and writes each number as a sum of
-   two of 11 bits: fp16, whose products tensor cores add up in fp32. It also
-   finds the norms. Each frame is split once, not once for each pair.
-2. `_cosine` adds up the three largest of the four products of such sums. What
-   is left out is as small as the rounding of fp32. Features in half precision
-   are one number of 11 bits already: one product, which is exact.
+   two in fp16, whose products tensor cores add up in fp32: to 2**-23 of the
+   number. It also finds the norms. Each frame is split once, not once for
+   each pair.
+2. `_cosine` adds up the three largest of the four products of such sums; the
+   fourth is at most 2**-22 of the first. Features in half precision are one
+   number in fp16, except for those below 2**-28 of the largest of a patch.
 """
 
 import torch
@@ -15,7 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-DEPTH = 64  # channels that a program multiplies at a time
+DEPTH = 64  # channels that a program multiplies at a time, at most
+MAX_PATCHES = 46340  # whose N x N similarities int32 can count
 ELEMENTS = 4096  # numbers that a program splits, at least one patch
 
 
@@ -113,7 +115,8 @@ def _cosine(
         product += tl.dot(high, other, some)
     product *= tl.load(source_scales + first)[:, None]
     product *= tl.load(target_scales + second)[None]
-    offsets = pair.to(tl.int64) * num * num + row[:, None] * num + column
+    similarity += pair.to(tl.int64) * num * num
+    offsets = row[:, None] * num + column  # below 2**31, see MAX_PATCHES
     inside = (row < num)[:, None] & (column < num)
     tl.store(similarity + offsets, product, mask=inside)
 
@@ -157,6 +160,16 @@ def _are_neighbours(source: Tensor, target: Tensor) -> bool:
     )
 
 
+def depth(device: torch.device) -> int:
+    """Return the channels that a program multiplies at a time."""
+    # DEPTH is faster where it was measured, on an H200, and needs more shared
+    # memory than other GPUs have.
+    hopper = device.type == 'cuda' and (
+        torch.cuda.get_device_capability(device) == (9, 0)
+    )
+    return DEPTH if hopper else DEPTH // 2
+
+
 def tile_size(num: int) -> int:
     """Return the rows and columns of similarities that a program computes."""
     return 64 if num <= 64 else 128
@@ -168,6 +181,12 @@ def pairwise_cosine(source: Tensor, target: Tensor) -> Tensor:
     similarity = target.new_empty(batch, pairs, num, num, dtype=torch.float32)
     if similarity.numel() == 0:
         return similarity
+    if num > MAX_PATCHES:
+        raise ValueError(
+            f'Expected at most {MAX_PATCHES} patches, got N = {num}, whose '
+            'similarities take more than 8 GB a frame pair. Use a '
+            'CoarseToFineMatcher.'
+        )
     half = source.element_size() == target.element_size() == 2
     parts = 1 if half else 2
     tile = tile_size(num)
@@ -195,7 +214,7 @@ def pairwise_cosine(source: Tensor, target: Tensor) -> Tensor:
             WIDTH=first.shape[-1],
             PARTS=parts,
             TILE=tile,
-            DEPTH=DEPTH,
+            DEPTH=depth(target.device),
             num_warps=tile // 16,
             num_stages=3,
         )

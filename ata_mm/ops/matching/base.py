@@ -110,8 +110,8 @@ class Matcher:
             ValueError: As `match`.
         """
         batch, pairs, num, _ = target.shape
-        if pairs == 0:  # a clip of one frame
-            matching = target.new_empty(batch, 0, num, dtype=torch.int64)
+        if batch == 0 or pairs == 0:  # a clip of one frame
+            matching = target.new_empty(batch, pairs, num, dtype=torch.int64)
             accepted = None if min_similarity is None else matching.bool()
             return Matching(matching, accepted)
         # A few pairs at a time: large maps have to fit into memory.
@@ -279,6 +279,8 @@ def concatenate(parts: Sequence[Matching]) -> Matching:
     Returns:
         Matching: Of P_1 + P_2 + … frame pairs.
     """
+    if len(parts) == 1:
+        return parts[0]  # no copy
     matchings, accepted = zip(*parts)
     if accepted[0] is None:
         return Matching(torch.cat(matchings, 1))

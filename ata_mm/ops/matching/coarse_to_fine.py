@@ -40,9 +40,10 @@ _MAX_COMPARED = 2048
 # level-2 cache of a CPU core, and 256 MB on a GPU.
 _CPU_BLOCK, _GPU_BLOCK = 2**18, 2**26
 
-# Features of the clips that are matched together on a GPU, which needs much to
-# do in each operation: 1 GB.
-_GPU_FEATURES = 2**28
+# Numbers of the clips that are matched together on a GPU, which needs much to
+# do in each operation: their features and the similarities in groups. Copies
+# included, some 4 GB.
+_GPU_NUMBERS = 2**27
 
 
 class DenseSimilarity:
@@ -249,7 +250,7 @@ class CoarseToFineMatcher(Matcher):
             Matching: int64 permutations of shape (B, P, N).
         """
         pairs, num = target.shape[1:3]
-        if num <= self.max_exact or pairs == 0:
+        if num <= self.max_exact or target.numel() == 0:
             return super().match_pairs(
                 source, target, grid, min_similarity, support_radius
             )
@@ -273,7 +274,7 @@ class CoarseToFineMatcher(Matcher):
             return x.reshape(-1, *x.shape[2:]).contiguous()
 
         # Some at a time: the groups of a sweep are copies of features.
-        clips = _clips_at_once(target, support_radius)
+        clips = self._clips_at_once(target, support_radius)
         with (
             torch.no_grad(),
             torch.autocast(target.device.type, enabled=False),
@@ -296,6 +297,14 @@ class CoarseToFineMatcher(Matcher):
     def can_compile(self, device: torch.device, num_patches: int) -> bool:
         """Return whether the matching is the operator, as of no subclass."""
         return type(self) is CoarseToFineMatcher
+
+    def _clips_at_once(self, target: Tensor, support_radius: int) -> int:
+        if not target.is_cuda:
+            return 1  # more gain nothing, and leave the cache
+        _, pairs, num, channels = target.shape
+        numbers = channels * (2 * support_radius + 1) ** 2
+        numbers += 2 * self.group_size
+        return max(1, _GPU_NUMBERS // (pairs * num * numbers))
 
     def _match(self, similarity: Similarity, grid: Grid | None) -> Tensor:
         matching = _start(similarity, grid)
@@ -361,14 +370,6 @@ class CoarseToFineMatcher(Matcher):
         count = count >> halvings << halvings
         worst = similarity.matched(matching).topk(count, largest=False)
         return worst.indices[:, None], halvings
-
-
-def _clips_at_once(target: Tensor, support_radius: int) -> int:
-    """Return how many clips (P, N, C) to match together."""
-    if not target.is_cuda:
-        return 1  # more gain nothing, and leave the cache
-    size = target[0].numel() * (2 * support_radius + 1) ** 2
-    return max(1, _GPU_FEATURES // size)
 
 
 def _start(similarity: Similarity, grid: Grid | None) -> Tensor:

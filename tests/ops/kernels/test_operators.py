@@ -33,16 +33,33 @@ def load(name):  # without ata_mm
     return module
 
 
-def report(name, kernel, pointers, constants, num_warps):
+def compile_for(capability, kernel, pointers, constants, num_warps):
     # All other arguments are integers, strides of multiples of 16 channels.
     signature = {arg: pointers.get(arg, 'i32') for arg in kernel.arg_names}
     signature.update(dict.fromkeys(constants, 'constexpr'))
     aligned = {(kernel.arg_names.index(arg), ): [['tt.divisibility', 16]]
                for arg in kernel.arg_names
                if (arg in pointers or '_' in arg) and arg not in constants}
-    compiled = compile(
+    return compile(
         ASTSource(kernel, signature, constants, aligned),
-        target=GPUTarget('cuda', 90, 32), options=dict(num_warps=num_warps))
+        target=GPUTarget('cuda', capability, 32),
+        options=dict(num_warps=num_warps))
+
+
+def compile_cosine(capability, num, depth, parts):
+    tile = cosine.tile_size(num)
+    return compile_for(
+        capability, cosine._cosine,
+        dict(source='*fp16', target='*fp16', source_scales='*fp32',
+             target_scales='*fp32', similarity='*fp32'),
+        dict(WIDTH=768, PARTS=parts, TILE=tile, DEPTH=depth), tile // 16)
+
+
+cosine, permutation = load('similarity'), load('permutation')
+"""
+
+REGISTERS = """
+def report(name, compiled):
     with open('kernel.cubin', 'wb') as file:
         file.write(compiled.asm['cubin'])
     usage = check_output([knobs.nvidia.cuobjdump.path, '-res-usage',
@@ -50,36 +67,40 @@ def report(name, kernel, pointers, constants, num_warps):
     print(name, *re.findall('(?:REG|STACK|SHARED|LOCAL):[0-9]+', usage))
 
 
-cosine, permutation = load('similarity'), load('permutation')
 for dtype, parts in (('fp32', 2), ('bf16', 1)):
-    report(
-        f'split {dtype}', cosine._split,
+    report(f'split {dtype}', compile_for(
+        90, cosine._split,
         dict(x=f'*{dtype}', parts='*fp16', scales='*fp32'),
         dict(stride_c=1, CHANNELS=768, WIDTH=768, PARTS=parts,
-             ROWS=cosine.ELEMENTS // 1024, COLUMNS=1024), 4)
+             ROWS=cosine.ELEMENTS // 1024, COLUMNS=1024), 4))
     for num in (49, 196):
-        tile = cosine.tile_size(num)
-        report(
-            f'cosine {tile} {parts}', cosine._cosine,
-            dict(source='*fp16', target='*fp16', source_scales='*fp32',
-                 target_scales='*fp32', similarity='*fp32'),
-            dict(WIDTH=768, PARTS=parts, TILE=tile, DEPTH=cosine.DEPTH),
-            tile // 16)
+        compiled = compile_cosine(90, num, cosine.DEPTH, parts)
+        report(f'cosine {num} {parts}', compiled)
 for num in (256, 4096):
-    report(
-        f'chain {num}', permutation._chain,
+    warps = permutation.num_warps(num)
+    report(f'chain {num}', compile_for(
+        90, permutation._chain,
         dict(matching='*i64', routes='*i64', inverse='*i64'),
-        dict(PAIRS=7, FOLLOW=True, BLOCK=num), permutation.num_warps(num))
-    report(
-        f'invert {num}', permutation._invert,
-        dict(permutation='*i64', inverse='*i64'),
-        dict(BLOCK=num), permutation.num_warps(num))
+        dict(PAIRS=7, FOLLOW=True, BLOCK=num), warps))
+    report(f'invert {num}', compile_for(
+        90, permutation._invert,
+        dict(permutation='*i64', inverse='*i64'), dict(BLOCK=num), warps))
 for dtype in ('fp32', 'bf16', 'i64'):
-    report(
-        f'take {dtype}', permutation._take,
+    report(f'take {dtype}', compile_for(
+        90, permutation._take,
         dict(x=f'*{dtype}', index='*i64', y=f'*{dtype}'),
         dict(stride_c=1, ROWS=permutation.ROWS, COLUMNS=permutation.COLUMNS),
-        4)
+        4))
+"""
+
+# Bytes of shared memory of a block, by compute capability.
+SHARED = """
+for capability, most in {80: 166912, 86: 101376, 90: 232448, 100: 232448,
+                         120: 101376}.items():
+    depth = cosine.DEPTH if capability == 90 else cosine.DEPTH // 2
+    for num in (49, 196):
+        shared = compile_cosine(capability, num, depth, 2).metadata.shared
+        print(capability, num, shared, 'fits' if shared <= most else most)
 """
 
 
@@ -192,23 +213,44 @@ def test_the_cpu_runs_the_torch_code():
     assert not operators.use_kernels(torch.ones(1))
 
 
-@pytest.mark.skipif(
+needs_ptxas = pytest.mark.skipif(
     not os.path.isfile(
         Path(triton.__file__).parent / 'backends/nvidia/bin/cuobjdump'
     ),
     reason="triton without CUDA's tools",
 )
-def test_compile_for_an_h100_within_its_registers(tmp_path):
-    env = dict(
-        os.environ, TRITON_INTERPRET='0', TRITON_CACHE_DIR=str(tmp_path)
-    )
+
+
+def run_compiler(script, folder):
+    """Run a script after COMPILE without the interpreter."""
     done = subprocess.run(
-        [sys.executable, '-c', COMPILE, str(Path(kernels.__file__).parent)],
-        cwd=tmp_path,
-        env=env,
+        [
+            sys.executable,
+            '-c',
+            COMPILE + script,
+            str(Path(kernels.__file__).parent),
+        ],
+        cwd=folder,
+        env={
+            **os.environ,
+            'TRITON_INTERPRET': '0',
+            'TRITON_CACHE_DIR': str(folder),
+        },
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count('STACK:0') == done.stdout.count('LOCAL:0') == 13
+    return done.stdout
+
+
+@needs_ptxas
+def test_compile_for_an_h100_within_its_registers(tmp_path):
+    output = run_compiler(REGISTERS, tmp_path)
+    assert output.count('STACK:0') == output.count('LOCAL:0') == 13
+
+
+@needs_ptxas
+def test_fit_into_the_shared_memory_of_every_gpu(tmp_path):
+    output = run_compiler(SHARED, tmp_path)
+    assert output.count('fits') == 10, output

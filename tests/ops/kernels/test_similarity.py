@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from ata_mm.ops.kernels import pairwise_cosine
 
 pytest.importorskip('triton')
+module = pytest.importorskip('ata_mm.ops.kernels.similarity')
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
@@ -99,3 +100,10 @@ def test_do_not_depend_on_the_norm(scale):
     expected = pairwise_cosine(x[:, :-1], x[:, 1:])
     found = pairwise_cosine(x[:, :-1] * scale, x[:, 1:])
     torch.testing.assert_close(found, expected)
+
+
+def test_more_patches_than_int32_can_count_are_refused(monkeypatch):
+    monkeypatch.setattr(module, 'MAX_PATCHES', 8)
+    x = torch.randn(1, 2, 9, 4, device=DEVICE)
+    with pytest.raises(ValueError, match='at most 8 patches, got N = 9'):
+        pairwise_cosine(x[:, :-1], x[:, 1:])

@@ -15,7 +15,7 @@ from ata_mm.ops import (
 from ata_mm.ops.matching import auto
 
 
-@pytest.mark.parametrize('device, limit', [('cpu', 1024), ('cuda', 576)])
+@pytest.mark.parametrize('device, limit', [('cpu', 1024), ('cuda', 400)])
 def test_exact_up_to_a_number_of_patches(device, limit):
     matcher, device = AutoMatcher(), torch.device(device)
     assert isinstance(matcher.choose(limit, device), ExactMatcher)

@@ -177,7 +177,7 @@ def test_clips_are_matched_together_as_alone(clip, source, monkeypatch):
     pairs = clip[:, source], clip[:, 1:]
     options = dict(grid=GRID, min_similarity=0.9, support_radius=1)
     alone = CoarseToFineMatcher().match_pairs(*pairs, **options)
-    monkeypatch.setattr(coarse_to_fine, '_clips_at_once', lambda *_: 2)
+    monkeypatch.setattr(CoarseToFineMatcher, '_clips_at_once', lambda *_: 2)
     together = CoarseToFineMatcher().match_pairs(*pairs, **options)
     for found, expected in zip(together, alone):
         assert torch.equal(found, expected)
@@ -324,6 +324,14 @@ def test_a_permutation_of_any_number_of_patches(num, grid, frames):
 def test_no_problems_have_no_matchings():
     found = CoarseToFineMatcher()(torch.empty(0, 300, 300), (15, 20))
     assert found.shape == (0, 300)
+
+
+@pytest.mark.parametrize('num', [9, 300])
+@pytest.mark.parametrize('clips, pairs', [(0, 2), (2, 0)])
+def test_no_frame_pairs_have_no_matches(clips, pairs, num):
+    x = torch.empty(clips, pairs, num, 4)
+    found = CoarseToFineMatcher().match_pairs(x, x, None, 0.5)
+    assert found.matching.shape == found.accepted.shape == (clips, pairs, num)
 
 
 @pytest.mark.parametrize('grid', [GRID, None])
