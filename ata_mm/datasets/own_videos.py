@@ -218,7 +218,7 @@ def _read_folder(root: Path) -> OwnVideos:
     classes = sorted({folder.name for folder, _ in parts})
     videos, empty = [], []
     for folder, split in parts:
-        files = sorted(filter(Path.is_file, walk_videos(str(folder))))
+        files = sorted(walk_videos(str(folder)))
         label = classes.index(folder.name)
         videos += [
             OwnVideo(str(file.relative_to(root)), label, split)
@@ -378,8 +378,8 @@ def _check_files(found: OwnVideos, data: str) -> None:
         raise FileNotFoundError(
             f'Expected videos at the paths in {data}, relative to '
             f'{found.root}, but {len(missing)} of {len(found.videos)} do not '
-            f'exist: {", ".join(missing[:3])}. Correct the paths, or remove '
-            'the lines.'
+            f'exist as files: {", ".join(missing[:3])}. Correct or remove '
+            'these paths or links.'
         )
 
 

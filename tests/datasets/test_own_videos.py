@@ -69,6 +69,12 @@ def test_links_to_folders_are_followed(folder, tmp_path_factory):
     ]
 
 
+def test_a_link_to_no_file_is_named(folder):
+    (folder / 'a' / 'moved.mp4').symlink_to(folder / 'nowhere.mp4')
+    with pytest.raises(FileNotFoundError, match='1 of 7 .*: a/moved.mp4'):
+        read_own_videos([str(folder)])
+
+
 def test_folders_of_splits_are_kept(tmp_path):
     for path in ('train/a/1', 'train/b/2', 'validation/a/3', 'validation/b/4'):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +169,7 @@ def no_classes(folder):
         (lambda _: ['nowhere'], 'nowhere does not exist'),
         (
             lambda f: write(f, 'x.csv', 'path,label\na/0.mp4,a\nz/9.mp4,b\n'),
-            '1 of 2 do not exist: z/9.mp4',
+            '1 of 2 do not exist as files: z/9.mp4',
         ),
         (
             lambda f: write(f, 'x.csv', 'a/0.mp4,a\n'),
