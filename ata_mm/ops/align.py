@@ -114,7 +114,9 @@ def align_frames(
     """
     # Only this name is resolved here: the registry is part of OpenMMLab, which
     # ops does not import.
-    chosen = AutoMatcher() if matcher == 'auto' else as_matcher(matcher)
+    if isinstance(matcher, str) and matcher == 'auto':
+        matcher = AutoMatcher()
+    chosen = as_matcher(matcher)
     check_options(reference, refine, min_similarity, support_radius)
     check_patches(x)
     if grid is not None:

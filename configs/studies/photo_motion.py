@@ -22,6 +22,10 @@ arms = {
     ),
     'temporal attention': dict(options={_temporal: _attention}),
     'ATA': dict(),
+    # Its control: routes without de-alignment cannot encode positions.
+    'ATA, no route encoding': dict(
+        options={f'{_temporal}.route_encoding': False}
+    ),
     'ATA, no de-alignment': dict(
         options={
             f'{_temporal}.dealign': False,

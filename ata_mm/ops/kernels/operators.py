@@ -16,7 +16,9 @@ _LIBRARY = torch.library.Library('ata_mm', 'FRAGMENT')
 def use_kernels(x: Tensor) -> bool:
     """Return whether the kernels replace the torch code for a tensor."""
     # Not on AMD, whose triton has other precisions of products.
-    return HAS_TRITON and x.is_cuda and torch.version.hip is None
+    # `device`, not `is_cuda`: torch 2.6 cannot trace that in a backward pass.
+    is_cuda = x.device.type == 'cuda'
+    return HAS_TRITON and is_cuda and torch.version.hip is None
 
 
 def pairwise_cosine(source: Tensor, target: Tensor) -> Tensor:

@@ -214,10 +214,11 @@ def test_the_cpu_runs_the_torch_code():
 
 
 needs_ptxas = pytest.mark.skipif(
-    not os.path.isfile(
+    not hasattr(triton, 'knobs')  # before 3.4
+    or not os.path.isfile(
         Path(triton.__file__).parent / 'backends/nvidia/bin/cuobjdump'
     ),
-    reason="triton without CUDA's tools",
+    reason="triton without CUDA's tools, or without their paths",
 )
 
 
