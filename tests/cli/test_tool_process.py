@@ -14,8 +14,11 @@ import pytest
 from ata_mm.cli.tool_process import run_process
 
 ROOT = Path(__file__).resolve().parents[2]
+# A shell ignores Ctrl-C in what it starts in the background, the tests too.
 START = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.append({folder!r})
 from test_tool_process import work
 from ata_mm.cli.tool_process import run_process
