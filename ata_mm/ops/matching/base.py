@@ -110,7 +110,7 @@ class Matcher:
             ValueError: As `match`.
         """
         batch, pairs, num, _ = target.shape
-        if batch == 0 or pairs == 0:  # a clip of one frame
+        if batch == 0 or pairs == 0:  # no clip, or of one frame
             matching = target.new_empty(batch, pairs, num, dtype=torch.int64)
             accepted = None if min_similarity is None else matching.bool()
             return Matching(matching, accepted)

@@ -41,7 +41,7 @@ _CPU_BLOCK, _GPU_BLOCK = 2**18, 2**26
 
 # Numbers of the clips that are matched together on a GPU, which needs much to
 # do in each operation: their features and the similarities in groups. Copies
-# included, some 4 GB.
+# included, an estimated 4 GB.
 _GPU_NUMBERS = 2**27
 
 

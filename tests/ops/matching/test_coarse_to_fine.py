@@ -166,9 +166,9 @@ def test_similarities_are_compared_in_blocks(clip, monkeypatch):
 
 
 def test_frame_pairs_are_compared_together(clip, monkeypatch):
-    together = CoarseToFineMatcher().match_pairs(clip[:, :-1], clip[:, 1:])
-    monkeypatch.setattr(coarse_to_fine, '_CPU_BLOCK', 2**30)
     alone = CoarseToFineMatcher().match_pairs(clip[:, :-1], clip[:, 1:])
+    monkeypatch.setattr(coarse_to_fine, '_CPU_BLOCK', 2**30)
+    together = CoarseToFineMatcher().match_pairs(clip[:, :-1], clip[:, 1:])
     assert torch.equal(together.matching, alone.matching)
 
 
