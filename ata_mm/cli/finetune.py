@@ -17,11 +17,8 @@ from ata_mm.apis.config import check_checkpoint, load_config
 from ata_mm.apis.finetune_config import Plan, write_config
 from ata_mm.datasets.annotations import read_samples
 from ata_mm.datasets.checks import annotation_files
-from ata_mm.datasets.own_videos import (
-    read_own_videos,
-    split_videos,
-    write_lists,
-)
+from ata_mm.datasets.own_videos import read_own_videos
+from ata_mm.datasets.splits import split_videos, write_lists
 
 from .arguments import FINETUNE_DEFAULTS, cfg_option_words
 from .console import hide_log

@@ -21,3 +21,13 @@ def videos(tmp_path):
     """Two empty files, a.mp4 and b.mp4."""
     for name in ('a.mp4', 'b.mp4'):
         (tmp_path / name).touch()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes of three files; nothing opens them."""
+    for name in ('a', 'b'):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            (tmp_path / name / f'{number}.mp4').touch()
+    return tmp_path
