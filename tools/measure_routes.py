@@ -4,9 +4,11 @@
 ``python tools/measure_routes.py CONFIG CHECKPOINT`` runs the model on test
 videos whose true motion is known: those of :class:`CameraMotionDataset`,
 :class:`MovingObjectsDataset` or :class:`PhotoMotionDataset`. For each temporal
-module it prints how much of the visible content the routes follow within one
-cell, per step and after steps from frame 0, and the mutual information of
-neighbouring frames before it, beyond that of unrelated ones, in nats.
+module it prints how much of the visible content the routes follow, per step
+and after steps from frame 0, within one cell or to the nearest patch, and the
+mutual information of neighbouring frames before it, beyond that of unrelated
+ones, in nats. Without routes, patches stay in place: what is followed then is
+the baseline of routes on the same videos.
 
 Videos are read with the pipeline of the validation, which takes one view. Of
 several checkpoints, such as those of all epochs, there is a table each.

@@ -207,7 +207,7 @@ def _measure_routes(run: Run, videos: int) -> list[dict]:
     *earlier, last = (files[epoch] for epoch in sorted(files))
     blocks = _describe(run, [last], videos)
     # Over the epochs, routes alone are reported.
-    if earlier and any('followed' in block for block in blocks[0]):
+    if earlier:
         blocks = _describe(run, earlier, videos, '--no-information') + blocks
     epochs = sorted(files)[-len(blocks) :]
     return [dict(epoch=e, blocks=own) for e, own in zip(epochs, blocks)]

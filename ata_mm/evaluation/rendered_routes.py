@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
+from torch import Tensor, nn
 
 from ata_mm.datasets import RenderedDataset
 from ata_mm.introspection import (
@@ -17,6 +18,11 @@ from ata_mm.introspection import (
     Listener,
     temporal_taps,
 )
+from ata_mm.introspection.listener import Read
+from ata_mm.introspection.taps import Tap
+from ata_mm.ops import Alignment
+from ata_mm.ops.permutation import identity
+from ata_mm.ops.types import Grid
 
 from .known_motion import LayeredClip
 from .mutual_information import MutualInformation
@@ -28,6 +34,7 @@ KnownClip = tuple[dict, LayeredClip]
 #: Columns of :func:`route_row`.
 ROUTE_COLUMNS = (
     'followed per step, %',
+    'to the nearest patch, %',
     'after 1/3/5/7 steps, %',
     'information in place',
     'information aligned',
@@ -65,13 +72,15 @@ def describe_routes(
             the time. Defaults to True.
 
     Returns:
-        list[dict[str, float]]: For each temporal module with routes, shares of
-        the visible content that they follow within one cell: ``followed``, per
-        step, and ``after1``, ``after3``, ``after5`` and ``after7``, after so
-        many steps from frame 0. For each temporal module, if there are two
-        videos or more, the mutual information of neighbouring frames before it
-        in nats, beyond that of frames of different videos: ``in_place`` and
-        ``aligned``, by the matching of the paper whatever the module matches.
+        list[dict[str, float]]: For each temporal module, shares of the visible
+        content that its routes follow within one cell: ``followed``, per step,
+        and ``after1``, ``after3``, ``after5`` and ``after7``, after so many
+        steps from frame 0; ``nearest``, per step, to the patch nearest to the
+        content. Without routes, those of patches that stay in place. If there
+        are two videos or more, the mutual information of neighbouring frames
+        before the module in nats, beyond that of frames of different videos:
+        ``in_place`` and ``aligned``, by the matching of the paper whatever
+        the module matches.
     """
     means: dict[str, float] = {}
     if information:
@@ -83,12 +92,12 @@ def describe_routes(
         counts = measure_routes(model, clips)
     descriptions = []
     for index, tap in enumerate(temporal_taps(model)):
-        found = {}
-        if tap.name in counts:
-            own = counts[tap.name]
-            found['followed'] = own['step'].within_share
-            for step in _STEPS:
-                found[f'after{step}'] = own[str(step)].within_share
+        own = counts[tap.name]
+        found = dict(
+            followed=own['step'].within_share, nearest=own['step'].exact_share
+        )
+        for step in _STEPS:
+            found[f'after{step}'] = own[str(step)].within_share
         for quantity in ('in_place', 'aligned'):
             name = f'block{index}/before/{quantity}'
             control = means.get(f'{name}_unrelated')
@@ -117,6 +126,7 @@ def route_row(description: dict[str, float]) -> list[str]:
     after = [formatted(f'after{step}', 100, 0) for step in _STEPS]
     return [
         formatted('followed', 100, 0),
+        formatted('nearest', 100, 0),
         '/'.join(after) if 'followed' in description else '–',
         formatted('in_place'),
         formatted('aligned'),
@@ -132,13 +142,29 @@ class _RouteCounter(Listener):
         self.counts: dict[str, dict[str, RouteCount]] = defaultdict(
             lambda: defaultdict(RouteCount)
         )
+        self._aligning: set[str] = set()
+
+    def taps(self, model: nn.Module) -> Sequence[Tap]:
+        """Return the outputs of the temporal modules."""
+        return temporal_taps(model)
 
     def on_alignment(self, event: AlignmentEvent) -> None:
         """Count the routes of one temporal module."""
         assert event.grid is not None  # backbones know their grid
-        counts = count_followed(event.alignment, self.clip, event.grid, _STEPS)
+        self._aligning.add(event.name)
+        self._count(event.name, event.alignment, event.grid)
+
+    def on_patches(self, tap: Tap, x: Tensor, read: Read) -> None:
+        """Count the patches of a module that leaves them in place."""
+        if tap.name not in self._aligning:
+            patches, grid = read(x)
+            in_place = Alignment(identity(*patches.shape[:3]))
+            self._count(tap.name, in_place, grid)
+
+    def _count(self, name: str, alignment: Alignment, grid: Grid) -> None:
+        counts = count_followed(alignment, self.clip, grid, _STEPS)
         for step, count in counts.items():
-            self.counts[event.name][step] += count
+            self.counts[name][step] += count
 
 
 @torch.no_grad()
@@ -155,8 +181,8 @@ def measure_routes(
     Returns:
         dict[str, dict[str, RouteCount]]: Counts by the name of the temporal
         module and the number of steps, see
-        :func:`~ata_mm.evaluation.count_followed`; nothing for modules without
-        routes.
+        :func:`~ata_mm.evaluation.count_followed`; of patches that stay in
+        place for a module without routes.
     """
     counter = _RouteCounter()
     with counter.attach(model):

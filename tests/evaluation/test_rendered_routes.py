@@ -9,6 +9,7 @@ from mmengine.registry import init_default_scope
 
 from ata_mm.cli.study import load_study
 from ata_mm.evaluation import rendered_routes
+from ata_mm.evaluation.known_motion import LayeredClip
 from ata_mm.evaluation.rendered_routes import (
     describe_routes,
     load_clips,
@@ -46,6 +47,7 @@ def test_routes_of_the_true_motion_follow_it(described):
     for block in described('true motion'):
         assert block['followed'] > 0.8
         assert block['after1'] > 0.9
+        assert block['nearest'] < block['followed']
 
 
 def test_random_routes_do_not(described):
@@ -54,10 +56,29 @@ def test_random_routes_do_not(described):
     assert all(block['followed'] < 0.4 for block in blocks)
 
 
-def test_models_without_routes_have_information_alone(described):
+@pytest.mark.parametrize(
+    'arm', ['temporal attention', 'averaging', 'joint attention']
+)
+def test_without_routes_patches_stay_in_place(described, arm):
+    with_routes = described('ATA, shared')[0]
+    for block in described(arm):
+        assert set(block) == set(with_routes)
+        # Objects are visible in a quarter of the patches or less, and move by
+        # up to 1.5 patches a frame, the background by as much.
+        assert 0.4 < block['after1'] < 0.9
+        assert block['after7'] < 0.3
+
+
+def test_in_place_is_right_where_nothing_moves(described, monkeypatch):
+    monkeypatch.setattr(
+        LayeredClip, 'follow', lambda self, grid, *frames: _centres(grid)
+    )
     for block in described('temporal attention'):
-        assert set(block) == {'in_place', 'aligned'}
-        assert block['aligned'] > 0
+        assert block['followed'] == block['nearest'] == block['after7'] == 1
+
+
+def _centres(grid):
+    return np.stack(np.indices(grid), -1).reshape(-1, 2).astype(float)
 
 
 def test_a_single_video_has_routes_but_no_control(described):
@@ -107,10 +128,11 @@ def test_several_views_are_an_error(panning):
 
 
 def test_a_row_has_what_there_is():
-    assert route_row({}) == ['–'] * 4
+    assert route_row({}) == ['–'] * 5
     shares = dict(after1=0.5, after3=0.4, after5=0.3)
     assert route_row(dict(shares, followed=0.123, aligned=-0.25)) == [
         '12',
+        '–',
         '50/40/30/–',
         '–',
         '-0.250',
