@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ata_mm.datasets.checks import LOADERS
-from ata_mm.datasets.own_videos import SPLITS, OwnVideo, OwnVideos
+from ata_mm.datasets.own_videos import SPLITS, OwnVideos
+from ata_mm.datasets.splits import Split
 
 from .backbone_choice import Choice
 
@@ -24,8 +25,7 @@ class Plan(NamedTuple):
         command (str): The command that it was written by.
         choice (Choice): The settings of the model.
         found (OwnVideos): The classes and the root of the videos.
-        videos (list[OwnVideo]): The videos, split.
-        recordings (int): Recordings kept together; 0 if none are known.
+        split (Split): The videos, split.
         folder (Path): Folder of the lists.
         delimiter (str): Separator of path and label in them.
         num_frames (int): Frames per clip.
@@ -37,8 +37,7 @@ class Plan(NamedTuple):
     command: str
     choice: Choice
     found: OwnVideos
-    videos: list[OwnVideo]
-    recordings: int
+    split: Split
     folder: Path
     delimiter: str
     num_frames: int
@@ -83,18 +82,26 @@ def write_config(plan: Plan) -> str:
 def _data(plan: Plan) -> str:
     """Return the part of the config about data."""
     number = {
-        name: sum(video.split == name for video in plan.videos)
+        name: sum(video.split == name for video in plan.split.videos)
         for name in SPLITS
     }
     split = f'split by seed {plan.seed}, class by class'
-    if plan.recordings:
-        split += f', {plan.recordings} recordings kept whole'
+    if plan.split.recordings:
+        split += f', {plan.split.recordings} recordings kept whole'
+    if plan.split.torn:
+        split += (
+            f', but both splits have clips of the only recording of '
+            f'{", ".join(plan.split.torn)}'
+        )
     if plan.found.is_split:
         split = 'split as in the data'
-    lines = [
-        f'# {len(plan.found.classes)} classes, {number["train"]} videos to '
-        f'train and {number["val"]} to validate and test; {split}.'
-    ]
+    lines = textwrap.wrap(
+        f'{len(plan.found.classes)} classes, {number["train"]} videos to '
+        f'train and {number["val"]} to validate and test; {split}.',
+        width=79,
+        initial_indent='# ',
+        subsequent_indent='# ',
+    )
     lines += _pipelines(plan)
     workers = min(8, len(os.sched_getaffinity(0)))
     common: dict[str, Any] = dict(

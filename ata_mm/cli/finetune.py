@@ -156,7 +156,7 @@ def prepare_config(args: argparse.Namespace, folder: Path) -> Path:
         print(f'{config}: kept, and the training goes on.')
         return config
     found = read_own_videos(args.data)
-    videos, recordings = split_videos(found, args.val_share, args.seed)
+    split = split_videos(found, args.val_share, args.seed)
     if config.is_file():
         check_command(config, command)
         classes = (folder / 'classes.txt').read_text(encoding='utf-8')
@@ -166,7 +166,7 @@ def prepare_config(args: argparse.Namespace, folder: Path) -> Path:
                 f'{", ".join(found.classes)}. Remove that file to have it '
                 'written again.'
             )
-        write_lists(found, videos, folder)
+        write_lists(found, split.videos, folder)
         print(f'{config}: kept as it is. The lists beside it are new.')
         return config
     choice = choose(args, len(found.classes))
@@ -175,10 +175,9 @@ def prepare_config(args: argparse.Namespace, folder: Path) -> Path:
         command,
         choice,
         found,
-        videos,
-        recordings,
+        split,
         folder,
-        write_lists(found, videos, folder),
+        write_lists(found, split.videos, folder),
         args.frames,
         args.batch_size,
         args.epochs or (10 if choice.pretrained else 30),

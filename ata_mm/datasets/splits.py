@@ -4,9 +4,10 @@
 import os.path as osp
 import random
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ata_mm.video.files import is_utf8
 
@@ -22,13 +23,26 @@ _CLIP = re.compile(
 )
 
 
-def split_videos(
-    found: OwnVideos, val_share: float, seed: int
-) -> tuple[list[OwnVideo], int]:
+class Split(NamedTuple):
+    """Videos, split into training and validation.
+
+    Args:
+        videos (list[OwnVideo]): Videos with their split.
+        recordings (int): Recordings of several clips that are kept whole.
+        torn (list[str]): Classes whose clips are all of one recording, which
+            is in both splits.
+    """
+
+    videos: list[OwnVideo]
+    recordings: int = 0
+    torn: Sequence[str] = ()
+
+
+def split_videos(found: OwnVideos, val_share: float, seed: int) -> Split:
     """Split videos into training and validation, class by class.
 
-    Clips of one recording, as far as their names tell, stay together. A split
-    that the data state is kept.
+    Clips of one recording, as far as their names tell, stay together, unless a
+    class has no other. A split that the data state is kept.
 
     Args:
         found (OwnVideos): The videos.
@@ -37,8 +51,7 @@ def split_videos(
         seed (int): Equal seeds give equal splits of equal videos.
 
     Returns:
-        tuple[list[OwnVideo], int]: The videos with their splits, and the
-        number of recordings that are kept together; 0 if names do not tell.
+        Split: The videos with their splits.
 
     Raises:
         ValueError: If ``val_share`` is not between 0 and 1, or a class has no
@@ -48,28 +61,18 @@ def split_videos(
         raise ValueError(
             f'Expected a share of validation between 0 and 1, got {val_share}.'
         )
-    videos, groups = found.videos, 0
+    split = Split(found.videos)
     if not found.is_split:
-        recordings = [_recording(video.path) for video in videos]
-        split = _choose(videos, recordings, val_share, seed)
-        groups = len(set(recordings))
-        if split is None or groups == len(videos):
-            recordings = [video.path for video in videos]
-            split, groups = _choose(videos, recordings, val_share, seed), 0
-        assert split is not None  # each class has two videos
-        videos = [
-            video._replace(split='val' if own in split else 'train')
-            for video, own in zip(videos, recordings)
-        ]
+        split = _split_recordings(found, val_share, seed)
     for name in SPLITS:
-        labels = {video.label for video in videos if video.split == name}
+        labels = {v.label for v in split.videos if v.split == name}
         empty = [c for i, c in enumerate(found.classes) if i not in labels]
         if empty:
             raise ValueError(
                 f'Expected videos of each class for {name}, got none of '
                 f'{", ".join(empty)}.'
             )
-    return videos, groups
+    return split
 
 
 def write_lists(
@@ -113,6 +116,30 @@ def write_lists(
     return free[0]
 
 
+def _split_recordings(found: OwnVideos, val_share: float, seed: int) -> Split:
+    """Split recordings; of classes that depend on one of them, clips."""
+    videos = found.videos
+    units = [_recording(video.path) for video in videos]
+    torn: set[int] = set()
+    while True:
+        chosen = _choose(videos, units, val_share, seed)
+        left = {v.label for v, own in zip(videos, units) if own not in chosen}
+        without = {v.label for v in videos} - left
+        if not without:
+            break
+        torn |= without
+        units = [
+            video.path if video.label in without else own
+            for video, own in zip(videos, units)
+        ]
+    split = [
+        video._replace(split='val' if own in chosen else 'train')
+        for video, own in zip(videos, units)
+    ]
+    whole = sum(count > 1 for count in Counter(units).values())
+    return Split(split, whole, [found.classes[i] for i in sorted(torn)])
+
+
 def _recording(path: str) -> str:
     """Return what the clips of one recording have in common."""
     stem = osp.splitext(osp.basename(path))[0]
@@ -125,8 +152,8 @@ def _choose(
     recordings: Sequence[str],
     val_share: float,
     seed: int,
-) -> set[str] | None:
-    """Choose recordings for validation; None if a class has just one."""
+) -> set[str]:
+    """Choose recordings for validation, which may be all of a class."""
     by_class: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for video, own in zip(videos, recordings):
         by_class[video.label][own] += 1
@@ -135,7 +162,8 @@ def _choose(
     # Classes with few recordings first: they have the least choice.
     for label in sorted(by_class, key=lambda one: (len(by_class[one]), one)):
         sizes = by_class[label]
-        wanted = max(1, round(val_share * sum(sizes.values())))
+        total = sum(sizes.values())
+        wanted = min(max(1, round(val_share * total)), total - 1)
         names = sorted(sizes)
         shuffle(names)
         taken = sum(sizes[name] for name in names if name in chosen)
@@ -143,5 +171,4 @@ def _choose(
             if taken < wanted and name not in chosen:
                 chosen.add(name)
                 taken += sizes[name]
-    whole = [sizes for sizes in by_class.values() if chosen.issuperset(sizes)]
-    return None if whole else chosen
+    return chosen

@@ -5,6 +5,7 @@ from ata_mm.apis import load_config
 from ata_mm.apis.backbone_choice import Wanted, choose_backbone
 from ata_mm.apis.finetune_config import Plan, write_config
 from ata_mm.datasets.own_videos import OwnVideo, OwnVideos
+from ata_mm.datasets.splits import Split
 
 
 @pytest.fixture
@@ -22,8 +23,7 @@ def read(tmp_path):
             'the command',
             choose_backbone(name, wanted),
             OwnVideos('/videos', list(classes), videos),
-            videos,
-            0,
+            Split(videos),
             tmp_path,
             ' ',
             8,
@@ -43,6 +43,15 @@ def test_states_the_command_and_inherits(read):
     assert text.startswith('# the command\n')
     assert "'ata_mm::_base_/models/ata_timesformer_micro.py'" in text
     assert len(text.splitlines()) < 90
+
+
+def test_names_classes_whose_recording_is_in_both_splits(read):
+    split = Split([], recordings=3, torn=['run', 'a class\nof two lines'])
+    found = OwnVideos('/videos', ['run', 'walk'], [OwnVideo('a.mp4', 0)])
+    _, text = read(split=split, found=found)
+    comment = ' '.join(text.split('\n# '))
+    assert '3 recordings kept whole, but both splits have clips' in comment
+    assert 'recording of run, a class of two lines.' in comment
 
 
 @pytest.mark.parametrize('loader', ['train', 'val', 'test'])

@@ -48,7 +48,7 @@ def test_folders_of_splits_are_kept(tmp_path):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / f'{path}.mp4').touch()
     found = read_own_videos([str(tmp_path)])
-    assert split_videos(found, 0.5, 0) == (found.videos, 0)
+    assert split_videos(found, 0.5, 0).videos == found.videos
     assert of(found.videos)[-1] == ('validation/b/4.mp4', 1, 'val')
 
 

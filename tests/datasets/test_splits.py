@@ -28,8 +28,8 @@ def made(names, classes=2):
 
 def test_every_class_has_its_share_of_validation():
     found = made(lambda label: [f'{n}' for n in range(10 * (label + 1))])
-    videos, groups = split_videos(found, 0.2, 0)
-    assert groups == 0
+    videos, recordings, torn = split_videos(found, 0.2, 0)
+    assert recordings == 0 and not torn
     counts = Counter((v.label, v.split) for v in videos)
     assert counts[0, 'val'] == 2 and counts[1, 'val'] == 4
 
@@ -52,8 +52,8 @@ def test_clips_of_a_recording_stay_together(template):
             for c in range(4)
         ]
     )
-    videos, groups = split_videos(found, 0.2, 0)
-    assert groups == 10
+    videos, recordings, torn = split_videos(found, 0.2, 0)
+    assert recordings == 10 and not torn
     splits = {}
     for video in videos:
         recording = video.path.rsplit('_', template.count('_0') + 1)[0]
@@ -61,11 +61,47 @@ def test_clips_of_a_recording_stay_together(template):
     assert all(len(one) == 1 for one in splits.values())
 
 
-def test_one_recording_a_class_does_not_prevent_a_split():
-    found = made(lambda label: [f'{label}_clip{n}' for n in range(5)])
-    videos, groups = split_videos(found, 0.2, 0)
-    assert groups == 0
-    assert sum(video.split == 'val' for video in videos) == 2
+def test_clips_of_a_class_with_one_recording_are_split():
+    found = made(
+        lambda label: [
+            f'{label}{match}_clip{n}'
+            for match in range(1 if label == 0 else 5)
+            for n in range(5)
+        ],
+        classes=3,
+    )
+    videos, recordings, torn = split_videos(found, 0.2, 0)
+    assert recordings == 10 and torn == ['class 0']
+    counts = Counter((v.label, v.split) for v in videos)
+    assert counts[0, 'val'] == 1 and counts[1, 'val'] == counts[2, 'val'] == 5
+    recordings = {
+        split: {
+            v.path.split('_')[0]
+            for v in videos
+            if v.split == split and v.label > 0
+        }
+        for split in SPLITS
+    }
+    assert recordings['train'].isdisjoint(recordings['val'])
+
+
+def test_a_class_keeps_clips_to_train_if_another_has_its_recordings():
+    names = ['match1_clip1', 'match1_clip2', 'match2_clip1', 'match2_clip2']
+    found = made(lambda label: names[:2] if label else names)
+    videos, _, torn = split_videos(found, 0.2, 0)
+    assert {(v.label, v.split) for v in videos} == {
+        (label, split) for label in range(2) for split in SPLITS
+    }
+    assert torn == ['class 1']
+
+
+@pytest.mark.parametrize('share', [0.01, 0.99])
+def test_two_videos_of_a_class_are_one_of_each_split(share):
+    found = made(lambda _: 'ab')
+    videos, *_ = split_videos(found, share, 0)
+    assert Counter((v.label, v.split) for v in videos) == {
+        (label, split): 1 for label in range(2) for split in SPLITS
+    }
 
 
 def test_lists_use_a_mark_that_no_path_has(tmp_path):
@@ -79,7 +115,7 @@ def test_lists_use_a_mark_that_no_path_has(tmp_path):
 def test_lists_of_paths_with_spaces_are_read_again(folder):
     (folder / 'a' / '0.mp4').rename(folder / 'a' / 'my video.mp4')
     found = read_own_videos([str(folder)])
-    videos, _ = split_videos(found, 0.5, 0)
+    videos = split_videos(found, 0.5, 0).videos
     write_lists(found, videos, folder)
     again = read_own_videos([str(folder / f'{s}.txt') for s in SPLITS])
     assert again.classes == found.classes
