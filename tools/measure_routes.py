@@ -70,6 +70,7 @@ from ata_mm.cli.console import hide_log
 from ata_mm.cli.errors import user_errors
 from ata_mm.cli.tables import markdown_table
 from ata_mm.datasets import RenderedDataset
+from ata_mm.datasets.rendered import is_rendered
 from ata_mm.evaluation.rendered_routes import (
     ROUTE_COLUMNS,
     describe_routes,
@@ -91,8 +92,7 @@ def test_videos(cfg: Config) -> RenderedDataset:
         ValueError: If the true motion of the videos is not known.
     """
     dataset = cfg.test_dataloader.dataset
-    kind = DATASETS.get(dataset.type)
-    if kind is None or not issubclass(kind, RenderedDataset):
+    if not is_rendered(dataset.type):
         raise ValueError(
             'Expected a test set whose true motion is known, such as '
             f'CameraMotionDataset, got {dataset.type}.'

@@ -20,7 +20,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ata_mm.apis.config import read_config, with_options
-from ata_mm.datasets import RenderedDataset
+from ata_mm.datasets.rendered import is_rendered
 
 _STUDY_KEYS = (
     'arms',
@@ -370,8 +370,7 @@ def _check_motion_is_known(arms: Sequence[Arm], path: str) -> None:
         cfg = arm.trials[0].cfg
         init_default_scope(cfg.default_scope)
         name = cfg.test_dataloader.dataset.type
-        kind = DATASETS.get(name)
-        if kind is None or not issubclass(kind, RenderedDataset):
+        if not is_rendered(name):
             raise ValueError(
                 f'Expected test videos whose true motion is known for routes '
                 f'of {path}, got {name} in arm {arm.name!r}. Remove routes.'

@@ -150,7 +150,7 @@ def _train_and_test(run: Run, study: Study, results: Path) -> None:
         train_seconds=(
             None if resume else round(time.perf_counter() - start, 1)
         ),
-        curve=read_curve(run.folder, study.metrics),
+        curve=_curve(run, study.metrics),
         software=dict(
             ata_mm=__version__,
             revision=get_git_hash(digits=7),
@@ -164,6 +164,23 @@ def _train_and_test(run: Run, study: Study, results: Path) -> None:
             result['routes'] = _measure_routes(run, study.routes)
     with _WRITING, ResultFile(str(results), wait=True) as file:
         file.write(result)
+
+
+def _curve(run: Run, metrics: dict[str, str]) -> list[dict]:
+    """Read the validations of a run, which has been trained.
+
+    Raises:
+        ValueError: If there are none with the metrics.
+    """
+    curve = read_curve(run.folder, metrics)
+    if not curve:
+        raise ValueError(
+            f'Expected validations with the metrics '
+            f'{", ".join(metrics.values())}, got none in {run.folder}. '
+            'Correct metrics of the study, or the evaluator of the config; '
+            'the training is not repeated.'
+        )
+    return curve
 
 
 def _machine() -> str:

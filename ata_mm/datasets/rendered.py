@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 from mmaction.datasets import VideoDataset
+from mmaction.registry import DATASETS
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import put_text
 from mmengine.logging import print_log
@@ -320,6 +321,16 @@ class RenderedDataset(VideoDataset):
     def _layers_of(self, index: int, label: int) -> list[Layer]:
         rng = self._rng_of(index)
         return self.layers(rng, label, *self._clip, **self._scenes)
+
+
+def is_rendered(name: str) -> bool:
+    """Return whether the data set of a name knows the true motion.
+
+    Args:
+        name (str): The ``type`` in a config, in the default scope of the run.
+    """
+    kind = DATASETS.get(name)
+    return kind is not None and issubclass(kind, RenderedDataset)
 
 
 def _check_parameters(

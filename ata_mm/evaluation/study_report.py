@@ -98,7 +98,8 @@ def difference(
     Returns:
         tuple[float, float, float]: The difference of the means over seeds, and
         its 95 % interval: percentiles of a bootstrap over test videos, paired,
-        and over the seeds of each arm. Of few seeds, it is too narrow.
+        and over the seeds of each arm. Of few seeds, it is too narrow; of one,
+        it has no part of the seed.
 
     Raises:
         ValueError: If the numbers of test videos differ.
@@ -126,7 +127,10 @@ def _means(
     runs, videos = correct.shape
     accuracies = counts @ correct.T / videos  # (samples, runs)
     seeds = rng.integers(runs, size=accuracies.shape)
-    return np.take_along_axis(accuracies, seeds, 1).mean(1)
+    means = accuracies.mean(1)
+    deviations = np.take_along_axis(accuracies, seeds, 1).mean(1) - means
+    # A bootstrap of n runs has (n - 1) / n of the variance of their mean.
+    return means + deviations * (runs / max(runs - 1, 1)) ** 0.5
 
 
 def _interval(results: Sequence[dict], others: Sequence[dict]) -> str:

@@ -69,6 +69,18 @@ def calls(monkeypatch):
     return lines
 
 
+def test_a_metric_that_no_validation_has_is_named_before_the_test(
+    grid_study, calls, tmp_path, capsys
+):
+    study = replace(grid_study, metrics=dict(all='acc/top_1'))
+    results = tmp_path / 'results.jsonl'
+    with pytest.raises(SystemExit):
+        run_study(study, results, 2)
+    assert not results.read_text()
+    assert 'validations with the metrics acc/top_1' in capsys.readouterr().err
+    assert not any('test.py' in call for call in calls)
+
+
 def test_runs_have_the_setting_of_the_best_validation(
     grid_study, calls, tmp_path
 ):
