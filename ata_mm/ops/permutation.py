@@ -49,11 +49,11 @@ def invert(permutation: Tensor) -> Tensor:
         return kernels.invert_permutation(permutation)
     num = permutation.shape[-1]
     order = identity(*permutation.shape, device=permutation.device)
+    # Without the other dimensions, which may be symbolic while tracing.
     message = (
-        f'Expected permutations of 0..{num - 1} along the last dimension of '
-        f'a {tuple(permutation.shape)} tensor, but an index is repeated, '
-        'missing or out of range. Does the matcher assign every patch of a '
-        'frame to a different patch of the next one?'
+        f'Expected permutations of 0..{num - 1} along the last dimension, but '
+        'an index is repeated, missing or out of range. Does the matcher '
+        'assign every patch of a frame to a different patch of the next one?'
     )
     # Before scatter, whose own error would name neither N nor the matcher.
     check(((permutation >= 0) & (permutation < num)).all(), message)

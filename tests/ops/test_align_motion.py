@@ -5,7 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ata_mm.ops import Alignment, ExactMatcher, align_frames
+from ata_mm.ops import (
+    Alignment,
+    CoarseToFineMatcher,
+    ExactMatcher,
+    LocalMatcher,
+    align_frames,
+)
 
 
 def textured_clip(step, noise=0.0, frames=8, grid=(8, 12), channels=16):
@@ -110,3 +116,21 @@ def test_leaving_content_spoils_less_of_what_stays_with_rejection(pan):
     assert fewer < 0.5 * wrong
     assert rejecting.accepted[:, 1, stay].float().mean() > 0.95
     assert rejecting.accepted[:, 1, leave].float().mean() < 0.5
+
+
+@pytest.mark.parametrize('matcher', [LocalMatcher(2), CoarseToFineMatcher()])
+@pytest.mark.parametrize('seed', [0, 1])
+@pytest.mark.parametrize('rows', [slice(5, 20), slice(0, 4)])
+def test_equal_patches_stay_in_place_before_a_pan(rows, seed, matcher):
+    generator = torch.Generator().manual_seed(seed)
+    side = 33  # more than are matched exactly
+    scene = torch.randn(side, side + 1, 16, generator=generator)
+    clip = torch.stack([scene[:, 1:], scene[:, :-1]])
+    clip[:, rows] = torch.randn(16, generator=generator)  # a wall, a bar
+    alignment = align_frames(clip.view(1, 2, -1, 16), matcher, (side, side))
+    column = alignment.grid_positions((side, side))[0, 1, :, 1]
+    steps = column.view(side, side) - torch.arange(side)
+    assert (steps[rows] == 0).float().mean() > 0.98
+    steps[rows] = 1
+    # What enters the view is matched to what has left.
+    assert (steps[:, :-1] == 1).float().mean() > 0.95

@@ -93,8 +93,8 @@ class ATA(TemporalAttention):
             the position and time embedding that the backbone added at its
             entrance, which otherwise draws matches towards the same position.
             Residual connections carry those embeddings to every depth: deeper
-            blocks subtract the same. No difference for backbones
-            without such embeddings. Defaults to 'tokens'.
+            blocks subtract the same. Of `ATATimeSformer`; no difference for
+            backbones without such embeddings. Defaults to 'tokens'.
         dealign (bool): Restore the order of the patches after attention. False
             is the paper's ablation (Table 3): the stream continues in route
             order, in which frame 0 keeps its own. Defaults to True.

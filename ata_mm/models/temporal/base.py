@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ata_mm.ops import Alignment
 from ata_mm.ops.types import Grid
+from ata_mm.ops.validation import is_compiling
 
 
 class TemporalModule(BaseModule):
@@ -132,26 +133,17 @@ class TemporalModule(BaseModule):
 class AlignmentSharing:
     """Alignments of the temporal modules in one forward pass.
 
-    A backbone calls this once for each module, in order and outside of
-    activation checkpointing, and passes the result to the module. Each
-    matching is then solved once per forward pass, also if blocks are
-    recomputed, and used by as many modules as ``share_alignment`` of
-    :class:`TemporalModule` allows.
+    A backbone makes one for each forward pass, calls it once for each module,
+    in order and outside of activation checkpointing, and passes the result to
+    the module. Each matching is then solved once per forward pass, also if
+    blocks are recomputed, and used by as many modules as ``share_alignment``
+    of :class:`TemporalModule` allows.
     """
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the last alignment, before and after a forward pass."""
         self._alignment: Alignment | None = None
         self._problem: tuple | None = None
         self._uses = 0
-
-    def __reduce__(self) -> tuple:
-        # Copies of a model start without an alignment, whose graph of autograd
-        # cannot be copied.
-        return type(self), ()
 
     def __call__(
         self,
@@ -176,11 +168,13 @@ class AlignmentSharing:
                 in the backward pass.
         """
         share = module.share_alignment
+        if share == 1:
+            return module.alignment(x, position, grid)
         # Blocks are recomputed from last to first, before the one that
         # computed the shared alignment: routes would differ from those of the
         # forward pass. The task id of autograd is -1 outside of a backward
-        # pass.
-        if share != 1 and torch._C._current_graph_task_id() != -1:
+        # pass, and cannot be traced.
+        if not is_compiling() and torch._C._current_graph_task_id() != -1:
             raise ValueError(
                 'Expected share_alignment=1 if the image model recomputes its '
                 f'blocks in the backward pass, got {share!r}. To share '

@@ -61,13 +61,16 @@ class CoarseToFineMatcher(Matcher):
        patches likewise, together with their matches, and each group is matched
        again, exactly, to the patches it already holds. The frames of a pair
        alternate in being cut.
+    4. Equal patches, as of a plain wall or a black border, return to their
+       places, as far as others do not lose by it.
 
-    Every step keeps a permutation and never lowers the total similarity:
-    the result is never worse than the identity. From features (`match_pairs`)
-    the nearest neighbours of at most 2048 patches take O(2048 N C) time, a
-    sweep O(N * group_size * (C + group_size)), against O(N^3) of an exact
-    solve, and no N x N matrix is stored. Equal inputs give equal matchings. On
-    a GPU with triton everything runs there, see `ExactMatcher`.
+    Every step keeps a permutation and lowers the mean similarity by rounding
+    at most: the result is never worse than the identity. From features
+    (`match_pairs`) the nearest neighbours of at most 2048 patches take
+    O(2048 N C) time, a sweep O(N * group_size * (C + group_size)), against
+    O(N^3) of an exact solve, and no N x N matrix is stored. Equal inputs give
+    equal matchings. On a GPU with triton everything runs there, see
+    `ExactMatcher`.
 
     Up to ``max_exact`` patches this is `ExactMatcher`. The defaults keep about
     0.95 of the exact gain in similarity over the identity, and follow motion
@@ -157,7 +160,7 @@ class CoarseToFineMatcher(Matcher):
                 source, target, grid, min_similarity, support_radius
             )
 
-        if is_compiling():
+        if is_compiling() and type(self) is CoarseToFineMatcher:
             return match_pairs(
                 self._text,
                 source,
@@ -217,6 +220,7 @@ class CoarseToFineMatcher(Matcher):
                 matching = self._improve(similarity, matching)
             # The other frame's patches are cut in the next sweep.
             similarity, matching = similarity.transposed(), invert(matching)
+        matching = _settle(similarity, matching)
         return invert(matching) if self.sweeps % 2 else matching
 
     def _match_anew(self, similarity: Similarity, matching: Tensor) -> Tensor:
@@ -378,6 +382,20 @@ def _complete(nearest: Tensor, mutual: Tensor, matching: Tensor) -> Tensor:
     for _ in range(num.bit_length()):
         step = step.gather(1, step)
     return torch.where(mutual, nearest, step.gather(1, matching))
+
+
+def _settle(similarity: Similarity, matching: Tensor) -> Tensor:
+    """Return patches to their places where that is as good: (P, N)."""
+    place = identity(*matching.shape, device=matching.device)
+    own, found = similarity.matched(place), similarity.matched(matching)
+    # As similar as the match of the patch, and as that of the place.
+    other = found.gather(1, invert(matching))
+    stays = own >= torch.maximum(found, other) - _ROUNDING
+    settled = _complete(place, stays, matching)
+    gain = similarity.matched(settled) - found
+    return torch.where(
+        gain.mean(1, keepdim=True) >= -_ROUNDING, settled, matching
+    )
 
 
 def _better(similarity: Similarity, old: Tensor, new: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from ..validation import (
 from .base import Matcher, Matching
 from .exact import ExactMatcher
 from .operator import describe, match_pairs
-from .similarity import favour_place, unfold_support
+from .similarity import STAY, favour_place, unfold_support
 from .window import correlate_window, gather_window, window_index
 
 # Patches up to which ExactMatcher solves a frame pair on a GPU.
@@ -115,7 +115,7 @@ class LocalMatcher(Matcher):
             return super().match_pairs(
                 source, target, grid, min_similarity, support_radius
             )
-        if is_compiling():
+        if is_compiling() and type(self) is LocalMatcher:
             return match_pairs(
                 self._text,
                 source,
@@ -139,6 +139,7 @@ class LocalMatcher(Matcher):
                 windows = correlate_window(
                     first.expand_as(second), second, grid, self.radius
                 )
+                windows[..., windows.shape[-1] // 2] += STAY
                 solved.append(self._solve_sparse(windows, grid, least))
         matching, similar = (torch.stack(part) for part in zip(*solved))
         return Matching(matching, None if min_similarity is None else similar)

@@ -11,9 +11,10 @@ from ..norms import rescale
 from ..types import Grid
 from ..validation import check_grid, is_compiling
 
-# Far below a difference of similarities that means anything, and above the
-# rounding of fp32 for similarities near 1.
-_STAY = 1e-6
+# What a patch gains by staying in place, so that equal patches do: far below a
+# difference of similarities that means anything, and above the rounding of
+# fp32 for similarities near 1.
+STAY = 1e-6
 
 
 @torch.no_grad()
@@ -76,8 +77,8 @@ def favour_place(similarity: Tensor) -> Tensor:
     """
     if is_compiling():  # exporters want no changes in place
         num = similarity.shape[-1]
-        return similarity + _STAY * torch.eye(num, device=similarity.device)
-    similarity.diagonal(dim1=-2, dim2=-1).add_(_STAY)
+        return similarity + STAY * torch.eye(num, device=similarity.device)
+    similarity.diagonal(dim1=-2, dim2=-1).add_(STAY)
     return similarity
 
 

@@ -6,6 +6,7 @@ NeurIPS 2022, Sec. 3.3 and 4.3: "a general plug-in for image backbones".
 """
 
 import logging
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,6 +42,22 @@ from .image_builder import build_image_backbone
 _LARGE_MAP = 3136
 
 
+class ForwardPass(threading.local):
+    """What the hooks share in a forward pass of the model, in each thread.
+
+    Attributes:
+        sharing (AlignmentSharing): That of the forward pass.
+    """
+
+    def __init__(self) -> None:
+        self.sharing = AlignmentSharing()
+
+    def __reduce__(self) -> tuple:
+        # Copies of a model start without an alignment, whose graph of autograd
+        # cannot be copied.
+        return type(self), ()
+
+
 class TemporalHook:
     """Forward pre-hook that applies a temporal module before an image block.
 
@@ -52,7 +69,7 @@ class TemporalHook:
         layout (Layout): Layout of the block's input.
         num_frames (int): Frames per clip, T.
         with_cp (bool): Recompute the temporal module in the backward pass.
-        sharing (AlignmentSharing): The one of the model, common to all hooks.
+        forward_pass (ForwardPass): That of the model, common to all hooks.
     """
 
     def __init__(
@@ -62,14 +79,14 @@ class TemporalHook:
         layout: Layout,
         num_frames: int,
         with_cp: bool,
-        sharing: AlignmentSharing,
+        forward_pass: ForwardPass,
     ) -> None:
         self.temporal = temporal
         self.index = index
         self.layout = layout
         self.num_frames = num_frames
         self.with_cp = with_cp
-        self.sharing = sharing
+        self.forward_pass = forward_pass
 
     def __call__(
         self, block: nn.Module, args: tuple, kwargs: dict
@@ -89,7 +106,8 @@ class TemporalHook:
         module = self.temporal[self.index]
         patches, grid = self.layout.split(x, self.num_frames)
         # Outside of `checkpoint`, which would solve the matching twice.
-        alignment = self.sharing(module, patches, None, grid)
+        sharing = self.forward_pass.sharing
+        alignment = sharing(module, patches, None, grid)
         inputs = patches, None, grid, alignment
         if self.with_cp and module.training:
             patches = checkpoint(module, *inputs, use_reentrant=False)
@@ -222,7 +240,8 @@ class ATABackbone(VideoBackbone):
             )
             for i in range(num_blocks)
         )
-        self.sharing = AlignmentSharing()
+        self._check_matched_features()
+        self.forward_pass = ForwardPass()
         self._register_hooks(with_cp)
         self._name_large_maps()
 
@@ -278,6 +297,17 @@ class ATABackbone(VideoBackbone):
                 f"{self.output_layout}. Use output='map'."
             )
 
+    def _check_matched_features(self) -> None:
+        """Raise if a position embedding would be subtracted, as by a ViT."""
+        for module, layout in zip(self.temporal, self.layouts):
+            content = getattr(module, 'match_on', '') == 'content'
+            if content and layout.kind == 'NLC':
+                raise ValueError(
+                    "Expected match_on='tokens', because ATABackbone does not "
+                    'know the position embedding of its image model, got '
+                    "match_on='content'. To subtract it, use ATATimeSformer."
+                )
+
     def _register_hooks(self, with_cp: bool) -> None:
         for i, (name, layout) in enumerate(
             zip(self.block_names, self.layouts)
@@ -290,7 +320,7 @@ class ATABackbone(VideoBackbone):
                 layout,
                 self.num_frames,
                 with_cp,
-                self.sharing,
+                self.forward_pass,
             )
             self.image.get_submodule(name).register_forward_pre_hook(
                 hook, with_kwargs=True
@@ -320,10 +350,10 @@ class ATABackbone(VideoBackbone):
         check_clips(x, 3, self.num_frames, size)
         # The image model calls the hooks, and cannot pass them anything: what
         # they share in a forward pass is kept here.
-        self.sharing.reset()
+        self.forward_pass.sharing = AlignmentSharing()
         frames = x.transpose(1, 2).flatten(0, 1)  # (B*T, 3, H, W)
         features = self._features(frames)
-        self.sharing.reset()
+        self.forward_pass.sharing = AlignmentSharing()  # frees the routes
         patches, grid = self.output_layout.split(features, self.num_frames)
         if self.output == 'cls_token':
             # The first of the prefix tokens, (B, T, 1, C).

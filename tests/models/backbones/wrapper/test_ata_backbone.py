@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -241,13 +242,38 @@ def test_copies_have_temporal_modules_of_their_own(clone):
     assert torch.equal(model(x), before) and not torch.equal(twin(x), before)
 
 
-@pytest.mark.parametrize('temporal', ['TemporalAttention', 'ATA'])
-def test_compiles_without_graph_breaks(temporal):
-    model, x = build(temporal=temporal).eval(), clips()
-    assert not torch._dynamo.explain(model)(x).break_reasons
-    torch._dynamo.reset()
-    compiled = torch.compile(model, backend='eager')
-    torch.testing.assert_close(compiled(x), model(x))
+SHARED = dict(type='ATA', share_alignment='stage')
+
+
+@pytest.mark.parametrize(
+    'temporal', ['TemporalAttention', 'ATA', SHARED], ids=str
+)
+def test_compiles_into_one_graph_for_any_batch(temporal):
+    model = build(temporal=temporal).eval()
+    compiled = torch.compile(model, backend='eager', fullgraph=True)
+    for batch in (2, 3):  # the second one makes the batch symbolic
+        x = clips(batch)
+        torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_threads_share_no_routes():
+    model = build(temporal=SHARED).eval()
+    batches = [clips() for _ in range(16)]
+    with torch.no_grad():
+        expected = [model(x) for x in batches]
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(torch.no_grad()(model), batches))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize('image', TOYS)
+def test_a_position_embedding_that_is_not_known_is_not_subtracted(image):
+    temporal = dict(type='ATA', match_on='content')
+    if image['type'] is not TokenModel:
+        build(image, temporal)
+        return
+    with pytest.raises(ValueError, match='use ATATimeSformer'):
+        build(image, temporal)
 
 
 def test_train_leaves_frozen_stages_frozen():

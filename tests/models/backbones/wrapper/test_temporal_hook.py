@@ -4,11 +4,12 @@ import torch
 from torch import nn
 
 from ata_mm.models.backbones.wrapper.ata_backbone import (
+    ForwardPass,
     TemporalHook,
     map_first_tensor,
 )
 from ata_mm.models.layouts import Layout
-from ata_mm.models.temporal import AlignmentSharing, TemporalModule
+from ata_mm.models.temporal import TemporalModule
 
 
 class Add(TemporalModule):
@@ -30,7 +31,7 @@ def temporal():
 @pytest.fixture
 def hook(temporal):
     layout = Layout('NLC', 6, (4, 5), 1)
-    return TemporalHook(temporal, 1, layout, 4, False, AlignmentSharing())
+    return TemporalHook(temporal, 1, layout, 4, False, ForwardPass())
 
 
 def test_applies_the_temporal_module_before_the_block(hook, temporal):
