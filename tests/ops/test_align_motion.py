@@ -118,19 +118,22 @@ def test_leaving_content_spoils_less_of_what_stays_with_rejection(pan):
     assert rejecting.accepted[:, 1, leave].float().mean() < 0.5
 
 
-@pytest.mark.parametrize('matcher', [LocalMatcher(2), CoarseToFineMatcher()])
+WALL, BAR = (slice(5, 20), slice(5, 20)), (slice(0, 4), slice(None))
+
+
+@pytest.mark.parametrize('matcher', [LocalMatcher(3), CoarseToFineMatcher()])
 @pytest.mark.parametrize('seed', [0, 1])
-@pytest.mark.parametrize('rows', [slice(5, 20), slice(0, 4)])
-def test_equal_patches_stay_in_place_before_a_pan(rows, seed, matcher):
+@pytest.mark.parametrize('area', [WALL, BAR], ids=['wall', 'bar'])
+def test_equal_patches_stay_in_place_before_a_pan(area, seed, matcher):
     generator = torch.Generator().manual_seed(seed)
     side = 33  # more than are matched exactly
     scene = torch.randn(side, side + 1, 16, generator=generator)
     clip = torch.stack([scene[:, 1:], scene[:, :-1]])
-    clip[:, rows] = torch.randn(16, generator=generator)  # a wall, a bar
+    clip[(slice(None), *area)] = torch.randn(16, generator=generator)
     alignment = align_frames(clip.view(1, 2, -1, 16), matcher, (side, side))
     column = alignment.grid_positions((side, side))[0, 1, :, 1]
     steps = column.view(side, side) - torch.arange(side)
-    assert (steps[rows] == 0).float().mean() > 0.98
-    steps[rows] = 1
+    assert (steps[area] == 0).float().mean() > 0.95
+    steps[area] = 1
     # What enters the view is matched to what has left.
-    assert (steps[:, :-1] == 1).float().mean() > 0.95
+    assert (steps[:, :-1] == 1).float().mean() > 0.9
