@@ -21,6 +21,43 @@ from ata_mm.ops.validation import check_grid, is_compiling
 from ..embeddings import patch_positions, route_encoding
 from .base import TemporalModule
 
+# Blocks of a CUDA launch in one dimension. Fused attention has one for each
+# sequence: a larger batch fails as an invalid configuration, in torch 2.6 with
+# all fused kernels (https://github.com/pytorch/pytorch/issues/142228).
+_MAX_BATCH = 2**16 - 1
+
+
+def attend_in_parts(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bias: Tensor | None = None,
+    size: int = _MAX_BATCH,
+) -> Tensor:
+    """Compute scaled dot product attention of a large batch, part by part.
+
+    Args:
+        query (Tensor): (batch, heads, L, d).
+        key (Tensor): (batch, heads, L, d).
+        value (Tensor): (batch, heads, L, d).
+        bias (Tensor, optional): As of ``scaled_dot_product_attention``.
+            Defaults to None.
+        size (int): Largest batch of a part. Defaults to 65535.
+
+    Returns:
+        Tensor: (batch, heads, L, d).
+    """
+    parts = list(zip(*(x.split(size) for x in (query, key, value))))
+    biases = [bias] * len(parts)
+    if bias is not None and bias.ndim == 4 and len(bias) > 1:
+        biases = list(bias.split(size))
+    return torch.cat(
+        [
+            F.scaled_dot_product_attention(*part, one)
+            for part, one in zip(parts, biases)
+        ]
+    )
+
 
 class SelfAttention(nn.Module):
     """Multi-head self-attention with the parameter names of timm's ViT.
@@ -90,7 +127,11 @@ class SelfAttention(nn.Module):
         qkv = qkv.movedim(-3, 0).transpose(-2, -3)  # (3, ..., heads, L, d)
         # Fused kernels want exactly (batch, heads, L, d).
         query, key, value = qkv.reshape(3, -1, *qkv.shape[-3:])
-        out = F.scaled_dot_product_attention(query, key, value, bias)
+        attend = F.scaled_dot_product_attention
+        # A tracer would have to fix the batch to choose.
+        if query.is_cuda and not is_compiling() and len(query) > _MAX_BATCH:
+            attend = attend_in_parts
+        out = attend(query, key, value, bias)
         out = out.unflatten(0, lead).transpose(-2, -3).flatten(-2)
         return out.movedim(-2, dim)
 

@@ -214,3 +214,14 @@ def test_a_backbone_trains_in_bf16(share, with_cp):
         y = backbone(torch.randn(2, 3, 4, 64, 64, device=DEVICE))
     y.float().square().sum().backward()
     assert all(p.grad.isfinite().all() for p in backbone.parameters())
+
+
+@pytest.mark.parametrize('options', [dict(), dict(min_similarity=0.4)])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_more_sequences_than_a_launch_has_blocks(options, dtype):
+    module = ATA(16, 2, zero_init=False, **options).to(DEVICE)
+    x = torch.randn(1024, 2, 65, 16, device=DEVICE, requires_grad=True)
+    with torch.autocast(DEVICE, dtype, enabled=dtype != torch.float32):
+        y = module(x)
+    y.float().square().sum().backward()
+    assert y.isfinite().all() and x.grad.isfinite().all()

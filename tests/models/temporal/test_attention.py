@@ -1,13 +1,17 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pytest
 import torch
+import torch.nn.functional as F
 from mmaction.models.common import DividedTemporalAttentionWithNorm
 from torch import nn
 
 from ata_mm.models import ATA, TemporalAttention
 from ata_mm.models.embeddings import route_encoding
 from ata_mm.models.temporal import SelfAttention
-from ata_mm.models.temporal.attention import directed_time_bias
+from ata_mm.models.temporal.attention import (
+    attend_in_parts,
+    directed_time_bias,
+)
 
 TIME_BIAS = dict(num_frames=5, time_bias_std=1.0)
 
@@ -34,6 +38,18 @@ def test_self_attention_equals_multihead_attention_of_torch(dim):
 def test_self_attention_refuses_heads_that_do_not_divide_channels():
     with pytest.raises(ValueError, match='num_heads=5 and embed_dims=24'):
         SelfAttention(24, num_heads=5)
+
+
+@pytest.mark.parametrize(
+    'shape', [None, (2, 5, 5), (7, 1, 5, 5), (1, 2, 5, 5)]
+)
+def test_a_large_batch_attends_part_by_part(shape):
+    qkv = torch.randn(3, 7, 2, 5, 4)
+    bias = None if shape is None else torch.randn(shape)
+    torch.testing.assert_close(
+        attend_in_parts(*qkv, bias, size=3),
+        F.scaled_dot_product_attention(*qkv, bias),
+    )
 
 
 def test_some_heads_attend_as_they_do_among_all():
