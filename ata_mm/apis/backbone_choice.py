@@ -64,6 +64,8 @@ class Own(NamedTuple):
         statistics (tuple, optional): Mean and standard deviation of the base.
         size (int): Height and width of its frames. Defaults to 224.
         temporal (dict): Options that other temporal modules than ATA keep.
+        patch_size (int, optional): Side of the patches of a ViT, which is
+            built for one size of the frames. Defaults to None.
     """
 
     base: str
@@ -73,6 +75,7 @@ class Own(NamedTuple):
     statistics: Any = None
     size: int = 224
     temporal: dict = {}
+    patch_size: int | None = None
 
 
 class Choice(NamedTuple):
@@ -347,6 +350,13 @@ def _settle(name: str, own: Own, wanted: Wanted) -> Choice:
         **own.backbone,
         pretrained=pretrained,
     )
+    if own.patch_size and wanted.img_size:
+        if wanted.img_size % own.patch_size:
+            raise ValueError(
+                f'Expected --img-size to be a multiple of {own.patch_size}, '
+                f'the size of a patch of {name}, got {wanted.img_size}.'
+            )
+        settings['img_size'] = wanted.img_size
     if wanted.temporal != 'ATA':
         options = (
             own.temporal if wanted.temporal != 'TemporalAveraging' else {}
@@ -382,10 +392,15 @@ _OWN: dict[str, Own] = {
         size=24,
         # The branch of this model does not start at zero, see its base.
         temporal=dict(zero_init=False, time_bias_slopes=(2.0, 0.25)),
+        patch_size=4,
     ),
-    'ATATimeSformer-tiny': Own(_VIT, dict(embed_dims=192, num_heads=3), 192),
-    'ATATimeSformer-small': Own(_VIT, dict(embed_dims=384, num_heads=6), 384),
-    'ATATimeSformer-base': Own(_VIT, {}, 768, _VIT_URL, HALF),
+    'ATATimeSformer-tiny': Own(
+        _VIT, dict(embed_dims=192, num_heads=3), 192, patch_size=16
+    ),
+    'ATATimeSformer-small': Own(
+        _VIT, dict(embed_dims=384, num_heads=6), 384, patch_size=16
+    ),
+    'ATATimeSformer-base': Own(_VIT, {}, 768, _VIT_URL, HALF, patch_size=16),
     **{
         f'ATAConvNeXt-{size}': Own(
             _CONVNEXT,

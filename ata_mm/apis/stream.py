@@ -121,6 +121,7 @@ class StreamRecognizer:
         steps = list(recognizer.cfg.test_dataloader.dataset.pipeline)
         self.clip = find_sampling(steps)
         self.interval = _interval(self.clip, window)
+        self._spreads = window is not None
         self.stride = (
             stride
             if stride is not None
@@ -201,7 +202,9 @@ class StreamRecognizer:
 
         Returns:
             WindowPrediction | None: The prediction if the video is shorter
-            than a window. Its frames are repeated, as by ``SampleFrames``.
+            than a window: with its frames repeated, as by ``SampleFrames``, or
+            with the clip spread over them if the length of the window was
+            given.
 
         Raises:
             ValueError: If there is no frame.
@@ -211,15 +214,19 @@ class StreamRecognizer:
         if self._start > 0:
             return None
         frames, count = self.clip.frames, self._count
+        if self._spreads:
+            last = max(frames - 1, 1)
+            window = [i * (count - 1) // last for i in range(frames)]
+            what = 'The clip is spread over them.'
+        else:
+            window = [i * self.interval % count for i in range(frames)]
+            what = 'Some are repeated.'
         warnings.warn(
             f'The video has {count} frames, fewer than the '
-            f'{(frames - 1) * self.interval + 1} of a window. Some are '
-            'repeated.',
+            f'{(frames - 1) * self.interval + 1} of a window. {what}',
             stacklevel=2,
         )
-        return self._predict(
-            [i * self.interval % count for i in range(frames)]
-        )
+        return self._predict(window)
 
     def describe(self) -> str:
         """Return a sentence about the windows and the frames they share."""

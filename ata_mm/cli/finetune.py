@@ -152,6 +152,13 @@ def prepare_config(args: argparse.Namespace, folder: Path) -> Path:
     """
     config, command = folder / 'config.py', command_of(args)
     if begun(folder):
+        if not config.is_file():
+            raise FileNotFoundError(
+                f'Expected {config}, by which the training in '
+                f'{folder / "train"} has begun, but it does not exist. Copy '
+                f'{folder / "train" / config.name} there to go on, or choose '
+                'another --work-dir.'
+            )
         check_command(config, command)
         print(f'{config}: kept, and the training goes on.')
         return config
@@ -230,10 +237,15 @@ def check_command(config: Path, command: str) -> None:
     first = config.read_text(encoding='utf-8').split('\n', 1)[0]
     first = first.removeprefix('# ')
     if first.startswith(_COMMAND) and first != command:
+        again = (
+            ''
+            if begun(config.parent)
+            else (', remove it to have it written again,')
+        )
         raise ValueError(
             f'Expected the command that {config} was written by ({first}), '
-            f'got {command}. Edit the config instead, remove it to have it '
-            'written again, or choose another --work-dir.'
+            f'got {command}. Edit the config instead{again} or choose another '
+            '--work-dir.'
         )
 
 
@@ -269,8 +281,9 @@ def first_video(cfg: Config) -> str:
 
 def follows_routes(cfg: Config) -> bool:
     """Return whether the model has routes to draw."""
-    temporal = cfg.model.backbone.get('temporal') or dict(type='ATA')
-    return temporal['type'] == 'ATA'
+    backbone = cfg.model.backbone
+    temporal = backbone.get('temporal') or dict(type='ATA')
+    return temporal['type'] == 'ATA' and backbone.num_frames > 1
 
 
 def test_metrics(folder: Path) -> dict[str, float]:

@@ -49,6 +49,7 @@ def prepare(
             invalid, a number is too small, the work directory cannot be
             written to, or this machine does not support the launcher.
     """
+    check_launcher(args.launcher)
     set_work_dir(cfg, args.work_dir)
     check_numbers(cfg)
     fit_workers(cfg)
@@ -60,6 +61,25 @@ def prepare(
     # torchrun sets LOCAL_RANK; torch.distributed.launch passed an option.
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cpu_distributed.apply(cfg)
+
+
+def check_launcher(launcher: str) -> None:
+    """Raise if a process was not started by the launcher that it names.
+
+    Args:
+        launcher (str): ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+
+    Raises:
+        ValueError: If variables of torchrun are missing.
+    """
+    names = ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
+    missing = [name for name in names if name not in os.environ]
+    if launcher == 'pytorch' and missing:
+        raise ValueError(
+            'Expected a start by torchrun for --launcher pytorch, such as '
+            'tools/dist_train.sh CONFIG 8, got no environment variable '
+            f'{", ".join(missing)}.'
+        )
 
 
 def name_preprocessing(cfg: Config, weights: str | None = None) -> None:

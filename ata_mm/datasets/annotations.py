@@ -8,6 +8,7 @@ training reaches it. Here all faults are collected, as errors to raise or show.
 
 import os
 import os.path as osp
+import re
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
@@ -254,13 +255,13 @@ def _parse(file: AnnotationFile, line: int, text: str) -> Sample:
     labels = ('label',) * number
     values = []
     for name, word in zip((*names, *labels), words):
-        try:
-            values.append(int(word))
-        except ValueError:
+        # int() would also take 1_0 for 10.
+        if not re.fullmatch('-?[0-9]+', word):
             raise ValueError(
                 f'{_location(file, line, text)}: Expected {name} to be an '
                 f'integer, got {word!r}.'
-            ) from None
+            )
+        values.append(int(word))
     path = osp.join(file.data_prefix, path)
     path = path if '://' in path else osp.normpath(path)
     numbers = dict(zip(names, values))

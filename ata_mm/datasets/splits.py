@@ -89,13 +89,25 @@ def write_lists(
         str: The delimiter of the lines, which no path contains.
 
     Raises:
-        ValueError: If paths contain all delimiters, or are not UTF-8.
+        ValueError: If paths contain all delimiters, names have a line break,
+            or are not UTF-8.
     """
     odd = [repr(video.path) for video in videos if not is_utf8(video.path)]
     if odd:
         raise ValueError(
             f'Expected names of videos in UTF-8, but {len(odd)} of '
             f'{len(videos)} are not: {", ".join(odd[:3])}. Rename them.'
+        )
+    broken = [
+        repr(name)
+        for name in (*found.classes, *(video.path for video in videos))
+        if '\n' in name or '\r' in name
+    ]
+    if broken:
+        raise ValueError(
+            'Expected names of videos and classes without a line break, which '
+            f'ends an entry of a list, got {", ".join(broken[:3])}. Rename '
+            'them.'
         )
     paths = ''.join(video.path for video in videos)
     free = [mark for mark in DELIMITERS if mark not in paths]

@@ -25,12 +25,14 @@ class ResumePoint(NamedTuple):
         iter (int): Number of iterations done.
         seed (int | None): Seed of the run; None if the file does not tell.
         skipped (str): Newer checkpoints and why they were passed over.
+        saved (str): Time at which it was saved, as text in order of time.
     """
 
     path: str
     iter: int = 0
     seed: int | None = None
     skipped: str = ''
+    saved: str = ''
 
 
 def find_resume_point(
@@ -65,9 +67,11 @@ def find_resume_point(
 
 
 def newest(work_dir: str) -> ResumePoint | None:
-    """Return the readable checkpoint of a folder with the most iterations.
+    """Return the readable checkpoint of a folder that was saved last.
 
-    The folder given counts, not the path in its ``last_checkpoint``, so that
+    By the time in the checkpoint, which a copy of the file keeps: the folder
+    may also have checkpoints of an earlier run, of more iterations. The folder
+    given counts, not the path in its ``last_checkpoint``, so that
     it can be moved; only if it has no checkpoint, as with ``out_dir`` of
     ``CheckpointHook``, that file's own folder is searched.
 
@@ -81,19 +85,20 @@ def newest(work_dir: str) -> ResumePoint | None:
     Raises:
         ResumeError: If there are checkpoints, but none to resume from.
     """
-    paths = _checkpoints(work_dir)
+    paths = checkpoints_in(work_dir)
     if not paths:
         last = _last_checkpoint(work_dir)
         if '://' in last:  # storage that cannot be listed
             return ResumePoint(last)
-        paths = _checkpoints(osp.dirname(last)) if last else []
+        paths = checkpoints_in(osp.dirname(last)) if last else []
     points, skipped = [], []
     for path in paths:
         try:
             points.append(_read_structure(path))
         except ResumeError as error:
             skipped.append(str(error))
-    for point in sorted(points, key=lambda p: p.iter, reverse=True):
+    points.sort(key=lambda point: (point.saved, point.iter), reverse=True)
+    for point in points:
         damage = _damage(point.path)
         if damage is None:
             return point._replace(skipped=' '.join(skipped))
@@ -127,7 +132,15 @@ def read(path: str) -> ResumePoint:
     return point
 
 
-def _checkpoints(folder: str) -> list[str]:
+def checkpoints_in(folder: str) -> list[str]:
+    """Return the checkpoints of a folder, if there are others not the best.
+
+    Args:
+        folder (str): Work directory of a run.
+
+    Returns:
+        list[str]: Paths, sorted; readable or not.
+    """
     paths = glob.glob(osp.join(glob.escape(folder), '*.pth'))
     names = [path for path in paths if osp.isfile(path)]
     return sorted(
@@ -167,7 +180,8 @@ def _read_structure(path: str) -> ResumePoint:
             'from. To start a new training from its weights, use '
             f'--cfg-options load_from={path} without --resume.'
         )
-    return ResumePoint(path, meta['iter'], meta.get('seed'))
+    saved = meta.get('time', '')
+    return ResumePoint(path, meta['iter'], meta.get('seed'), saved=saved)
 
 
 def _damage(path: str) -> str | None:

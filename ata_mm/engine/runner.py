@@ -26,7 +26,7 @@ from .early_stopping_hook import ResumableEarlyStoppingHook
 from .errors import DivergenceError, ResumeError
 from .finite_scores_hook import FiniteScoresHook
 from .loops import ResumableEpochLoop, ResumableIterLoop
-from .resuming import ResumePoint, find_resume_point
+from .resuming import ResumePoint, checkpoints_in, find_resume_point
 from .run_state_hook import (
     AccumulatedGradientsHook,
     InterruptedValidationHook,
@@ -231,6 +231,13 @@ class ResumableRunner(Runner):
         Raises:
             DivergenceError: If a loss, gradient or score is NaN or infinite.
         """
+        earlier = [] if self._wanted[0] else checkpoints_in(self.work_dir)
+        if earlier:
+            self.logger.warning(
+                f'{self.work_dir} has checkpoints of an earlier run, such as '
+                f'{osp.basename(earlier[-1])}. To continue it, use --resume. '
+                'This training starts anew and replaces those of equal names.'
+            )
         try:
             return super().train()
         except NotFiniteError as error:

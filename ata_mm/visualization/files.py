@@ -54,10 +54,16 @@ def write_routes(
         list[Path]: The files.
 
     Raises:
-        ValueError: If a patch or the frame pair is out of range, or a block
-            does not align.
+        ValueError: If a patch or the frame pair is out of range, a block does
+            not align, or the clip has one frame.
     """
     alignment, _ = chosen.aligned()
+    if alignment.shape[1] < 2:
+        raise ValueError(
+            'Expected a clip of two frames or more, to show routes through '
+            'them, got one frame. Set num_frames of the model and clip_len of '
+            'its pipelines.'
+        )
     similarity = chosen.similarity()
     patches = patches or choose_patches(alignment, chosen.grid, similarity)
     if pair is None:

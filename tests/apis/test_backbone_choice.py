@@ -60,6 +60,19 @@ def test_says_how_the_largest_maps_are_matched(size, matching):
     assert matching in comments['backbone.blocks']
 
 
+def test_a_vit_of_ata_mm_is_built_for_the_size_of_the_frames():
+    choice = choose_backbone('ATATimeSformer-tiny', Wanted(5, img_size=64))
+    assert choice.size == choice.model['backbone']['img_size'] == 64
+
+
+@pytest.mark.parametrize(
+    'name, size, patch', [('micro', 50, 4), ('base', 200, 16)]
+)
+def test_frames_are_of_whole_patches(name, size, patch):
+    with pytest.raises(ValueError, match=f'a multiple of {patch}.*got {size}'):
+        choose_backbone(f'ATATimeSformer-{name}', Wanted(5, img_size=size))
+
+
 def test_wraps_an_image_model():
     pytest.importorskip('timm')
     choice = choose_backbone('tf_efficientnet_lite0', Wanted(5))

@@ -118,6 +118,18 @@ def test_short_video_is_one_window(build, frames):
     assert [(first, last) for first, last, _ in windows] == [(0, 4)]
 
 
+@pytest.mark.parametrize(
+    'number, expected', [(3, [0, 0, 1, 2]), (10, [0, 3, 6, 9])]
+)
+def test_the_clip_of_a_window_is_spread_over_a_shorter_video(
+    build, frames, number, expected, monkeypatch
+):
+    stream = StreamRecognizer(build(), window=16)
+    monkeypatch.setattr(stream, '_predict', lambda window: window)
+    with pytest.warns(UserWarning, match='The clip is spread over them'):
+        assert list(stream(frames[:number])) == [expected]
+
+
 @pytest.mark.parametrize('stride', [3, 4])
 def test_short_video_has_the_frames_of_the_pipeline(
     build, write_video, tmp_path, stride

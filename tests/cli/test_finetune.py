@@ -2,6 +2,7 @@
 import argparse
 
 import pytest
+from mmengine.config import Config
 
 from ata_mm.cli import finetune as module
 from ata_mm.cli.arguments import add_finetune_options
@@ -10,6 +11,7 @@ from ata_mm.cli.finetune import (
     check_command,
     default_folder,
     finetune,
+    follows_routes,
     prepare_config,
 )
 
@@ -75,6 +77,22 @@ def test_other_classes_need_a_new_config(args, tmp_path):
     (tmp_path / 'data' / 'in').rename(tmp_path / 'data' / 'up')
     with pytest.raises(ValueError, match='got out, up. Remove that file'):
         prepare_config(args, tmp_path / 'work')
+
+
+def test_the_config_of_a_training_is_not_to_be_removed(args, begun):
+    args.temporal = 'TemporalAttention'
+    with pytest.raises(ValueError, match='config instead or choose another'):
+        prepare_config(args, begun)
+    (begun / 'config.py').unlink()
+    with pytest.raises(
+        FileNotFoundError, match='Copy .*train/config.py there'
+    ):
+        prepare_config(args, begun)
+
+
+def test_a_model_of_one_frame_has_no_routes():
+    backbone = dict(type='ATATimeSformer', num_frames=1)
+    assert not follows_routes(Config(dict(model=dict(backbone=backbone))))
 
 
 def test_a_config_without_its_command_is_not_compared(tmp_path):

@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from ata_mm.apis.config import load_config
 from ata_mm.cli.launch import (
+    check_launcher,
     check_numbers,
     check_precision,
     destroy_process_group,
@@ -52,6 +53,14 @@ def test_a_number_that_is_no_count_is_named(key, value, tiny_config):
     cfg = load_config(tiny_config, {key: value})
     with pytest.raises(ValueError, match=f'for {key}, got {value!r}'):
         check_numbers(cfg)
+
+
+def test_a_process_that_torchrun_did_not_start_is_named(monkeypatch):
+    monkeypatch.setenv('RANK', '0')
+    monkeypatch.delenv('WORLD_SIZE', raising=False)
+    with pytest.raises(ValueError, match=r'dist_train.sh CONFIG 8.*WORLD_SI'):
+        check_launcher('pytorch')
+    check_launcher('none')
 
 
 @pytest.mark.usefixtures('one_of_one')

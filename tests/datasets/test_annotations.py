@@ -39,6 +39,7 @@ def test_valid_lines_have_paths_and_labels(listed, tmp_path):
         ('', 'Expected 2 fields'),
         ('b.mp4 dog', "Expected label to be an integer, got 'dog'"),
         ('b.mp4 1.0', "Expected label to be an integer, got '1.0'"),
+        ('b.mp4 1_0', "Expected label to be an integer, got '1_0'"),
     ],
 )
 def test_an_invalid_line_is_named(listed, line, complaint):

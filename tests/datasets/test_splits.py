@@ -122,6 +122,16 @@ def test_lists_of_paths_with_spaces_are_read_again(folder):
     assert sorted(again.videos) == sorted(videos)
 
 
+@pytest.mark.parametrize('mark', ['\n', '\r'])
+@pytest.mark.parametrize('classes, name', [('xy', 'a{}b'), ('xy{}', 'a')])
+def test_a_name_with_a_line_break_is_named(classes, name, mark, tmp_path):
+    videos = [OwnVideo(name.format(mark), 0, 'train')]
+    found = OwnVideos('/', ['x', classes[1:].format(mark)], videos)
+    with pytest.raises(ValueError, match='without a line break'):
+        write_lists(found, videos, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_name_that_is_not_utf8_is_named(tmp_path):
     name = os.fsdecode(b'caf\xe9.mp4')
     videos = [OwnVideo('a.mp4', 0, 'train'), OwnVideo(name, 1, 'val')]

@@ -263,6 +263,20 @@ def test_nothing_to_resume_is_said(train, tmp_path, whole_run):
     assert f'Training starts from {weights}' in output
 
 
+def test_a_new_run_in_the_folder_of_another_is_the_one_resumed(
+    train, tmp_path, whole_run
+):
+    folder = tmp_path / 'run'
+    shutil.copytree(whole_run, folder)
+    done = train(folder, *fault('before_train_iter', 6))
+    assert 'checkpoints of an earlier run, such as epoch_3.pth' in done.stderr
+    done = train(folder, 'train_cfg.max_epochs=2', resume=[])
+    assert f'Load checkpoint from {folder / "epoch_1.pth"}' in (
+        done.stdout + done.stderr
+    )
+    assert torch.load(folder / 'epoch_2.pth')['meta']['iter'] == 8
+
+
 def test_weights_alone_are_not_resumed(train, tmp_path, whole_run):
     (best,) = whole_run.glob('best_*.pth')
     message = error(train(tmp_path, resume=[best]))

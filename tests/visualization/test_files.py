@@ -54,6 +54,13 @@ def test_wrong_option_leaves_no_file(options, clip, block, tmp_path):
     assert not (tmp_path / 'new').exists()
 
 
+def test_a_single_frame_has_no_routes_to_draw(clip, tmp_path):
+    x = torch.randn(1, 1, 12, 8)
+    block = Block(0, 'block', 'ATA', GRID, None, align_frames(x), x)
+    with pytest.raises(ValueError, match='two frames or more'):
+        write_routes(tmp_path / 'new', clip, [block], block)
+
+
 def test_heat_maps_keep_a_dot_in_the_name(clip, tmp_path):
     maps = {'model': np.random.rand(3, *GRID)}
     write_heat_maps(tmp_path / 'lr0.1', clip, maps, 'title')
