@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .matching import neighbour_similarity
+from .validation import check_patches
 
 # Similarities that exist at a time: 64 MB of fp32, and three copies, p, log p
 # and their product.
@@ -147,10 +148,11 @@ def _log_p(clip: Tensor, temperature: float) -> Iterator[Tensor]:
 
 
 def _check(x: Tensor, temperature: float) -> None:
-    if x.ndim != 4 or 0 in x.shape or x.shape[1] < 2:
+    check_patches(x)
+    if x.shape[1] < 2:
         raise ValueError(
-            'Expected patch features of shape (B, T, N, C) without empty '
-            f'dimensions, of two frames or more, got {tuple(x.shape)}.'
+            'Expected patch features (B, T, N, C) of two frames or more, got '
+            f'{tuple(x.shape)}.'
         )
     if not temperature > 0:  # NaN as well
         raise ValueError(f'Expected a temperature above 0, got {temperature}.')
