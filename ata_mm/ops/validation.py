@@ -1,10 +1,14 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Value checks, which are left out on a GPU.
+"""Checks of tensors and options.
 
-Reading a value there would synchronise host and device, and a failed assertion
-on the device would end the process at an unrelated later call. NaN and
-infinity go on into the loss, which shows them.
+Shapes, dtypes, grids and numbers are checked on every device. Values of a
+tensor, by :func:`check` and :func:`check_finite`, are not on a GPU: reading
+one would synchronise host and device, and a failed assertion on the device
+would end the process at an unrelated later call. NaN and infinity go on into
+the loss, which shows them.
 """
+
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -111,13 +115,24 @@ def check_grid(
         tuple[int, int]: The grid, which is not None.
 
     Raises:
-        ValueError: If the grid is missing or does not hold N patches.
+        ValueError: If the grid is missing, is not a pair of integers of at
+            least 1, or does not hold N patches.
     """
-    if grid is None or grid[0] * grid[1] != num_patches:
+    if (
+        not isinstance(grid, (tuple, list))
+        or len(grid) != 2
+        # Sides are symbolic while a graph is exported, and tensors while
+        # torch.jit traces one.
+        or not all(
+            isinstance(n, (Integral, torch.SymInt, Tensor)) and n >= 1
+            for n in grid
+        )
+        or grid[0] * grid[1] != num_patches
+    ):
         reason = f', which {needed_by} needs' if needed_by else ''
         raise ValueError(
-            f'Expected grid=(H, W) with H x W = N = {num_patches} patches'
-            f'{reason}, got grid={grid}.'
+            'Expected grid=(H, W), integers of at least 1 with H x W = N = '
+            f'{num_patches} patches{reason}, got grid={grid!r}.'
         )
     return grid
 

@@ -76,11 +76,52 @@ def test_similarities_are_square(shape):
         check_square(torch.empty(shape))
 
 
-@pytest.mark.parametrize('grid', [None, (2, 2)])
-def test_a_grid_holds_all_patches(grid):
-    assert check_grid((2, 3), 6) == (2, 3)
+@pytest.mark.parametrize(
+    'grid',
+    [
+        None,
+        (2, 2),
+        6,
+        '23',
+        (6,),
+        (2, 3, 1),
+        (-2, -3),
+        (2.0, 3.0),
+        ('2', 3),
+        (None, 3),
+    ],
+)
+def test_a_grid_is_a_pair_of_integers_that_holds_all_patches(grid):
     with pytest.raises(ValueError, match='H x W = N = 6 patches, got grid='):
         check_grid(grid, 6)
+
+
+@pytest.mark.parametrize('grid', [(2, 3), [2, 3], torch.ones(2, 3).shape])
+def test_a_grid_of_all_patches_is_returned(grid):
+    assert check_grid(grid, 6) is grid
+
+
+class Flatten(torch.nn.Module):
+    """Module that checks the grid of its input (H, W)."""
+
+    def forward(self, x):
+        check_grid((x.shape[0], x.shape[1]), x.shape[0] * x.shape[1])
+        return x.flatten(0, 1)
+
+
+@pytest.mark.filterwarnings('ignore::torch.jit.TracerWarning')
+def test_a_grid_may_be_traced():
+    traced = torch.jit.trace(Flatten(), torch.ones(2, 3))
+    assert traced(torch.ones(4, 5)).shape == (20,)
+
+
+@pytest.mark.parametrize('strict', [True, False])
+def test_a_grid_may_be_symbolic(strict):
+    sizes = {0: torch.export.Dim('height'), 1: torch.export.Dim('width')}
+    exported = torch.export.export(
+        Flatten(), (torch.ones(2, 3),), dynamic_shapes=[sizes], strict=strict
+    )
+    assert exported.module()(torch.ones(4, 5)).shape == (20,)
 
 
 def test_a_missing_grid_names_the_caller():
