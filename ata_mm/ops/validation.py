@@ -8,6 +8,7 @@ would end the process at an unrelated later call. NaN and infinity go on into
 the loss, which shows them.
 """
 
+from collections.abc import Sequence
 from numbers import Integral
 
 import torch
@@ -80,6 +81,31 @@ def check_patches(x: Tensor) -> None:
         raise ValueError(
             'Expected patch features of shape (B, T, N, C) '
             f'without empty dimensions, got {tuple(x.shape)}.'
+        )
+
+
+def check_tensor(
+    x: Tensor,
+    name: str,
+    shape: Sequence[int],
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Raise if a tensor has another shape or dtype.
+
+    Args:
+        x (Tensor): The tensor.
+        name (str): Its name, printed in the error message.
+        shape (Sequence[int]): Expected shape.
+        dtype (torch.dtype, optional): Expected dtype. Defaults to None, any.
+
+    Raises:
+        ValueError: If it has another one.
+    """
+    if tuple(x.shape) != tuple(shape) or dtype not in (None, x.dtype):
+        kind = '' if dtype is None else f' of {dtype}'
+        raise ValueError(
+            f'Expected {name} of shape {tuple(shape)}{kind}, got '
+            f'{tuple(x.shape)} of {x.dtype}.'
         )
 
 

@@ -10,6 +10,7 @@ from ata_mm.ops.validation import (
     check_patches,
     check_radius,
     check_square,
+    check_tensor,
     is_compiling,
 )
 
@@ -67,6 +68,21 @@ def test_patches_have_four_dimensions_that_are_not_empty(shape):
     check_patches(torch.empty(2, 3, 4, 5))
     with pytest.raises(ValueError, match=r'\(B, T, N, C\) without empty'):
         check_patches(torch.empty(shape))
+
+
+@pytest.mark.parametrize(
+    'x', [torch.ones(2, 4), torch.ones(3), torch.ones(2, 3, 1)]
+)
+def test_a_tensor_has_its_shape(x):
+    check_tensor(torch.ones(2, 3), 'scores', (2, 3))
+    with pytest.raises(ValueError, match=r'scores of shape \(2, 3\), got'):
+        check_tensor(x, 'scores', (2, 3))
+
+
+def test_a_tensor_has_its_dtype():
+    check_tensor(torch.ones(2).long(), 'index', (2,), torch.int64)
+    with pytest.raises(ValueError, match='index .*int64, got .*float32'):
+        check_tensor(torch.ones(2), 'index', (2,), torch.int64)
 
 
 @pytest.mark.parametrize('shape', [(2, 4, 5), (4,)])

@@ -10,7 +10,13 @@ from torch import Tensor
 from ..lap import solve_on_cpu
 from ..types import Grid
 from ..validation import check_grid
-from .hard import Alignment, Anchors, prepend_frame_0, take_clip
+from .hard import (
+    Alignment,
+    Anchors,
+    check_matches,
+    prepend_frame_0,
+    take_clip,
+)
 
 # Below this total weight a splatted value fades to 0 rather than being divided
 # by an ever smaller number. This also bounds the gradient.
@@ -42,7 +48,7 @@ class DisplacementAlignment(Alignment):
 
     Args:
         positions (Tensor): Row and column of each route in each frame, in
-            patches, (B, T, N, 2).
+            patches, floating point of shape (B, T, N, 2).
         grid (tuple[int, int]): Height and width of the patch grid.
         assign (Callable, optional): Solver for `routes`: similarities
             (B, N, N) and the grid to permutations (B, N). Defaults to None, an
@@ -52,8 +58,13 @@ class DisplacementAlignment(Alignment):
 
     Attributes:
         shape (torch.Size): (B, T, N).
-        positions (Tensor): As given.
+        positions (Tensor): As given, clamped to the grid.
         grid (tuple[int, int]): As given.
+
+    Raises:
+        ValueError: If ``positions`` is not floating point of shape
+            (B, T, N, 2), the grid does not hold N patches, or as `Alignment`
+            for the other arguments.
     """
 
     def __init__(
@@ -64,7 +75,19 @@ class DisplacementAlignment(Alignment):
         accepted: Tensor | None = None,
         anchors: Anchors | None = None,
     ) -> None:
+        if (
+            positions.ndim != 4
+            or positions.shape[3] != 2
+            or not positions.is_floating_point()
+        ):
+            raise ValueError(
+                'Expected floating-point positions of shape (B, T, N, 2), got '
+                f'{positions.dtype} of shape {tuple(positions.shape)}.'
+            )
+        check_grid(grid, positions.shape[2])
         self._set_matches(positions.shape[:3], accepted, anchors)
+        # An index outside the grid would fault on a GPU.
+        positions = _clamp(positions, grid)
         self.positions = positions
         self.grid = grid
         self._assign = assign or _assign_exactly
@@ -86,8 +109,12 @@ class DisplacementAlignment(Alignment):
 
         Returns:
             DisplacementAlignment: Routes whose matches all come from frame 0.
+
+        Raises:
+            ValueError: If an argument has another shape.
         """
         before = self.positions[:, 1:]
+        check_matches(before.shape, matching, accepted)
         later = move(before.flatten(0, 1), matching.flatten(0, 1), self.grid)
         if accepted is not None:
             accepted = accept(before, accepted, self.grid)
@@ -230,11 +257,16 @@ def move(positions: Tensor, displacement: Tensor, grid: Grid) -> Tensor:
         Tensor: (B, N, 2).
     """
     # A displacement is given at patches, and the position is between them.
-    moved = positions + BilinearSampling(positions, grid).read(displacement)
+    step = BilinearSampling(positions, grid).read(displacement)
+    return _clamp(positions + step, grid)
+
+
+def _clamp(positions: Tensor, grid: Grid) -> Tensor:
+    """Clamp rows and columns to a grid: (..., 2) -> (..., 2)."""
     return torch.stack(
         [
             value.clamp(0, side - 1)
-            for value, side in zip(moved.unbind(-1), grid)
+            for value, side in zip(positions.unbind(-1), grid)
         ],
         -1,
     )

@@ -17,7 +17,7 @@ from ..permutation import (
     permute,
 )
 from ..types import Grid
-from ..validation import check_grid
+from ..validation import check, check_grid, check_tensor
 
 # The frames that matches come from: one for each frame from 1 on, or for each
 # route in it, int64 of shape (B, T-1, N).
@@ -34,12 +34,12 @@ class Alignment:
     Args:
         routes (Tensor): int64 of shape (B, T, N); ``routes[b, t, i]`` is the
             patch of frame t on route i.
-        accepted (Tensor, optional): See `accepted`. Defaults to None:
-            everything is accepted.
-        anchors (Sequence[int] | Tensor, optional): For each frame from 1 on,
-            the earlier frame that its matches come from; or that of each
-            route, int64 of shape (B, T-1, N). Defaults to None, the previous
-            one.
+        accepted (Tensor, optional): Bool of shape (B, T, N), by route; see
+            `accepted`. Defaults to None: everything is accepted.
+        anchors (Sequence[int] | Tensor, optional): For each of the T-1 frames
+            from 1 on, the earlier frame that its matches come from; or that of
+            each route, int64 of shape (B, T-1, N). Defaults to None, the
+            previous one.
         inverse (Tensor, optional): The route through each patch, int64 of
             shape (B, T, N), if it is known. Defaults to None, computed.
 
@@ -50,10 +50,11 @@ class Alignment:
             same content have equal numbers. None if nothing can be rejected.
 
     Raises:
-        ValueError: If ``routes`` is not int64 of shape (B, T, N), or, on the
-            CPU, the entries of a frame are not a permutation of 0..N-1. On a
-            GPU values are not checked, to avoid synchronisation; an invalid
-            index yields NaN.
+        ValueError: If ``routes`` is not int64 of shape (B, T, N), another
+            argument does not have its shape, or an anchor is not before its
+            frame; or, on the CPU, if the entries of a frame are not a
+            permutation of 0..N-1. On a GPU values are not checked, to avoid
+            synchronisation; an invalid index yields NaN.
 
     Examples:
         >>> x = torch.randn(2, 8, 196, 768)
@@ -70,12 +71,10 @@ class Alignment:
         anchors: Anchors | None = None,
         inverse: Tensor | None = None,
     ) -> None:
-        if routes.ndim != 3 or routes.dtype != torch.int64:
-            raise ValueError(
-                'Expected int64 routes of shape (B, T, N), got '
-                f'{routes.dtype} of shape {tuple(routes.shape)}.'
-            )
+        _check_permutations(routes, 'routes of shape (B, T, N)')
         self._set_matches(routes.shape, accepted, anchors)
+        if inverse is not None:
+            check_tensor(inverse, 'inverse', routes.shape, torch.int64)
         self._routes = routes
         # Inverted here rather than in `dealign`: this also checks that every
         # frame is a permutation, while the stack still shows the matcher.
@@ -87,6 +86,12 @@ class Alignment:
         accepted: Tensor | None,
         anchors: Anchors | None,
     ) -> None:
+        if accepted is not None:
+            check_tensor(accepted, 'accepted', shape, torch.bool)
+        if isinstance(anchors, Tensor):
+            _check_route_anchors(anchors, shape)
+        else:
+            _check_anchors(anchors, shape[1] - 1)
         self.shape = shape
         self._accepted = accepted
         self._anchors = range(shape[1] - 1) if anchors is None else anchors
@@ -113,9 +118,12 @@ class Alignment:
             Alignment: Its routes start at the patches of frame 0.
 
         Raises:
-            ValueError: If a matching is not a permutation, see
+            ValueError: If an argument has another shape, an anchor is not
+                before its frame, or a matching is not a permutation; see
                 :class:`Alignment`.
         """
+        _check_permutations(matching, 'matchings of shape (B, T-1, N)')
+        check_matches(matching.shape, matching, accepted, anchors)
         routes, inverse = chain_and_invert(matching, anchors)
         if accepted is not None:
             before = take_frames(routes, anchors)
@@ -136,8 +144,12 @@ class Alignment:
 
         Returns:
             Alignment: Routes whose matches all come from frame 0.
+
+        Raises:
+            ValueError: If an argument has another shape.
         """
         before = self.routes[:, 1:]
+        check_matches(before.shape, matching, accepted, dtype=torch.int64)
         routes = torch.cat([self.routes[:, :1], compose(matching, before)], 1)
         if accepted is not None:
             accepted = prepend_frame_0(compose(accepted, before))
@@ -161,7 +173,12 @@ class Alignment:
 
         Returns:
             Alignment: Its matches come from frame 0 or the previous frame.
+
+        Raises:
+            ValueError: If an argument has another shape.
         """
+        shape = self.routes[:, 1:].shape
+        check_matches(shape, matching, accepted, dtype=torch.int64)
         matching = matching.clamp(0, self.shape[2] - 1)  # see `compose`
         # By patch of each frame.
         taken = self.accepted.scatter(2, self.routes, self.accepted)
@@ -218,9 +235,13 @@ class Alignment:
         """Return the alignment of one clip, (1, T, N).
 
         Args:
-            index (int): Index of the clip in the batch.
+            index (int): Index of the clip in the batch; negative ones count
+                from its end.
             device (torch.device, optional): Of the result. Defaults to None,
                 the same.
+
+        Raises:
+            IndexError: If the batch has no such clip.
         """
         return type(self)(
             take_clip(self.routes, index, device),
@@ -244,7 +265,11 @@ class Alignment:
         Args:
             first (Alignment): Applied to the patches before this one was
                 computed.
+
+        Raises:
+            ValueError: If it is of another (B, T, N).
         """
+        check_tensor(first.routes, 'routes', self.shape, torch.int64)
         routes = compose(first.routes, self.routes)
         return Alignment(routes, self._accepted, self._anchors)
 
@@ -342,7 +367,66 @@ class Alignment:
 
 def take_clip(x: Tensor, index: int, device: torch.device | None) -> Tensor:
     """Return one clip of a batch, (1, …), which does not keep it alive."""
-    return x[index : index + 1].detach().clone().to(device)
+    return x[index, None].detach().clone().to(device)
+
+
+def check_matches(
+    shape: Sequence[int],
+    matching: Tensor,
+    accepted: Tensor | None = None,
+    anchors: Sequence[int] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Raise if the matches of a clip do not fit together.
+
+    Args:
+        shape (Sequence[int]): Expected shape of ``matching``, (B, T-1, N, …).
+        matching (Tensor): The matches into frames 1 to T-1.
+        accepted (Tensor, optional): Expected as bool of shape (B, T-1, N).
+            Defaults to None.
+        anchors (Sequence[int], optional): See :class:`Alignment`. Defaults to
+            None.
+        dtype (torch.dtype, optional): Expected dtype of ``matching``. Defaults
+            to None, any.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    check_tensor(matching, 'matching', shape, dtype)
+    if accepted is not None:
+        check_tensor(accepted, 'accepted', shape[:3], torch.bool)
+    _check_anchors(anchors, shape[1])
+
+
+def _check_anchors(anchors: Sequence[int] | None, pairs: int) -> None:
+    if anchors is not None and (
+        len(anchors) != pairs
+        or not all(0 <= anchor <= t for t, anchor in enumerate(anchors))
+    ):
+        raise ValueError(
+            f'Expected anchors of the {pairs} frames from 1 on, each from 0 '
+            f'to below the index of its frame, got {anchors}.'
+        )
+
+
+def _check_route_anchors(anchors: Tensor, shape: torch.Size) -> None:
+    batch, frames, num = shape
+    check_tensor(anchors, 'anchors', (batch, frames - 1, num), torch.int64)
+    if anchors.is_cuda:  # without the launches
+        return
+    previous = identity(frames - 1, device=anchors.device)[:, None]
+    check(
+        ((anchors >= 0) & (anchors <= previous)).all(),
+        'Expected anchors from 0 to below the index of their frame.',
+    )
+
+
+def _check_permutations(x: Tensor, expected: str) -> None:
+    if x.ndim != 3 or x.dtype != torch.int64:
+        raise ValueError(
+            f'Expected int64 {expected}, got {x.dtype} of shape '
+            f'{tuple(x.shape)}.'
+        )
 
 
 def _segments(accepted: Tensor | None, anchors: Anchors) -> Tensor | None:

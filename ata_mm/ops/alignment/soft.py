@@ -11,6 +11,7 @@ from ..lap import solve_on_cpu
 from .hard import (
     Alignment,
     Anchors,
+    check_matches,
     prepend_frame_0,
     take_clip,
     take_frames,
@@ -49,7 +50,8 @@ class SoftAlignment(Alignment):
         plans (Tensor): As given.
 
     Raises:
-        ValueError: If ``plans`` is not floating point of shape (B, T, N, N).
+        ValueError: If ``plans`` is not floating point of shape (B, T, N, N),
+            or as `Alignment` for the other arguments.
     """
 
     def __init__(
@@ -58,15 +60,7 @@ class SoftAlignment(Alignment):
         accepted: Tensor | None = None,
         anchors: Anchors | None = None,
     ) -> None:
-        if (
-            plans.ndim != 4
-            or plans.shape[2] != plans.shape[3]
-            or not plans.is_floating_point()
-        ):
-            raise ValueError(
-                'Expected floating-point plans of shape (B, T, N, N), got '
-                f'{plans.dtype} of shape {tuple(plans.shape)}.'
-            )
+        _check_plans(plans, '(B, T, N, N)')
         self._set_matches(plans.shape[:3], accepted, anchors)
         self.plans = plans
 
@@ -89,7 +83,13 @@ class SoftAlignment(Alignment):
 
         Returns:
             SoftAlignment: Its routes start at the patches of frame 0.
+
+        Raises:
+            ValueError: If an argument has another shape, or an anchor is not
+                before its frame.
         """
+        _check_plans(matching, '(B, T-1, N, N)')
+        check_matches(matching.shape, matching, accepted, anchors)
         plans = chain_plans(matching, anchors)
         if accepted is not None:
             accepted = _accept(take_frames(plans, anchors), accepted)
@@ -108,8 +108,12 @@ class SoftAlignment(Alignment):
 
         Returns:
             SoftAlignment: Routes whose matches all come from frame 0.
+
+        Raises:
+            ValueError: If an argument has another shape.
         """
         before = self.plans[:, 1:]
+        check_matches(before.shape, matching, accepted)
         if accepted is not None:
             accepted = _accept(before, accepted)
         with torch.autocast(before.device.type, enabled=False):
@@ -176,6 +180,15 @@ class SoftAlignment(Alignment):
         # In the precision of x: autocast would round positions to 8 bits.
         with torch.autocast(x.device.type, enabled=False):
             return plans.to(x.dtype) @ x
+
+
+def _check_plans(plans: Tensor, shape: str) -> None:
+    square = plans.shape[-2:] == 2 * plans.shape[-1:]
+    if plans.ndim != 4 or not square or not plans.is_floating_point():
+        raise ValueError(
+            f'Expected floating-point plans of shape {shape}, got '
+            f'{plans.dtype} of shape {tuple(plans.shape)}.'
+        )
 
 
 def _accept(plans: Tensor, accepted: Tensor) -> Tensor:

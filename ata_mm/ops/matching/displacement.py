@@ -11,7 +11,7 @@ from ..alignment.displacement import (
     accept,
     chain_displacements,
 )
-from ..alignment.hard import take_frames
+from ..alignment.hard import check_matches, take_frames
 from ..norms import normalize
 from ..types import Grid
 from ..validation import check_finite, check_grid, check_radius, check_square
@@ -159,7 +159,13 @@ class DisplacementMatcher(Matcher):
 
         Returns:
             DisplacementAlignment: Its ``positions`` have shape (B, T, N, 2).
+
+        Raises:
+            ValueError: If an argument has another shape, an anchor is not
+                before its frame, or the grid does not hold N patches.
         """
+        shape = (*matching.shape[:3], 2)
+        check_matches(shape, matching, accepted, anchors)
         grid = check_grid(grid, matching.shape[2], self)
         positions = chain_displacements(matching, grid, anchors)
         if accepted is not None:

@@ -72,6 +72,19 @@ def test_positions_are_clamped_to_the_grid():
     assert positions.amax(0).tolist() == [0, 7]
 
 
+@pytest.mark.parametrize('verb', ['align', 'dealign'])
+def test_given_positions_are_clamped_to_the_grid(verb):
+    positions = (torch.rand(1, 2, 48, 2) * 3 - 1) * torch.tensor(GRID)
+    last = torch.tensor(GRID) - 1.0
+    clamped = positions.clamp(torch.zeros(2), last)
+    alignment, expected = (
+        DisplacementAlignment(p, GRID) for p in (positions, clamped)
+    )
+    x = torch.randn(1, 2, 48, 5)
+    assert torch.equal(getattr(alignment, verb)(x), getattr(expected, verb)(x))
+    assert torch.equal(alignment.places, expected.places)
+
+
 @pytest.mark.parametrize(
     'step, wave, lost',
     [
@@ -234,6 +247,46 @@ def test_routes_are_assigned_by_the_given_solver():
     routes = DisplacementAlignment(positions, GRID, assign).routes
     assert calls == [((1, 48, 48), GRID)] * 3
     assert torch.equal(routes, torch.arange(47, -1, -1).expand(1, 3, 48))
+
+
+@pytest.mark.parametrize(
+    'positions',
+    [
+        torch.zeros(3, 48, 2),
+        torch.zeros(1, 3, 48, 3),
+        torch.zeros(1, 3, 48, 2).long(),
+    ],
+)
+def test_refuses_what_are_no_positions(positions):
+    with pytest.raises(ValueError, match=r'of shape \(B, T, N, 2\)'):
+        DisplacementAlignment(positions, GRID)
+
+
+def test_refuses_positions_of_another_grid():
+    with pytest.raises(ValueError, match='N = 48 patches'):
+        DisplacementAlignment(torch.zeros(1, 3, 48, 2), (6, 7))
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(accepted=torch.ones(1, 2, 48) > 0),
+        dict(anchors=[0]),
+        dict(anchors=[0, 2]),
+    ],
+)
+def test_refuses_what_does_not_fit_the_positions(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f'Expected {name}'):
+        DisplacementAlignment(torch.zeros(1, 3, 48, 2), GRID, **options)
+
+
+def test_refuses_displacements_of_another_clip():
+    alignment, step = moved([0.0, 0.5], [0.0, 1.0]), torch.zeros(1, 2, 48, 2)
+    with pytest.raises(ValueError, match='Expected matching'):
+        alignment.rematch(step[:, 1:])
+    with pytest.raises(ValueError, match='Expected accepted'):
+        alignment.rematch(step, halves(2))
 
 
 @pytest.mark.parametrize('verb', ['align', 'dealign'])

@@ -213,6 +213,19 @@ def test_a_clip_of_a_batch_keeps_its_matches(anchors):
     assert torch.equal(clip.segments, alone.segments)
 
 
+def test_clips_are_counted_from_the_end_as_well():
+    alignment = Alignment.from_matching(*random_matching())
+    last, expected = alignment.clip(-1), alignment.clip(1)
+    assert torch.equal(last.routes, expected.routes)
+    assert torch.equal(last.accepted, expected.accepted)
+
+
+@pytest.mark.parametrize('index', [2, -3])
+def test_a_batch_has_no_further_clips(index):
+    with pytest.raises(IndexError, match='size 2'):
+        Alignment(random_routes()).clip(index)
+
+
 def test_a_clip_without_rejection_has_no_segments():
     assert Alignment(random_routes()).clip(0).segments is None
 
@@ -283,6 +296,65 @@ def test_refuses_features_of_another_clip(verb, shape):
 def test_refuses_routes_of_another_shape_or_dtype(routes):
     with pytest.raises(ValueError, match=r'int64 routes of shape \(B, T, N\)'):
         Alignment(routes)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(accepted=torch.ones(2, 3, 9) > 0),  # not of frame 0
+        dict(accepted=torch.ones(2, 4, 9)),
+        dict(anchors=[0]),
+        dict(anchors=[0, 0, 3]),
+        dict(anchors=[0, -1, 0]),
+        dict(anchors=torch.zeros(2, 4, 9).long()),
+        dict(anchors=torch.zeros(2, 3, 9)),
+        dict(anchors=torch.ones(2, 3, 9).long()),
+        dict(anchors=-torch.ones(2, 3, 9).long()),
+        dict(inverse=torch.arange(9).expand(2, 3, 9)),
+    ],
+)
+def test_refuses_what_does_not_fit_the_routes(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f'Expected {name}'):
+        Alignment(torch.arange(9).expand(2, 4, 9), **options)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(accepted=torch.ones(2, 4, 9) > 0),
+        dict(anchors=[0]),
+        dict(anchors=[0, 0, 3]),
+    ],
+)
+def test_refuses_what_does_not_fit_the_matchings(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f'Expected {name}'):
+        Alignment.from_matching(torch.arange(9).expand(2, 3, 9), **options)
+
+
+@pytest.mark.parametrize(
+    'matching', [torch.arange(9).expand(3, 9), torch.ones(2, 3, 9)]
+)
+def test_refuses_matchings_of_another_shape_or_dtype(matching):
+    with pytest.raises(ValueError, match=r'matchings of shape \(B, T-1, N\)'):
+        Alignment.from_matching(matching)
+
+
+@pytest.mark.parametrize('verb', ['rematch', 'fall_back'])
+def test_refuses_matchings_of_another_clip(verb):
+    alignment = Alignment(random_routes(frames=5))
+    matching, accepted = random_matching()
+    for other in [matching[:, 1:], matching[:1], matching[..., :3]]:
+        with pytest.raises(ValueError, match='Expected matching'):
+            getattr(alignment, verb)(other)
+    with pytest.raises(ValueError, match='Expected accepted'):
+        getattr(alignment, verb)(matching, accepted[:, 1:])
+
+
+def test_refuses_to_follow_an_alignment_of_another_clip():
+    with pytest.raises(ValueError, match='Expected routes'):
+        Alignment(random_routes(2)).after(Alignment(random_routes(3)))
 
 
 def test_refuses_routes_that_meet_in_a_patch():

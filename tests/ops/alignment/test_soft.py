@@ -166,6 +166,37 @@ def test_refuses_what_is_not_a_plan(plans):
         SoftAlignment(plans)
 
 
+def test_refuses_matchings_that_are_no_plans():
+    with pytest.raises(ValueError, match=r'\(B, T-1, N, N\)'):
+        SoftAlignment.from_matching(torch.rand(1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(accepted=torch.ones(2, 5, 9) > 0),
+        dict(anchors=[0]),
+        dict(anchors=[0, 0, 3, 0]),
+    ],
+)
+@pytest.mark.parametrize('build', [SoftAlignment, SoftAlignment.from_matching])
+def test_refuses_what_does_not_fit_the_plans(build, options):
+    _, plans, _ = random_matching()
+    frames = 3 if build is SoftAlignment else 4
+    (name,) = options
+    with pytest.raises(ValueError, match=f'Expected {name}'):
+        build(plans[:, :frames], **options)
+
+
+def test_refuses_plans_of_another_clip():
+    _, plans, accepted = random_matching()
+    alignment = SoftAlignment.from_matching(plans)
+    with pytest.raises(ValueError, match='Expected matching'):
+        alignment.rematch(plans[:1])
+    with pytest.raises(ValueError, match='Expected accepted'):
+        alignment.rematch(plans, accepted[:, 1:])
+
+
 def test_refuses_features_of_another_clip():
     alignment = SoftAlignment(torch.eye(4).expand(1, 2, 4, 4))
     with pytest.raises(ValueError, match=r'\(1, 2, 4\), got \(1, 3, 4, 5\)'):

@@ -198,3 +198,15 @@ def test_needs_the_grid(grid):
 def test_refuses_options_out_of_range(options):
     with pytest.raises(ValueError, match=f'Expected {next(iter(options))}'):
         DisplacementMatcher(**options)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [dict(accepted=torch.ones(1, 3, 120) > 0), dict(anchors=[0])],
+)
+def test_refuses_what_does_not_fit_the_displacements(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f'Expected {name}'):
+        DisplacementMatcher().follow(
+            torch.zeros(1, 2, 120, 2), GRID, **options
+        )
