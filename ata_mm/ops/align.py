@@ -19,7 +19,7 @@ from .matching import (
 from .norms import normalize
 from .permutation import identity
 from .types import Grid
-from .validation import check_grid, check_patches, is_compiling
+from .validation import check_grid, check_patches, is_compiling, is_count
 
 _BOTH = 'first-or-previous'
 # Names of the frame that each frame is matched to.
@@ -157,7 +157,7 @@ def check_options(
     Raises:
         ValueError: If one is.
     """
-    if reference not in REFERENCES and not _is_count(reference, 1):
+    if reference not in REFERENCES and not is_count(reference, 1):
         raise ValueError(
             f'Expected reference to be one of {", ".join(REFERENCES)} or a '
             f'number of frames from 1, got {reference!r}.'
@@ -167,7 +167,7 @@ def check_options(
             f'Expected min_similarity with reference={_BOTH!r}, which falls '
             'back where a match is rejected, got None. Set it, such as to 0.4.'
         )
-    if not _is_count(refine, 0):
+    if not is_count(refine, 0):
         raise ValueError(
             f'Expected refine to be a number of times from 0, got {refine!r}.'
         )
@@ -180,17 +180,11 @@ def check_options(
             'Expected min_similarity=None or a cosine similarity from -1 to '
             f'below 1, got {min_similarity!r}.'
         )
-    if not _is_count(support_radius, 0):
+    if not is_count(support_radius, 0):
         raise ValueError(
             'Expected support_radius to be a number of patches from 0, got '
             f'{support_radius!r}.'
         )
-
-
-def _is_count(value: object, least: int) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int):
-        return False
-    return value >= least
 
 
 def _align(

@@ -163,6 +163,13 @@ def check_grid(
     return grid
 
 
+def is_count(value: object, least: int) -> bool:
+    """Return whether an option is an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return False
+    return value >= least
+
+
 def check_radius(radius: int) -> int:
     """Return the radius of a window in patches.
 
@@ -172,7 +179,7 @@ def check_radius(radius: int) -> int:
     Raises:
         ValueError: If it is not an integer of at least 1.
     """
-    if not isinstance(radius, int) or radius < 1:
+    if not is_count(radius, 1):
         raise ValueError(
             'Expected radius to be an integer of at least 1, in '
             f'patches, got {radius!r}.'

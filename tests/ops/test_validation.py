@@ -12,6 +12,7 @@ from ata_mm.ops.validation import (
     check_square,
     check_tensor,
     is_compiling,
+    is_count,
 )
 
 
@@ -145,7 +146,16 @@ def test_a_missing_grid_names_the_caller():
         check_grid(None, 6, 'LocalMatcher()')
 
 
-@pytest.mark.parametrize('radius', [0, -1, 1.5, '3', None])
+@pytest.mark.parametrize(
+    'value, expected',
+    [(2, True), (3, True), (1, False), (2.0, False), ('2', False)]
+    + [(None, False), (True, False)],
+)
+def test_a_count_is_an_integer_of_at_least_a_number(value, expected):
+    assert is_count(value, 2) is expected
+
+
+@pytest.mark.parametrize('radius', [True, 0, -1, 1.5, '3', None])
 def test_a_radius_is_a_positive_integer(radius):
     assert check_radius(3) == 3
     with pytest.raises(ValueError, match='radius.*integer of at least 1'):

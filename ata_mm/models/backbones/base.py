@@ -1,7 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Base classes of the backbones, and validation of their options and input."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -23,9 +23,19 @@ class PretrainedBackbone(BaseModule):
     """
 
     def init_weights(self) -> None:
-        """Load the checkpoint of ``init_cfg``, if any."""
+        """Load the checkpoint of ``init_cfg``, if any.
+
+        Raises:
+            ValueError: If ``init_cfg`` is of type 'Pretrained' and names no
+                checkpoint, or as :func:`load_pretrained`.
+        """
         init_cfg = self.init_cfg or {}
         if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+            if init_cfg.get('checkpoint') is None:
+                raise ValueError(
+                    "Expected init_cfg=dict(type='Pretrained', "
+                    f'checkpoint=PATH), got {init_cfg!r}.'
+                )
             load_pretrained(self, init_cfg['checkpoint'])
             self._is_init = True
         else:
@@ -104,9 +114,11 @@ def chosen_blocks(
     """
     if temporal_blocks == 'all':
         return range(num_blocks)
-    if isinstance(temporal_blocks, (str, int)) or not set(
-        temporal_blocks
-    ).issubset(range(num_blocks)):
+    if (
+        isinstance(temporal_blocks, str)
+        or not isinstance(temporal_blocks, Collection)
+        or not all(i in range(num_blocks) for i in temporal_blocks)
+    ):
         raise ValueError(
             "Expected temporal_blocks='all' or block indices from 0 to "
             f'{num_blocks - 1}, got {temporal_blocks!r}.'

@@ -15,6 +15,7 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import trunc_normal_init
 from torch import Tensor, nn
 
+from ..options import check_counts, check_drop_path_rate
 from .base import PretrainedBackbone, check_images, read_arch
 from .wrapper.ata_backbone import ATABackbone
 
@@ -104,7 +105,7 @@ class ConvNeXt(PretrainedBackbone):
             checkpoints of :func:`load_pretrained`. Defaults to None.
 
     Raises:
-        ValueError: If arch is not one of these.
+        ValueError: If an option is not one of these.
     """
 
     block_pattern = 'stages.*.*'
@@ -119,6 +120,7 @@ class ConvNeXt(PretrainedBackbone):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        check_counts(in_channels=in_channels)
         sizes = read_arch(arch, ARCHS)
         depths, channels = sizes['depths'], sizes['channels']
         self.in_channels = in_channels
@@ -139,7 +141,8 @@ class ConvNeXt(PretrainedBackbone):
                     nn.Conv2d(before, after, 2, stride=2),
                 )
             )
-        rates = iter(np.linspace(0, drop_path_rate, sum(depths)).tolist())
+        last = check_drop_path_rate(drop_path_rate)
+        rates = iter(np.linspace(0, last, sum(depths)).tolist())
         self.stages = nn.ModuleList(
             nn.Sequential(
                 *(

@@ -17,6 +17,7 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import trunc_normal_init
 from torch import Tensor, nn
 
+from ..options import check_counts, check_drop_path_rate
 from .base import PretrainedBackbone, check_images, read_arch
 from .timesformer.timesformer import Mlp
 from .wrapper.ata_backbone import ATABackbone
@@ -255,7 +256,7 @@ class CycleMLP(PretrainedBackbone):
             checkpoints of :func:`load_pretrained`. Defaults to None.
 
     Raises:
-        ValueError: If arch is not one of these.
+        ValueError: If an option is not one of these.
     """
 
     block_pattern = 'network.*.[0-9]*'
@@ -268,12 +269,14 @@ class CycleMLP(PretrainedBackbone):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        check_counts(in_channels=in_channels)
         sizes = read_arch(arch, ARCHS, optional=('mlp_ratios',))
         depths, channels = sizes['depths'], sizes['channels']
         ratios = sizes.get('mlp_ratios', [4] * len(depths))
         self.in_channels = in_channels
         self.patch_embed = ConvProjection(in_channels, channels[0], 7, 4, 2)
-        rates = iter(np.linspace(0, drop_path_rate, sum(depths)).tolist())
+        last = check_drop_path_rate(drop_path_rate)
+        rates = iter(np.linspace(0, last, sum(depths)).tolist())
         self.network = nn.ModuleList()
         for i, (depth, width) in enumerate(zip(depths, channels)):
             if i > 0:

@@ -8,6 +8,7 @@ from mmaction.utils import OptSampleList
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
+from ..options import check_counts
 from ..temporal import AlignmentSharing, build_temporal_layer
 
 
@@ -52,8 +53,8 @@ class ATANeck(BaseModule):
 
     Raises:
         ValueError: If ``head_dims`` does not divide ``embed_dims``, the
-            temporal module is not a layer, or ``num_segments`` or
-            ``num_blocks`` is below 1.
+            temporal module is not a layer, or ``embed_dims``,
+            ``num_segments`` or ``num_blocks`` is not an integer of at least 1.
     """
 
     # Read by the Recognizer2D shim: the output has one map for each frame.
@@ -70,11 +71,9 @@ class ATANeck(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if num_blocks < 1 or (num_segments is not None and num_segments < 1):
-            raise ValueError(
-                'Expected num_blocks and num_segments of 1 or more, got '
-                f'num_blocks={num_blocks} and num_segments={num_segments}.'
-            )
+        check_counts(embed_dims=embed_dims, num_blocks=num_blocks)
+        if num_segments is not None:
+            check_counts(num_segments=num_segments)
         self.embed_dims = embed_dims
         self.num_segments = num_segments
         temporal = temporal or dict(type='ATA', route_encoding=True)

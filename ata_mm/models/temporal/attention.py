@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from ata_mm.ops import Alignment
 from ata_mm.ops.types import Grid
-from ata_mm.ops.validation import check_grid, is_compiling
+from ata_mm.ops.validation import check_grid, is_compiling, is_count
 
 from ..embeddings import patch_positions, route_encoding
+from ..options import check_drop_path_rate
 from .base import TemporalModule
 
 # Blocks of a CUDA launch in one dimension. Fused attention has one for each
@@ -72,10 +73,10 @@ class SelfAttention(nn.Module):
 
     def __init__(self, embed_dims: int, num_heads: int) -> None:
         super().__init__()
-        if num_heads < 1 or embed_dims % num_heads:
+        if not is_count(num_heads, 1) or embed_dims % num_heads:
             raise ValueError(
                 'Expected num_heads to divide embed_dims, got num_heads='
-                f'{num_heads} and embed_dims={embed_dims}.'
+                f'{num_heads!r} and embed_dims={embed_dims}.'
             )
         self.num_heads = num_heads
         self.qkv = nn.Linear(embed_dims, 3 * embed_dims)
@@ -238,7 +239,7 @@ class TemporalAttention(TemporalModule):
         self.route_encoding = route_encoding
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.attn = SelfAttention(embed_dims, num_heads)
-        self.drop_path = DropPath(drop_path_rate)
+        self.drop_path = DropPath(check_drop_path_rate(drop_path_rate))
         self.temporal_fc = nn.Linear(embed_dims, embed_dims)
         if zero_init:
             nn.init.zeros_(self.temporal_fc.weight)

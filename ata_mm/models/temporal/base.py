@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ata_mm.ops import Alignment
 from ata_mm.ops.types import Grid
-from ata_mm.ops.validation import is_compiling
+from ata_mm.ops.validation import is_compiling, is_count
 
 
 class TemporalModule(BaseModule):
@@ -280,7 +280,7 @@ def build_temporal_layer(
     """
     # Modules without heads, such as TemporalAveraging, accept any head_dims:
     # whether it matters is known only after building the module.
-    divides = head_dims > 0 and embed_dims % head_dims == 0
+    divides = is_count(head_dims, 1) and embed_dims % head_dims == 0
     num_heads = embed_dims // head_dims if divides else 1
     module = build_temporal(
         cfg, embed_dims, num_heads, num_frames, drop_path_rate
@@ -288,8 +288,8 @@ def build_temporal_layer(
     if module.mixes_frames and not divides and 'num_heads' not in cfg:
         raise ValueError(
             'Expected head_dims to divide the channels of every block, got '
-            f'head_dims={head_dims} and a block of {embed_dims} channels. Set '
-            'head_dims to one of '
+            f'head_dims={head_dims!r} and a block of {embed_dims} channels. '
+            'Set head_dims to one of '
             f'{common_head_dims(all_channels or [embed_dims])}.'
         )
     return module

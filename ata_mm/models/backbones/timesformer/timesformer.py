@@ -16,7 +16,6 @@ import torch
 from mmaction.registry import MODELS
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule, ModuleList, kaiming_init
-from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -24,6 +23,8 @@ from ata_mm.ops import Alignment
 from ata_mm.ops.types import Grid
 
 from ...embeddings import sincos_embedding
+from ...layouts import ImageSize
+from ...options import check_counts, check_drop_path_rate, read_img_size
 from ...temporal import (
     AlignmentSharing,
     SelfAttention,
@@ -115,7 +116,7 @@ class TimeSformerBlock(BaseModule):
         self.attn = SelfAttention(embed_dims, num_heads)
         self.norm2 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.mlp = Mlp(embed_dims, 4 * embed_dims)
-        self.drop_path = DropPath(drop_path_rate)
+        self.drop_path = DropPath(check_drop_path_rate(drop_path_rate))
 
     def alignment(
         self,
@@ -293,8 +294,8 @@ class ATATimeSformer(VideoBackbone):
 
     Raises:
         ValueError: If the image is not divisible into patches, a block index
-            is out of range, position_init is unknown, or both pretrained and
-            init_cfg are given.
+            is out of range, another option is not one of the above, or both
+            pretrained and init_cfg are given.
     """
 
     def __init__(
@@ -318,9 +319,16 @@ class ATATimeSformer(VideoBackbone):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(pretrained, init_cfg)
+        check_counts(
+            num_frames=num_frames,
+            patch_size=patch_size,
+            embed_dims=embed_dims,
+            num_layers=num_layers,
+            in_channels=in_channels,
+        )
         self.num_frames = num_frames
         self.in_channels = in_channels
-        self.img_size = to_2tuple(img_size)
+        self.img_size = read_img_size(img_size)
         self.grid: Grid = _patch_grid(self.img_size, patch_size)
         self.with_cp = with_cp
         num_patches = self.grid[0] * self.grid[1]
@@ -328,7 +336,8 @@ class ATATimeSformer(VideoBackbone):
         chosen = chosen_blocks(temporal_blocks, num_layers)
         temporal = temporal or dict(type='ATA')
         other_temporal = other_temporal or dict(type='TemporalAttention')
-        rates = np.linspace(0, drop_path_rate, num_layers).tolist()
+        last = check_drop_path_rate(drop_path_rate)
+        rates = np.linspace(0, last, num_layers).tolist()
         self.patch_embed = PatchEmbed(in_channels, embed_dims, patch_size)
         blocks = [
             build_block(
@@ -423,13 +432,8 @@ class ATATimeSformer(VideoBackbone):
         return torch.cat([cls_token, patches], dim=2)
 
 
-def _patch_grid(img_size: tuple[int, int], patch_size: int) -> Grid:
+def _patch_grid(img_size: ImageSize, patch_size: int) -> Grid:
     height, width = img_size
-    if not isinstance(patch_size, int) or patch_size < 1:
-        raise ValueError(
-            'Expected patch_size to be an integer of at least 1, '
-            f'got {patch_size!r}.'
-        )
     if height % patch_size or width % patch_size:
         raise ValueError(
             'Expected an image size divisible by the patch size, got img_size='

@@ -14,11 +14,11 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.logging import print_log
 from mmengine.model import ModuleList
-from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...layouts import Layout
+from ...options import check_counts, check_drop_path_rate, read_img_size
 from ...temporal import (
     ATA,
     AlignmentSharing,
@@ -208,8 +208,10 @@ class ATABackbone(VideoBackbone):
             raise ValueError(
                 f"Expected output='map' or output='cls_token', got {output!r}."
             )
+        check_counts(num_frames=num_frames)
+        last = check_drop_path_rate(drop_path_rate)
         self.num_frames = num_frames
-        self.img_size = to_2tuple(img_size)
+        self.img_size = read_img_size(img_size)
         self.output = output
         # The name of a method: a bound method would belong to the old model
         # after `image` has been replaced.
@@ -227,7 +229,7 @@ class ATABackbone(VideoBackbone):
         chosen = chosen_blocks(temporal_blocks, num_blocks)
         temporal = temporal or dict(type='ATA', route_encoding=True)
         other_temporal = other_temporal or dict(type='TemporalAttention')
-        rates = np.linspace(0, drop_path_rate, num_blocks).tolist()
+        rates = np.linspace(0, last, num_blocks).tolist()
         channels = [one.channels for one in self.layouts]
         self.temporal = ModuleList(
             build_temporal_layer(
