@@ -21,7 +21,7 @@ MATCHERS = Registry(
     'matcher',
     build_func=build_matcher,
     scope='ata_mm',
-    locations=['ata_mm.registry'],
+    locations=['ata_mm.models.controls'],  # imported on use
 )
 MATCHERS.register_module(['AutoMatcher', 'auto'], module=AutoMatcher)
 for _matcher in (

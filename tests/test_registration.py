@@ -54,3 +54,11 @@ METRICS.get('AccMetric')
 import ata_mm
 print(METRICS.get('AccuracyBySpeed').__name__)"""
     assert python(code) == 'AccuracyBySpeed'
+
+
+def test_matchers_of_studies_are_found_without_their_import():
+    built = python(
+        'from ata_mm.registry import MATCHERS; '
+        "print(MATCHERS.build('RandomMatcher'))"
+    )
+    assert built.endswith('RandomMatcher()')

@@ -44,6 +44,8 @@ def test_matchers_are_registered_under_their_names(matcher):
         ('auto', AutoMatcher()),
         (dict(type='AutoMatcher', max_exact=9), AutoMatcher(9)),
         (dict(type='LocalMatcher', radius=2), LocalMatcher(2)),
+        (dict(type='ExactMatcher', _scope_='ata_mm'), ExactMatcher()),
+        ('ata_mm.ExactMatcher', ExactMatcher()),
     ],
 )
 def test_a_matcher_is_built_by_name(cfg, matcher):

@@ -25,7 +25,11 @@ _MIN_SIMILARITY = 0.13
 
 @MATCHERS.register_module()
 class RandomMatcher(Matcher):
-    """Matcher that draws a permutation, a new one at every call."""
+    """Matcher that draws a permutation, a new one at every call.
+
+    Its `key` means equal distributions instead of equal matchings: blocks draw
+    apart, except those that share a drawing by ``share_alignment``.
+    """
 
     def match(self, similarity: Tensor, grid: Grid | None = None) -> Tensor:
         """Match at random: (..., N, N) -> (..., N)."""

@@ -6,7 +6,9 @@ from mmaction.registry import MODELS
 
 from ata_mm.datasets import CLASSES, CameraMotionDataset, Layer
 from ata_mm.evaluation import LayeredClip, RouteCount, count_followed
+from ata_mm.models import ATA
 from ata_mm.models.controls import RandomMatcher
+from ata_mm.models.temporal import AlignmentSharing
 
 PIPELINE = [
     dict(type='CachedVideo', height=24),
@@ -62,6 +64,14 @@ def test_random_matches_differ_between_frames_and_calls():
     first, second = (RandomMatcher().match(similarity) for _ in range(2))
     assert not torch.equal(first[0], first[1])
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize('share, shared', [(1, False), (2, True)])
+def test_random_routes_are_shared_where_that_is_asked_for(share, shared):
+    options = dict(matcher='RandomMatcher', share_alignment=share)
+    first, second = (ATA(24, 3, **options) for _ in range(2))
+    sharing, x = AlignmentSharing(), torch.randn(1, 3, 36, 24)
+    assert (sharing(first, x) is sharing(second, x)) is shared
 
 
 def test_true_routes_follow_the_camera(dataset):

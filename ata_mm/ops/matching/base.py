@@ -360,6 +360,7 @@ def build_matcher(cfg: object, registry: Any) -> Matcher:
     # mmengine's own build function would search the default scope of the run,
     # 'mmaction', and warn that it has no matchers.
     options = dict(type=cfg) if isinstance(cfg, str) else dict(cfg or {})
+    options.pop('_scope_', None)  # of mmengine: matchers are in one registry
     kind = options.pop('type', None)
     if not isinstance(kind, type):
         kind = registry.get(kind) if isinstance(kind, str) else None
