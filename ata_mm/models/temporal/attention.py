@@ -19,7 +19,7 @@ from ata_mm.ops.types import Grid
 from ata_mm.ops.validation import check_grid, is_compiling, is_count
 
 from ..embeddings import patch_positions, route_encoding
-from ..options import check_drop_path_rate
+from ..options import check_counts, check_drop_path_rate
 from .base import TemporalModule
 
 # Blocks of a CUDA launch in one dimension. Fused attention has one for each
@@ -249,14 +249,14 @@ class TemporalAttention(TemporalModule):
         self.time_bias: nn.Parameter | None = None
         if time_bias_std is not None or time_bias_slopes is not None:
             self._add_time_bias(
-                num_heads, num_frames, time_bias_std or 0.0, time_bias_slopes
+                num_heads, num_frames, time_bias_std, time_bias_slopes
             )
 
     def _add_time_bias(
         self,
         num_heads: int,
         num_frames: int | None,
-        std: float,
+        std: float | None,
         slopes: Sequence[float] | None,
     ) -> None:
         if num_frames is None:
@@ -264,12 +264,13 @@ class TemporalAttention(TemporalModule):
                 f'Expected num_frames with time_bias_std={std} and '
                 f'time_bias_slopes={slopes}, got None.'
             )
+        check_counts(num_frames=num_frames)
         if slopes is not None and not len(slopes):
             raise ValueError(
                 'Expected time_bias_slopes=None or at least one slope, got '
                 f'{slopes!r}.'
             )
-        bias = torch.randn(num_heads, 2 * num_frames - 1) * std
+        bias = torch.randn(num_heads, 2 * num_frames - 1) * (std or 0.0)
         if slopes is not None:
             bias += directed_time_bias(num_heads, num_frames, slopes)
         self.time_bias = nn.Parameter(bias)

@@ -242,9 +242,22 @@ def test_refuses_no_heads():
         TemporalAttention(24, 0)
 
 
-def test_time_bias_needs_num_frames():
-    with pytest.raises(ValueError, match='Expected num_frames'):
-        TemporalAttention(24, 3, time_bias_std=1.0)
+@pytest.mark.parametrize(
+    'options, named',
+    [
+        (dict(time_bias_std=1.0), 'time_bias_std=1.0 .*slopes=None'),
+        (dict(time_bias_slopes=[2.0]), r'time_bias_std=None .*slopes=\[2.0\]'),
+    ],
+)
+def test_time_bias_needs_num_frames(options, named):
+    with pytest.raises(ValueError, match=f'Expected num_frames with {named}'):
+        TemporalAttention(24, 3, **options)
+
+
+@pytest.mark.parametrize('num_frames', [0, -1, '8', 8.0])
+def test_time_bias_needs_a_number_of_frames(num_frames):
+    with pytest.raises(ValueError, match='Expected num_frames to be'):
+        TemporalAttention(24, 3, num_frames=num_frames, time_bias_std=1.0)
 
 
 def test_stochastic_depth_drops_positions():
