@@ -164,7 +164,7 @@ def find_layout(
 
 def _read_option(layout: str | dict) -> tuple[str, int | None]:
     option: dict[str, Any] = (
-        dict(kind=layout) if isinstance(layout, str) else dict(layout)
+        dict(layout) if isinstance(layout, dict) else dict(kind=layout)
     )
     kind = option.pop('kind', None)
     prefix_tokens = option.pop('prefix_tokens', None)

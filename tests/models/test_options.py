@@ -1,8 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pytest
 from mmaction.registry import MODELS
+from mmengine.config import Config, ConfigDict
 
-from ata_mm.models import TemporalAttention
+from ata_mm.models import ATA, ConvNeXt, TemporalAttention
 from ata_mm.models.options import (
     check_counts,
     check_drop_path_rate,
@@ -120,6 +121,42 @@ def test_blocks_refuse_other_rates_of_stochastic_depth(kind):
 def test_temporal_attention_refuses_to_drop_everything():
     with pytest.raises(ValueError, match='Expected drop_path_rate'):
         TemporalAttention(16, 2, drop_path_rate=1.0)
+
+
+@pytest.mark.parametrize('cfg', [*VIDEO, NECK])
+@pytest.mark.parametrize('temporal', ['ATA', ['ATA'], ATA, 3])
+def test_models_refuse_what_is_no_config(cfg, temporal):
+    with pytest.raises(ValueError, match=r"such as dict\(type='ATA'\), got"):
+        MODELS.build({**cfg, 'temporal': temporal})
+
+
+@pytest.mark.parametrize('cfg', VIDEO)
+def test_other_blocks_refuse_what_is_no_config(cfg):
+    options = dict(temporal_blocks=[], other_temporal='ATA')
+    with pytest.raises(ValueError, match="got 'ATA'"):
+        MODELS.build({**cfg, **options})
+
+
+@pytest.mark.parametrize('cfg', [*VIDEO, NECK])
+@pytest.mark.parametrize('kind', [ConfigDict, lambda **k: Config(k)])
+def test_models_accept_configs_of_mmengine(cfg, kind):
+    MODELS.build({**cfg, 'temporal': kind(type='ATA')})
+
+
+@pytest.mark.parametrize('kind', [ConfigDict, lambda **k: Config(k)])
+def test_the_wrapper_accepts_configs_of_mmengine(kind):
+    image = kind(**WRAPPER['image_backbone'])
+    MODELS.build({**WRAPPER, 'image_backbone': image})
+
+
+@pytest.mark.parametrize('image', ['ConvNeXt', None, ['ConvNeXt'], ConvNeXt])
+def test_the_wrapper_refuses_what_is_no_config(image):
+    refuses(WRAPPER, image_backbone=image)
+
+
+@pytest.mark.parametrize('layout', [None, 3, ['NCHW']])
+def test_the_wrapper_refuses_what_is_no_layout(layout):
+    refuses(WRAPPER, layout=layout)
 
 
 @pytest.mark.parametrize('cfg', VIDEO)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from mmaction.registry import MODELS
+from mmengine.config import Config
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -214,7 +215,8 @@ def build_temporal(
     Raises:
         KeyError: If no module has the name in ``cfg``.
         TypeError: If an option in ``cfg`` is unknown.
-        ValueError: If it is not a :class:`TemporalModule`.
+        ValueError: If ``cfg`` is not a config, or not of a
+            :class:`TemporalModule`.
     """
     kind = registered_class(cfg)
     if kind is not None and not issubclass(kind, TemporalModule):
@@ -243,7 +245,15 @@ def registered_class(cfg: dict) -> type | None:
 
     Returns:
         type | None: None if there is no ``type``, or no class of that name.
+
+    Raises:
+        ValueError: If ``cfg`` is not a config.
     """
+    if not isinstance(cfg, (dict, Config)):
+        raise ValueError(
+            'Expected the config of a temporal module such as '
+            f"dict(type='ATA'), got {cfg!r}."
+        )
     kind = cfg.get('type')
     if isinstance(kind, str):
         with MODELS.switch_scope_and_registry('mmaction') as registry:

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 
 from mmaction.registry import MODELS
+from mmengine.config import Config
 from torch import nn
 
 from ata_mm.compat import mmpretrain_multimodal
@@ -41,9 +42,10 @@ def build_image_backbone(cfg: dict) -> tuple[nn.Module, str]:
 
     Raises:
         ImportError: If the package is not installed.
-        ValueError: If ``cfg`` has no ``type``, or no model has that name.
+        ValueError: If ``cfg`` is not a config, has no ``type``, or no model
+            has that name.
     """
-    options = dict(cfg)
+    options = dict(cfg) if isinstance(cfg, (dict, Config)) else {}
     kind = options.pop('type', None)
     if kind is None:
         raise ValueError(
