@@ -34,6 +34,7 @@ LITE0 = 'timm.tf_efficientnet_lite0'
 FIRST = dict(matcher='ExactMatcher', reference='first')
 SUPPORTED = dict(FIRST, support_radius=1, min_similarity=0.4)
 METHODS: dict[str, dict[str, Any]] = {
+    'in-place': dict(matcher='in-place'),  # without alignment
     'paper': dict(matcher='ExactMatcher'),
     'paper-supported': dict(matcher='ExactMatcher', support_radius=1),
     'nearest': dict(matcher='nearest'),  # not one to one
@@ -212,6 +213,7 @@ from ata_mm.evaluation import (
     MotionSuite,
     RouteCount,
     count_followed,
+    in_place,
     nearest_neighbour,
     patch_features,
 )
@@ -376,8 +378,9 @@ def build_method(name: str, options: dict[str, Any]) -> dict[str, Any]:
         ValueError: If `align_frames` does not take them.
     """
     matcher = options.get('matcher', 'auto')
-    if matcher == 'nearest':
-        matcher = nearest_neighbour
+    functions = {'nearest': nearest_neighbour, 'in-place': in_place}
+    if isinstance(matcher, str) and matcher in functions:
+        matcher = functions[matcher]
     elif matcher != 'auto':
         matcher = MATCHERS.build(matcher)
     method = dict(options, matcher=matcher)

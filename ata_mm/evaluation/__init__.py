@@ -12,6 +12,7 @@ from .patch_features import patch_features
 from .routes import (
     RouteCount,
     count_followed,
+    in_place,
     nearest_neighbour,
     route_positions,
 )
@@ -26,6 +27,7 @@ __all__ = [
     'RouteCount',
     'StereoPair',
     'count_followed',
+    'in_place',
     'nearest_neighbour',
     'patch_features',
     'route_positions',

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ata_mm.ops import Alignment, DisplacementAlignment
+from ata_mm.ops.permutation import identity
 from ata_mm.ops.types import Grid
 
 from .known_motion import MovingClip
@@ -117,6 +118,22 @@ def nearest_neighbour(similarity: Tensor, grid: Grid | None = None) -> Tensor:
     """
     num = similarity.shape[-1]
     return F.one_hot(similarity.argmax(-1), num).to(similarity.dtype)
+
+
+def in_place(similarity: Tensor, grid: Grid | None = None) -> Tensor:
+    """Match each patch to the one at its position, as without alignment.
+
+    The baseline of every matching, as a matcher for
+    :func:`~ata_mm.ops.align_frames`.
+
+    Args:
+        similarity (Tensor): (..., N, N), for its shape.
+        grid (tuple[int, int], optional): Not used. Defaults to None.
+
+    Returns:
+        Tensor: Identity permutations (..., N).
+    """
+    return identity(*similarity.shape[:-1], device=similarity.device)
 
 
 def count_followed(

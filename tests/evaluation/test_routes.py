@@ -10,6 +10,7 @@ from ata_mm.evaluation.known_motion import LayeredClip
 from ata_mm.evaluation.routes import (
     RouteCount,
     count_followed,
+    in_place,
     nearest_neighbour,
     route_positions,
 )
@@ -136,6 +137,12 @@ def test_soft_routes_are_at_the_largest_weight():
     plans = torch.tensor([[0.2, 0.8], [0.3, 0.7]])[None, None]
     positions = route_positions(SoftAlignment(plans), (1, 2))
     assert positions.tolist() == [[[[0, 1], [0, 1]]]]
+
+
+@pytest.mark.parametrize('grid', [None, (2, 3)])
+def test_patches_in_place_do_not_move(grid):
+    alignment = align_frames(torch.randn(2, 3, 6, 4), in_place, grid)
+    assert alignment.places.equal(torch.arange(6).expand(2, 3, 6))
 
 
 def test_nearest_neighbours_may_be_shared():
