@@ -21,6 +21,9 @@ arms = {
         options={_temporal: dict(_delete_=True, type='TemporalAveraging')}
     ),
     'temporal attention': dict(options={_temporal: _attention}),
+    'temporal attention, no route encoding': dict(
+        options={_temporal: dict(_attention, route_encoding=False)}
+    ),
     'ATA': dict(),
     # Its control: routes without de-alignment cannot encode positions.
     'ATA, no route encoding': dict(

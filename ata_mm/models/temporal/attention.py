@@ -48,16 +48,12 @@ def attend_in_parts(
     Returns:
         Tensor: (batch, heads, L, d).
     """
-    parts = list(zip(*(x.split(size) for x in (query, key, value))))
-    biases = [bias] * len(parts)
+    queries, keys, values = (x.split(size) for x in (query, key, value))
+    biases: Sequence[Tensor | None] = [bias] * len(queries)
     if bias is not None and bias.ndim == 4 and len(bias) > 1:
-        biases = list(bias.split(size))
-    return torch.cat(
-        [
-            F.scaled_dot_product_attention(*part, one)
-            for part, one in zip(parts, biases)
-        ]
-    )
+        biases = bias.split(size)
+    parts = map(F.scaled_dot_product_attention, queries, keys, values, biases)
+    return torch.cat(list(parts))
 
 
 class SelfAttention(nn.Module):
@@ -128,11 +124,11 @@ class SelfAttention(nn.Module):
         qkv = qkv.movedim(-3, 0).transpose(-2, -3)  # (3, ..., heads, L, d)
         # Fused kernels want exactly (batch, heads, L, d).
         query, key, value = qkv.reshape(3, -1, *qkv.shape[-3:])
-        attend = F.scaled_dot_product_attention
         # A tracer would have to fix the batch to choose.
         if query.is_cuda and not is_compiling() and len(query) > _MAX_BATCH:
-            attend = attend_in_parts
-        out = attend(query, key, value, bias)
+            out = attend_in_parts(query, key, value, bias)
+        else:
+            out = F.scaled_dot_product_attention(query, key, value, bias)
         out = out.unflatten(0, lead).transpose(-2, -3).flatten(-2)
         return out.movedim(-2, dim)
 
