@@ -237,15 +237,12 @@ def check_command(config: Path, command: str) -> None:
     first = config.read_text(encoding='utf-8').split('\n', 1)[0]
     first = first.removeprefix('# ')
     if first.startswith(_COMMAND) and first != command:
-        again = (
-            ''
-            if begun(config.parent)
-            else (', remove it to have it written again,')
-        )
+        advice = 'Edit the config instead, or choose another --work-dir.'
+        if not begun(config.parent):
+            advice += ' To have the config written again, remove it.'
         raise ValueError(
             f'Expected the command that {config} was written by ({first}), '
-            f'got {command}. Edit the config instead{again} or choose another '
-            '--work-dir.'
+            f'got {command}. {advice}'
         )
 
 
@@ -283,7 +280,7 @@ def follows_routes(cfg: Config) -> bool:
     """Return whether the model has routes to draw."""
     backbone = cfg.model.backbone
     temporal = backbone.get('temporal') or dict(type='ATA')
-    return temporal['type'] == 'ATA' and backbone.num_frames > 1
+    return temporal['type'] == 'ATA' and backbone.get('num_frames') != 1
 
 
 def test_metrics(folder: Path) -> dict[str, float]:

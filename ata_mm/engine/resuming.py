@@ -70,8 +70,9 @@ def newest(work_dir: str) -> ResumePoint | None:
     """Return the readable checkpoint of a folder that was saved last.
 
     By the time in the checkpoint, which a copy of the file keeps: the folder
-    may also have checkpoints of an earlier run, of more iterations. The folder
-    given counts, not the path in its ``last_checkpoint``, so that
+    may also have checkpoints of an earlier run, of more iterations.
+
+    The folder given counts, not the path in its ``last_checkpoint``, so that
     it can be moved; only if it has no checkpoint, as with ``out_dir`` of
     ``CheckpointHook``, that file's own folder is searched.
 
@@ -133,7 +134,7 @@ def read(path: str) -> ResumePoint:
 
 
 def checkpoints_in(folder: str) -> list[str]:
-    """Return the checkpoints of a folder, if there are others not the best.
+    """Return the checkpoints of a folder; the best only without others.
 
     Args:
         folder (str): Work directory of a run.

@@ -302,9 +302,9 @@ def plot_routes(results: Sequence[dict]) -> Figure:
         results (Sequence[dict]): Lines of the result file.
 
     Returns:
-        Figure: A panel for each temporal module, a line for each arm with
-        routes: at each epoch, the mean of the seeds whose checkpoint of it was
-        kept.
+        Figure: A panel for each temporal module, a line for each arm: at each
+        epoch, the mean of the seeds whose checkpoint of it was kept. Of an arm
+        without routes, it is that of patches that stay in place.
 
     Raises:
         ValueError: If no result has routes.

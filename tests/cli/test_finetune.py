@@ -81,7 +81,7 @@ def test_other_classes_need_a_new_config(args, tmp_path):
 
 def test_the_config_of_a_training_is_not_to_be_removed(args, begun):
     args.temporal = 'TemporalAttention'
-    with pytest.raises(ValueError, match='config instead or choose another'):
+    with pytest.raises(ValueError, match='another --work-dir.$'):
         prepare_config(args, begun)
     (begun / 'config.py').unlink()
     with pytest.raises(
@@ -90,9 +90,13 @@ def test_the_config_of_a_training_is_not_to_be_removed(args, begun):
         prepare_config(args, begun)
 
 
-def test_a_model_of_one_frame_has_no_routes():
-    backbone = dict(type='ATATimeSformer', num_frames=1)
-    assert not follows_routes(Config(dict(model=dict(backbone=backbone))))
+@pytest.mark.parametrize(
+    'options, expected',
+    [(dict(num_frames=1), False), (dict(num_frames=2), True), ({}, True)],
+)
+def test_a_model_of_one_frame_has_no_routes(options, expected):
+    cfg = Config(dict(model=dict(backbone=dict(type='ATANet', **options))))
+    assert follows_routes(cfg) == expected
 
 
 def test_a_config_without_its_command_is_not_compared(tmp_path):
