@@ -244,7 +244,8 @@ def plot_speed(results: Sequence[dict], videos: int = 64) -> Figure:
             Defaults to 64.
 
     Returns:
-        Figure: A line for each arm, of all its seeds together.
+        Figure: A line for the mean of each arm, a band from its lowest to its
+        highest seed.
     """
     figure = Figure(figsize=(9, 4), layout='constrained')
     axes = figure.subplots()
@@ -252,12 +253,20 @@ def plot_speed(results: Sequence[dict], videos: int = 64) -> Figure:
     for index, (arm, own) in enumerate(_by_arm(results).items()):
         speeds = np.array(own[0]['speeds'])
         order = speeds.argsort(kind='stable')
-        window = np.ones(min(videos, len(order))) / min(videos, len(order))
-        axes.plot(
-            np.convolve(speeds[order], window, 'valid'),
-            np.convolve(_correct(own).mean(0)[order], window, 'valid'),
-            '-' if index < 10 else '--',
-            label=arm,
+        width = min(videos, len(order))
+        # The mean over neighbouring videos: of their speed, and of each seed.
+        speed, *seeds = (
+            np.convolve(values[order], np.full(width, 1 / width), 'valid')
+            for values in (speeds, *_correct(own))
+        )
+        style = '-' if index < 10 else '--'
+        (line,) = axes.plot(speed, np.mean(seeds, 0), style, label=arm)
+        axes.fill_between(
+            speed,
+            np.min(seeds, 0),
+            np.max(seeds, 0),
+            alpha=0.15,
+            color=line.get_color(),
         )
     axes.set(xlabel='speed, pixels per frame', ylabel='accuracy')
     axes.grid(alpha=0.3)

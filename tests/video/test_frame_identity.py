@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Every decoder gives the frames asked for, or a clear word."""
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -174,6 +175,11 @@ def test_times_increase(name, made):
         times = reader.timestamps
         assert len(times) == len(reader)
         assert (np.diff(times) > 0).all()
+
+
+def test_the_encoder_of_av1_leaves_priorities(made):
+    made('av1.mp4')
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_opencv_refuses_interlaced_video_before_it_decodes(made):
