@@ -101,7 +101,8 @@ def align_frames(
             N patches, or ``support_radius`` is given without one; if
             ``matcher`` is neither 'auto' nor a matcher nor callable; if it
             returns neither permutations nor plans, or plans with
-            'first-or-previous'; if an option is out of range.
+            'first-or-previous'; if an option is out of range, or given for a
+            matcher that overrides `match_frames`.
 
     Examples:
         >>> x = torch.randn(2, 8, 196, 768)
@@ -197,9 +198,18 @@ def _align(
     options: dict[str, Any],
 ) -> Alignment:
     anchors = _anchors(reference, x.shape[1])
+    paper = anchors is None and not options
+    if not (paper and refine == 0) and (
+        type(matcher).match_frames is not Matcher.match_frames
+    ):
+        raise ValueError(
+            f'Expected match_pairs() of {matcher!r} to be overridden instead '
+            'of match_frames(), which cannot match with reference, refine, '
+            'min_similarity or support_radius.'
+        )
 
     def match(frames: Tensor) -> Matching:
-        if anchors is None and not options:  # the paper's form
+        if paper:
             return Matching(matcher.match_frames(frames, grid))
         if reference in ('first', _BOTH):
             source = frames[:, :1]  # one frame, not T-1 copies of it

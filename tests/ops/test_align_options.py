@@ -418,3 +418,28 @@ def test_refuses_options_out_of_range(option):
 def test_support_needs_the_grid(name):
     with pytest.raises(ValueError, match='which support_radius=1 needs'):
         align_frames(related_clip(), ALL[name], support_radius=1)
+
+
+class FramesInPlace(Matcher):
+    def match_frames(self, x, grid=None):
+        return identity(len(x), x.shape[1] - 1, x.shape[2])
+
+
+def test_match_frames_of_a_matcher_is_used():
+    alignment = align_frames(related_clip(), FramesInPlace())
+    assert torch.equal(alignment.routes[0, -1], torch.arange(12))
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(reference='first'),
+        dict(refine=1),
+        dict(min_similarity=0.4),
+        dict(support_radius=1),
+    ],
+    ids=str,
+)
+def test_options_and_overridden_match_frames_are_refused(options):
+    with pytest.raises(ValueError, match='instead of match_frames'):
+        align_frames(related_clip(), FramesInPlace(), GRID, **options)

@@ -41,7 +41,9 @@ class Matcher:
     - `match`: similarities of frame pairs -> matchings;
     - `match_pairs`: features of frame pairs -> matchings. Override it if the
       matcher needs only some similarities, or their gradients;
-    - `match_frames`: the same of the neighbouring frames of a clip;
+    - `match_frames`: the same of the neighbouring frames of a clip, in the
+      paper's form alone: a matcher that overrides it cannot have options of
+      :func:`~ata_mm.ops.align_frames`;
     - `follow`: matchings -> `Alignment`. Override it if the matchings are
       neither permutations nor plans;
     - `can_compile`: False; True if torch.compile can trace the matching.

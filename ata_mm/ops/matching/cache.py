@@ -36,12 +36,20 @@ class MatchingCache:
         tolerance (float): Largest accepted difference of two features,
             relative to their root mean square. Defaults to 0, bitwise equal.
 
+    Raises:
+        ValueError: If the tolerance is negative or NaN.
+
     Attributes:
         solved (int): Number of frame pairs that have been solved.
         reused (int): Number of frame pairs that have been reused.
     """
 
     def __init__(self, tolerance: float = 0.0) -> None:
+        if not tolerance >= 0:  # NaN as well
+            raise ValueError(
+                'Expected the tolerance of reused matchings to be a number '
+                f'from 0, got {tolerance!r}.'
+            )
         self.tolerance = tolerance
         self.solved = 0
         self.reused = 0

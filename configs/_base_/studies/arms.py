@@ -105,6 +105,9 @@ arms = {
     'ATA, 2 of 4 heads': dict(
         grid=_chosen_grid, options={f'{_temporal}.route_heads': 2}
     ),
+    'ATA, min_similarity=0.4': dict(
+        grid=_chosen_grid, options={f'{_temporal}.min_similarity': 0.4}
+    ),
     'ATA, shared': dict(
         grid=_chosen_grid, options={f'{_temporal}.share_alignment': 'stage'}
     ),

@@ -158,3 +158,9 @@ def test_matchings_of_other_options_are_not_reused(options):
     assert torch.equal(found.routes, expected.routes)
     assert (found.accepted is None) == (expected.accepted is None)
     assert cache.reused == 0
+
+
+@pytest.mark.parametrize('tolerance', [-1e-5, float('nan')])
+def test_tolerance_below_zero_is_refused(tolerance):
+    with pytest.raises(ValueError, match='from 0'):
+        MatchingCache(tolerance)
