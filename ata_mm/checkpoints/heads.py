@@ -13,7 +13,8 @@ _WRAPPER = re.compile(r'^(?:module|model|backbone|timesformer)\.')
 _COMPILED = re.compile(r'(?<![^.])_orig_mod\.')
 _HEAD = re.compile(
     r'^(?:neck|cls_head|aux_head|heads?(?!\.norm\.)|head_dist|_?fc|'
-    r'classifier|last_linear|pre_logits)\.'
+    r'classifier|last_linear|pre_logits)\.|'
+    r'^(?:n_averaged|steps)$'  # counters of averaged weights
 )
 _CLASSIFIER = re.compile(
     r'^(?:cls_head\.fc_cls|_?fc|last_linear|classifier(?:\.\d+)?|'
@@ -25,6 +26,8 @@ def split_head(
     state_dict: StateDict, own: Container[str] = ()
 ) -> tuple[StateDict, StateDict]:
     """Strip the prefixes of wrappers and separate the head from the backbone.
+
+    Counters of averaged weights, of torch and mmengine, go to the head.
 
     Args:
         state_dict (dict): Keys as published, with or without the prefixes

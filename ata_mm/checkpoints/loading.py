@@ -85,8 +85,20 @@ def read_state_dict(source: Source) -> StateDict:
         else source
     )
     while (inner := _content(found)) is not None:
+        used = next(key for key in found if found[key] is inner)
+        others = [
+            key
+            for key, value in found.items()
+            if value is not inner and _is_state_dict(value)
+        ]
+        if others:  # moving averages, as timm and mmengine save them
+            print_log(
+                f'Weights of {used!r} are used, not those of '
+                f'{", ".join(map(repr, others))}.',
+                logger='current',
+            )
         found = inner
-    if not found or not all(torch.is_tensor(v) for v in found.values()):
+    if not _is_state_dict(found):
         raise ValueError(
             'Expected a state_dict of tensors, or a checkpoint that has one '
             f'under {", ".join(map(repr, _CONTAINERS))}, got {_name(source)} '
@@ -99,6 +111,14 @@ def read_state_dict(source: Source) -> StateDict:
 def _content(checkpoint: dict) -> dict | None:
     inner = (checkpoint.get(key) for key in _CONTAINERS)
     return next((one for one in inner if isinstance(one, dict)), None)
+
+
+def _is_state_dict(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and len(value) > 0
+        and all(map(torch.is_tensor, value.values()))
+    )
 
 
 def check_finite_weights(state_dict: StateDict, source: object) -> None:
@@ -300,33 +320,45 @@ def as_recognizer(
     return keys
 
 
-def name_as_recognizer(checkpoint: dict, model: nn.Module) -> None:
+def name_as_recognizer(
+    checkpoint: dict, model: nn.Module, source: object = 'the checkpoint'
+) -> None:
     """Rename the keys of a checkpoint to those of a recognizer, in place.
 
     The keys of a bare model (official TimeSformer, timm) have no prefix
     ``backbone.``, and mmengine would load none of them into a recognizer.
     They get it here, under 'state_dict'. The classifier becomes
-    ``cls_head.fc_cls``; one of another shape is left out, and a message is
-    logged. The backbone converts its own keys while it is loaded. Checkpoints
-    of recognizers are not changed.
+    ``cls_head.fc_cls``, also that of an image classifier of mmpretrain, whose
+    backbone has the prefix. If it is of another shape, a message is logged.
+    The backbone converts its own keys while it is loaded.
 
     Args:
         checkpoint (dict): The content of a checkpoint file, changed in place.
         model (nn.Module): The recognizer to load it into.
+        source (object): The name of the checkpoint, for messages. Defaults to
+            'the checkpoint'.
 
     Raises:
-        ValueError: If the checkpoint has no state_dict.
+        ValueError: If the checkpoint has no state_dict, or a weight is NaN or
+            infinite.
     """
     state_dict = read_state_dict(checkpoint)
-    if any(key.startswith('backbone.') for key in state_dict):
-        return
+    check_finite_weights(state_dict, source)
     backbone = model.get_submodule('backbone')
     keys, head = split_head(state_dict, backbone_keys(backbone))
     classifier, reason = fit_classifier(head, model)
-    if head and not classifier:
+    if find_classifier(head) and not classifier:
         print_log(f'classifier: {reason}', logger='current')
-    grid = saved_grid(state_dict)
-    checkpoint['state_dict'] = as_recognizer(keys, classifier, grid)
+    if any(key.startswith('backbone.') for key in state_dict):
+        # Of a recognizer, whose neck is kept, or of an image classifier.
+        for key, value in list(state_dict.items()):
+            if any(value is one for one in classifier.values()):
+                del state_dict[key]
+        state_dict.update(as_recognizer({}, classifier))
+    else:
+        grid = saved_grid(state_dict)
+        state_dict = as_recognizer(keys, classifier, grid)
+    checkpoint['state_dict'] = state_dict
 
 
 @HOOKS.register_module()
@@ -344,7 +376,8 @@ class AdaptCheckpointHook(Hook):
         model = runner.model
         if is_model_wrapper(model):
             model = model.module
-        name_as_recognizer(checkpoint, model)
+        source = runner._load_from or 'the checkpoint'
+        name_as_recognizer(checkpoint, model, source)
 
 
 def _name(source: Source) -> object:

@@ -359,6 +359,50 @@ def test_checkpoint_of_a_recognizer_is_loaded_as_it_is(loaded):
     )
 
 
+def test_nan_is_refused_before_training(loaded):
+    state = randomized(recognizer().state_dict())
+    state['backbone.norm.bias'][3] = float('nan')
+    with pytest.raises(ValueError, match='Expected finite.*norm.bias'):
+        loaded(dict(state_dict=state))
+
+
+@pytest.mark.parametrize('classes', [5, 7])
+def test_classifier_beside_a_named_backbone_is_loaded(loaded, classes):
+    """As mmpretrain saves image classifiers."""
+    state = randomized(recognizer().state_dict())
+    own = {k: v for k, v in state.items() if k.startswith('backbone.')}
+    weight, own['head.fc.bias'] = torch.randn(5, 24), torch.randn(5)
+    own['head.fc.weight'] = weight
+    model = recognizer(classes)
+    before = model.cls_head.fc_cls.weight.clone()
+    loaded(dict(state_dict=own), model=model)
+    expected = weight if classes == 5 else before
+    assert torch.equal(model.cls_head.fc_cls.weight, expected)
+
+
+def test_averaged_weights_beside_others_are_named(monkeypatch):
+    messages = []
+    monkeypatch.setattr(
+        'ata_mm.checkpoints.loading.print_log',
+        lambda message, logger: messages.append(message),
+    )
+    read_state_dict(dict(state_dict=WEIGHTS, state_dict_ema=WEIGHTS))
+    assert messages == [
+        "Weights of 'state_dict' are used, not those of 'state_dict_ema'."
+    ]
+    read_state_dict(dict(state_dict=WEIGHTS, optimizer=dict(state={})))
+    assert len(messages) == 1
+
+
+def test_weights_averaged_by_torch_are_loaded():
+    source = timesformer()
+    averaged = torch.optim.swa_utils.AveragedModel(source).state_dict()
+    model = timesformer()
+    report = load_pretrained(model, averaged)
+    assert_equal(model, source.state_dict())
+    assert report.dropped == ['n_averaged']
+
+
 def test_missing_layers_are_an_error(loaded):
     with pytest.raises(ValueError, match='none for .*blocks.2'):
         loaded(official(), model=recognizer(num_layers=3))
