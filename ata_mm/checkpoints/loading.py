@@ -89,7 +89,7 @@ def read_state_dict(source: Source) -> StateDict:
         others = [
             key
             for key, value in found.items()
-            if value is not inner and _is_state_dict(value)
+            if key != used and _is_state_dict(value)
         ]
         if others:  # moving averages, as timm and mmengine save them
             print_log(
