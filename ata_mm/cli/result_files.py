@@ -2,6 +2,7 @@
 """Files of results, one entry of JSON a line, that one process writes to."""
 
 import fcntl
+import json
 import os
 import os.path as osp
 from contextlib import suppress
@@ -13,7 +14,8 @@ from .outputs import json_line
 class ResultFile:
     """File of JSON Lines to which entries are appended.
 
-    A line that was cut when its process was killed is removed. Lines are
+    A line that was cut when its process was killed is removed; a whole one
+    that lacks its line break, as some editors save it, gets it. Lines are
     written as a whole. A context manager.
 
     Args:
@@ -54,7 +56,7 @@ class ResultFile:
         self._file.flush()
 
     def _repair(self) -> None:
-        """Cut off what follows the last line break."""
+        """End the file with the line break of a whole line."""
         end = size = self._file.seek(0, os.SEEK_END)
         while end > 0:
             start = max(0, end - 65536)
@@ -64,8 +66,16 @@ class ResultFile:
                 end = start + found + 1
                 break
             end = start
-        if end < size:
+        if end == size:
+            return
+        self._file.seek(end)
+        try:
+            json.loads(self._file.read())
+        except ValueError:
             self._file.truncate(end)
+        else:
+            self._file.write(b'\n')
+            self._file.flush()
 
 
 def lock_file(file: IO[bytes], path: str, wait: bool = False) -> None:

@@ -12,6 +12,7 @@ import itertools
 import json
 import sysconfig
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -400,14 +401,30 @@ def read_results(path: Path, runs: Sequence[Run]) -> list[dict]:
     Returns:
         list[dict]: The newest result of each run that has one for its present
         config, in the order of the runs.
+
+    Raises:
+        ValueError: If a line other than the last is no result.
     """
-    text = path.read_text() if path.is_file() else ''
-    lines = text.split('\n')[:-1]  # without one that is being written
-    # A trial, which is not tested, may have the seed of a later run.
-    found = {
-        (*run_identity(entry), 'metrics' not in entry): entry
-        for entry in map(json.loads, lines)
-    }
+    content = path.read_bytes() if path.is_file() else b''
+    *lines, last = content.split(b'\n')
+    with suppress(ValueError):  # the last one may be being written
+        json.loads(last)
+        lines.append(last)
+    found = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            identity = run_identity(entry)
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(
+                f'Expected the result of a run in line {number} of {path}, '
+                f'got {line[:60]!r}. Correct or delete this line; trainings '
+                'whose checkpoints exist are not repeated.'
+            ) from None
+        # A trial, which is not tested, may have the seed of a later run.
+        found[(*identity, 'metrics' not in entry)] = entry
     keys = [(*run.key, run.trial) for run in runs]
     return [found[key] for key in keys if key in found]
 

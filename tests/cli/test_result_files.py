@@ -27,6 +27,13 @@ def test_a_file_of_one_cut_line_is_emptied(tmp_path):
     assert videos(path) == ['b']
 
 
+def test_a_line_without_its_break_is_kept(tmp_path):
+    path = tmp_path / 'out.jsonl'
+    path.write_text('{"video": "a"}\n{"video": "b"}')
+    ResultFile(str(path)).write(dict(video='c'))
+    assert videos(path) == ['a', 'b', 'c']
+
+
 def test_lines_can_be_read_at_once(tmp_path):
     with ResultFile(str(tmp_path / 'new' / 'out.jsonl')) as file:
         file.write(dict(video='a'))

@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import copy
+import json
 import re
 import sysconfig
 from dataclasses import replace
@@ -9,7 +10,7 @@ import pytest
 import torch
 from mmaction.registry import MODELS
 
-from ata_mm.cli.study import load_study
+from ata_mm.cli.study import load_study, read_results
 from ata_mm.datasets import CameraMotionDataset
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,3 +183,27 @@ def test_results_are_those_of_any_environment(runs, tmp_path):
     assert digests[0] != digests[1]
     cfg.model.backbone.pretrained = '/weights.pth'
     assert replace(runs[0], cfg=cfg).digest == digests[0]
+
+
+@pytest.fixture
+def line(runs):
+    run = runs[0]
+    result = dict(arm=run.arm, seed=run.seed, digest=run.digest, metrics={})
+    return json.dumps(result).encode()
+
+
+@pytest.mark.parametrize('rest', [b'', b'\n', b'\n\n', b'\n{"arm": "pl'])
+def test_results_beside_blank_and_unfinished_lines(runs, line, rest, tmp_path):
+    path = tmp_path / 'results.jsonl'
+    path.write_bytes(b'\n' + line + rest)
+    assert read_results(path, runs) == [json.loads(line)]
+
+
+@pytest.mark.parametrize(
+    'broken', [b'{"arm": "pl', b'{"arm": "plain"}', b'[1]', b'\xff']
+)
+def test_line_that_is_no_result_is_named(runs, line, broken, tmp_path):
+    path = tmp_path / 'results.jsonl'
+    path.write_bytes(line + b'\n' + broken + b'\n' + line + b'\n')
+    with pytest.raises(ValueError, match='line 2 of .*results.jsonl'):
+        read_results(path, runs)
