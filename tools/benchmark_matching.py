@@ -30,7 +30,11 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from ata_mm.cli.arguments import add_timing_options, positive
+from ata_mm.cli.arguments import (
+    add_timing_options,
+    make_folder_of,
+    positive,
+)
 
 SIDES = (56, 32, 28, 16, 14, 8, 7)  # of patches in pixels: N = 16 to 1024
 
@@ -115,7 +119,7 @@ from ata_mm.ops.matching.similarity import neighbour_similarity
 from ata_mm.ops.reference import align_literal
 from ata_mm.ops.types import Grid
 from ata_mm.video import open_video, patchify
-from ata_mm.visualization.canvas import save_figure
+from ata_mm.visualization.canvas import check_figure_file, save_figure
 
 try:
     from torch_linear_assignment import batch_linear_assignment
@@ -397,6 +401,8 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     with user_errors():
+        make_folder_of(args.plot, '--plot')
+        check_figure_file(args.plot or '')
         device = use_device(args.device)
         clips = read_clips(
             args.video, args.batch, args.interval, args.num_frames

@@ -25,10 +25,9 @@ import json
 from ast import literal_eval
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from ata_mm.cli.arguments import add_cfg_options
+from ata_mm.cli.arguments import add_cfg_options, make_folder_of
 
 LITE0 = 'timm.tf_efficientnet_lite0'
 FIRST = dict(matcher='ExactMatcher', reference='first')
@@ -223,7 +222,7 @@ from ata_mm.ops import align_frames
 from ata_mm.ops.types import Grid
 from ata_mm.registry import MATCHERS
 from ata_mm.video import patchify
-from ata_mm.visualization.canvas import save_figure
+from ata_mm.visualization.canvas import check_figure_file, save_figure
 
 SIZE = 224  # of frames, unless --config has another
 # Features (1, T, N, C) and grid by stage, of frames (T, S, S, 3).
@@ -427,8 +426,9 @@ def main() -> None:
     hide_log()
     with user_errors():
         check_options(args)
-        for path in filter(None, (args.plot, args.out)):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        make_folder_of(args.plot, '--plot')
+        make_folder_of(args.out, '--out')
+        check_figure_file(args.plot or '')
         chosen = {name: METHODS[name] for name in args.methods}
         chosen.update(map(parse_method, args.method))
         methods = {name: build_method(name, o) for name, o in chosen.items()}

@@ -10,7 +10,7 @@ import argparse
 import os.path as osp
 import sys
 
-from ata_mm.cli.arguments import add_cfg_options, make_folder, positive
+from ata_mm.cli.arguments import add_cfg_options, make_folder_of, positive
 
 
 def parse_args() -> argparse.Namespace:
@@ -55,7 +55,7 @@ def main() -> None:
     args = parse_args()
     hide_log()
     with user_errors():
-        make_folder(osp.dirname(args.out), '--out')
+        make_folder_of(args.out, '--out')
         recognizer = VideoRecognizer(
             load_config(args.config, args.cfg_options), args.checkpoint, 'cpu'
         )

@@ -23,7 +23,7 @@ import json
 import math
 from collections.abc import Iterable
 
-from ata_mm.cli.arguments import add_cfg_options, positive
+from ata_mm.cli.arguments import add_cfg_options, make_folder_of, positive
 
 
 def parse_args() -> argparse.Namespace:
@@ -171,6 +171,7 @@ def main() -> None:
     args = parse_args()
     hide_log()
     with user_errors():
+        make_folder_of(args.out, '--out')
         cfg = load_config(args.config, args.cfg_options)
         init_default_scope(cfg.default_scope)
         check_config(cfg, ('test',))

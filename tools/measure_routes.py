@@ -17,7 +17,7 @@ several checkpoints, such as those of all epochs, there is a table each.
 import argparse
 import json
 
-from ata_mm.cli.arguments import add_cfg_options, positive
+from ata_mm.cli.arguments import add_cfg_options, make_folder_of, positive
 
 
 def parse_args() -> argparse.Namespace:
@@ -107,6 +107,7 @@ def main() -> None:
     hide_log()
     found = []
     with user_errors():
+        make_folder_of(args.out, '--out')
         cfg = load_config(args.config, args.cfg_options)
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         for checkpoint in args.checkpoints:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ata_mm.cli.arguments import positive, seed
+from ata_mm.cli.arguments import make_folder_of, positive, seed
 
 
 def parse_args() -> argparse.Namespace:
@@ -94,7 +94,7 @@ from ata_mm.evaluation.study_report import (
     route_table,
     trial_table,
 )
-from ata_mm.visualization.canvas import save_figure
+from ata_mm.visualization.canvas import check_figure_file, save_figure
 
 
 def default_jobs() -> int:
@@ -106,6 +106,10 @@ def main() -> None:
     """Run and report."""
     args = parse_args()
     with user_errors():
+        for option in ('plot', 'plot_speed', 'plot_routes'):
+            path = getattr(args, option)
+            make_folder_of(path, f'--{option.replace("_", "-")}')
+            check_figure_file(path or '')
         study = load_study(
             args.study, args.work_dir, args.seeds, args.smoke, args.arms
         )

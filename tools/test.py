@@ -2,10 +2,9 @@
 """Test a recognizer: ``python tools/test.py CONFIG CHECKPOINT``."""
 
 import argparse
-import os.path as osp
 from functools import partial
 
-from ata_mm.cli.arguments import add_run_options, make_folder
+from ata_mm.cli.arguments import add_run_options, make_folder_of
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,7 +40,7 @@ def set_dump(cfg: Config, path: str) -> None:
         raise ValueError(
             f'Expected a .pkl or .pickle file for --dump, got {path}.'
         )
-    make_folder(osp.dirname(osp.abspath(path)), '--dump')
+    make_folder_of(path, '--dump')
     evaluator = cfg.get('test_evaluator') or []
     metrics = evaluator if isinstance(evaluator, list) else [evaluator]
     cfg.test_evaluator = metrics + [

@@ -303,6 +303,26 @@ def make_folder(path: str | None, option: str = '--out-dir') -> None:
         )
 
 
+def make_folder_of(path: str | None, option: str) -> None:
+    """Create the folder of a file that an option names, before any work.
+
+    Args:
+        path (str, optional): The file; None to create nothing.
+        option (str): The option, for messages.
+
+    Raises:
+        ValueError: If the folder cannot be created or written to, or the file
+            is a folder.
+    """
+    if path is None:
+        return
+    make_folder(os.path.dirname(os.path.abspath(path)), option)
+    if os.path.isdir(path):
+        raise ValueError(
+            f'Expected a file for {option}, got the folder {path}.'
+        )
+
+
 def _seconds(text: str) -> float:
     """Parse a positive number of seconds."""
     try:

@@ -113,7 +113,7 @@ def print_result(text: str) -> None:
 
 
 def print_error(error: object) -> None:
-    """Print an error to stderr in one line, without a traceback.
+    """Print an error to stderr, without a traceback.
 
     Args:
         error (object): The error or its message.

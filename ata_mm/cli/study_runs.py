@@ -87,8 +87,11 @@ def _run_all(
 
 def _report(run: Run, future: Future) -> None:
     """Print an error at once, since other runs may take hours to end."""
-    if future.exception():
-        print_error(f'[{run.name}] {future.exception()!r}')
+    error = future.exception()
+    if error:
+        # Whole lines of the log of a tool; other errors by their names.
+        text = error if isinstance(error, RuntimeError) else repr(error)
+        print_error(f'[{run.name}] {text}')
 
 
 def _make_data(runs: Sequence[Run]) -> None:

@@ -90,6 +90,24 @@ def outline(width: float) -> list[AbstractPathEffect]:
     return [Stroke(linewidth=width + 2, foreground='#101418b0'), Normal()]
 
 
+def check_figure_file(path: str | Path) -> None:
+    """Raise if a figure cannot be saved in the format of a file name.
+
+    Args:
+        path (str | Path): The file, whose suffix is the format; without one,
+            PNG.
+
+    Raises:
+        ValueError: If matplotlib does not know the format.
+    """
+    formats = FigureCanvasAgg.get_supported_filetypes()
+    suffix = Path(path).suffix[1:].lower()
+    if suffix and suffix not in formats:
+        raise ValueError(
+            f'Expected a figure as {", ".join(sorted(formats))}, got {path}.'
+        )
+
+
 def save_figure(figure: Figure, path: str | Path, **options: Any) -> None:
     """Write a figure to a file, whole or not at all.
 
@@ -100,7 +118,9 @@ def save_figure(figure: Figure, path: str | Path, **options: Any) -> None:
 
     Raises:
         OSError: If the file cannot be written, as on a full disk.
+        ValueError: As :func:`check_figure_file`.
     """
+    check_figure_file(path)
     content = io.BytesIO()
     figure.savefig(content, format=Path(path).suffix[1:] or None, **options)
     put(content.getvalue(), path)

@@ -10,6 +10,7 @@ from ata_mm.cli.arguments import (
     add_timing_options,
     cfg_option_words,
     make_folder,
+    make_folder_of,
     parse_length,
     seed,
 )
@@ -73,6 +74,17 @@ def test_folder_that_cannot_be_written_to_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr('os.access', lambda path, mode: False)  # also of root
     with pytest.raises(ValueError, match='for --dump that can be written'):
         make_folder(str(tmp_path), '--dump')
+
+
+def test_folder_of_a_file_is_created(tmp_path):
+    make_folder_of(None, '--out')
+    make_folder_of(str(tmp_path / 'a' / 'b.json'), '--out')
+    assert list((tmp_path / 'a').iterdir()) == []
+
+
+def test_file_that_is_a_folder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match='a file for --out, got the folder'):
+        make_folder_of(str(tmp_path), '--out')
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,11 @@ def test_a_figure_has_the_format_of_its_suffix(tmp_path):
     assert (tmp_path / 'a.pdf').read_bytes().startswith(b'%PDF')
 
 
+def test_an_unknown_format_is_refused(tmp_path):
+    with pytest.raises(ValueError, match='png.* got .*a.xyz'):
+        save_figure(frame_figure(FRAME, 100)[0], tmp_path / 'a.xyz')
+
+
 def test_a_full_disk_leaves_no_half_of_a_figure(tmp_path, full_disk):
     figure, _ = frame_figure(FRAME, 100)
     with full_disk(100), pytest.raises(OSError, match='a.png'):

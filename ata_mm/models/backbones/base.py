@@ -196,12 +196,19 @@ def check_clips(
         isinstance(wanted, int) and wanted != got
         for wanted, got in zip(expected, x.shape)
     ):
-        raise ValueError(
-            f'Expected clips ({", ".join(map(str, expected))}) = (B, '
-            f'channels, num_frames, height, width), got {tuple(x.shape)}. Set '
-            'num_frames and img_size of the model to the output of the '
+        remedy = (
+            'Set num_frames and img_size of the model to the output of the '
             'pipeline (SampleFrames.clip_len, the crop size), or change the '
             'pipeline.'
+            if x.ndim == 5
+            else "Use a Recognizer3D, FormatShape(input_format='NCTHW') in "
+            "the pipeline and format_shape='NCTHW' in the data_preprocessor: "
+            'a Recognizer2D passes each frame alone.'
+        )
+        raise ValueError(
+            f'Expected clips ({", ".join(map(str, expected))}) = (B, '
+            f'channels, num_frames, height, width), got {tuple(x.shape)}. '
+            f'{remedy}'
         )
 
 

@@ -1,9 +1,11 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pytest
+import torch
 
 from ata_mm.models.backbones.base import (
     PretrainedBackbone,
     VideoBackbone,
+    check_clips,
     chosen_blocks,
 )
 
@@ -28,6 +30,15 @@ def test_refuses_pretrained_weights_without_a_checkpoint(backbone, options):
         ValueError, match='Expected init_cfg=.*checkpoint=PATH'
     ):
         model.init_weights()
+
+
+@pytest.mark.parametrize(
+    'shape, remedy',
+    [((2, 3, 5, 8, 8), 'SampleFrames'), ((16, 3, 8, 8), 'a Recognizer3D')],
+)
+def test_refuses_clips_of_another_shape(shape, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        check_clips(torch.zeros(shape), 3, 4, ('H', 'W'))
 
 
 @pytest.mark.parametrize(
