@@ -320,9 +320,7 @@ def as_recognizer(
     return keys
 
 
-def name_as_recognizer(
-    checkpoint: dict, model: nn.Module, source: object = 'the checkpoint'
-) -> None:
+def name_as_recognizer(checkpoint: dict, model: nn.Module) -> StateDict:
     """Rename the keys of a checkpoint to those of a recognizer, in place.
 
     The keys of a bare model (official TimeSformer, timm) have no prefix
@@ -335,15 +333,14 @@ def name_as_recognizer(
     Args:
         checkpoint (dict): The content of a checkpoint file, changed in place.
         model (nn.Module): The recognizer to load it into.
-        source (object): The name of the checkpoint, for messages. Defaults to
-            'the checkpoint'.
+
+    Returns:
+        dict: The state_dict.
 
     Raises:
-        ValueError: If the checkpoint has no state_dict, or a weight is NaN or
-            infinite.
+        ValueError: If the checkpoint has no state_dict.
     """
     state_dict = read_state_dict(checkpoint)
-    check_finite_weights(state_dict, source)
     backbone = model.get_submodule('backbone')
     keys, head = split_head(state_dict, backbone_keys(backbone))
     classifier, reason = fit_classifier(head, model)
@@ -358,7 +355,9 @@ def name_as_recognizer(
     else:
         grid = saved_grid(state_dict)
         state_dict = as_recognizer(keys, classifier, grid)
-    checkpoint['state_dict'] = state_dict
+    if state_dict is not checkpoint:
+        checkpoint['state_dict'] = state_dict
+    return state_dict
 
 
 @HOOKS.register_module()
@@ -372,12 +371,17 @@ class AdaptCheckpointHook(Hook):
     priority = 'VERY_HIGH'
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Rename the keys before mmengine loads them into the model."""
+        """Rename the keys before mmengine loads them into the model.
+
+        Raises:
+            ValueError: As :func:`name_as_recognizer`, or if a weight is NaN or
+                infinite.
+        """
         model = runner.model
         if is_model_wrapper(model):
             model = model.module
-        source = runner._load_from or 'the checkpoint'
-        name_as_recognizer(checkpoint, model, source)
+        state_dict = name_as_recognizer(checkpoint, model)
+        check_finite_weights(state_dict, runner._load_from or 'the checkpoint')
 
 
 def _name(source: Source) -> object:

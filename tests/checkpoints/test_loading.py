@@ -14,7 +14,7 @@ from ata_mm.checkpoints import (
     load_pretrained,
     read_state_dict,
 )
-from ata_mm.checkpoints.loading import as_recognizer
+from ata_mm.checkpoints.loading import as_recognizer, name_as_recognizer
 from ata_mm.models.backbones.convnext import ConvNeXt
 from tests.checkpoints import toys
 from tests.checkpoints.toys import (
@@ -357,6 +357,13 @@ def test_checkpoint_of_a_recognizer_is_loaded_as_it_is(loaded):
     assert torch.equal(
         model.cls_head.fc_cls.weight, state['cls_head.fc_cls.weight']
     )
+
+
+def test_bare_state_dict_of_a_recognizer_keeps_its_keys():
+    state = randomized(recognizer().state_dict())
+    keys = dict(state)
+    name_as_recognizer(keys, recognizer())
+    assert keys.keys() == state.keys()
 
 
 def test_nan_is_refused_before_training(loaded):
