@@ -424,7 +424,8 @@ def read_results(path: Path, runs: Sequence[Run]) -> list[dict]:
                 'whose checkpoints exist are not repeated.'
             ) from None
         # A trial, which is not tested, may have the seed of a later run.
-        found[(*identity, 'metrics' not in entry)] = entry
+        key = (*identity, 'metrics' not in entry)
+        found[key] = entry
     keys = [(*run.key, run.trial) for run in runs]
     return [found[key] for key in keys if key in found]
 

@@ -185,7 +185,7 @@ def test_other_runs_are_completed_when_one_fails(
         run_study(study, file, 1)
     found = read_results(file, study.runs(file))
     assert [r['seed'] for r in found] == [1, 5]
-    assert "[plain, seed 0] no disk" in capsys.readouterr().err
+    assert '[plain, seed 0] no disk' in capsys.readouterr().err
 
 
 def test_failed_tool_is_reported_with_the_end_of_its_log(runs, tmp_path):
