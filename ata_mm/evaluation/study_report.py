@@ -340,8 +340,9 @@ def plot_routes(results: Sequence[dict]) -> Figure:
         for (arm, own, epoch), values in shares.items():
             if own == block:
                 lines[arm].append((epoch, float(np.mean(values))))
-        for arm, points in lines.items():
-            axes.plot(*zip(*sorted(points)), marker='.', label=arm)
+        for index, (arm, points) in enumerate(lines.items()):
+            style = '.-' if index < 10 else '.--'
+            axes.plot(*zip(*sorted(points)), style, label=arm)
         axes.set(title=f'block {block}', xlabel='epoch')
         axes.grid(alpha=0.3)
     panels[0].set_ylabel('followed per step')
