@@ -84,8 +84,7 @@ def read_state_dict(source: Source) -> StateDict:
         if isinstance(source, (str, os.PathLike))
         else source
     )
-    while (inner := _content(found)) is not None:
-        used = next(key for key in found if found[key] is inner)
+    while (used := _container(found)) is not None:
         others = [
             key
             for key, value in found.items()
@@ -97,7 +96,7 @@ def read_state_dict(source: Source) -> StateDict:
                 f'{", ".join(map(repr, others))}.',
                 logger='current',
             )
-        found = inner
+        found = found[used]
     if not _is_state_dict(found):
         raise ValueError(
             'Expected a state_dict of tensors, or a checkpoint that has one '
@@ -108,9 +107,10 @@ def read_state_dict(source: Source) -> StateDict:
     return found
 
 
-def _content(checkpoint: dict) -> dict | None:
-    inner = (checkpoint.get(key) for key in _CONTAINERS)
-    return next((one for one in inner if isinstance(one, dict)), None)
+def _container(checkpoint: dict) -> str | None:
+    """Return the key of the weights, if they are not at the top level."""
+    found = (k for k in _CONTAINERS if isinstance(checkpoint.get(k), dict))
+    return next(found, None)
 
 
 def _is_state_dict(value: object) -> bool:

@@ -307,14 +307,15 @@ def make_folder_of(path: str | None, option: str) -> None:
     """Create the folder of a file that an option names, before any work.
 
     Args:
-        path (str, optional): The file; None to create nothing.
+        path (str, optional): The file; nothing is created for None, and for
+            the address of a remote file, which mmengine writes.
         option (str): The option, for messages.
 
     Raises:
         ValueError: If the folder cannot be created or written to, or the file
             is a folder.
     """
-    if path is None:
+    if path is None or '://' in path:
         return
     make_folder(os.path.dirname(os.path.abspath(path)), option)
     if os.path.isdir(path):

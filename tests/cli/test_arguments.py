@@ -82,6 +82,12 @@ def test_folder_of_a_file_is_created(tmp_path):
     assert list((tmp_path / 'a').iterdir()) == []
 
 
+def test_remote_file_has_no_folder_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_folder_of('s3://bucket/a.json', '--out')
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_file_that_is_a_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match='a file for --out, got the folder'):
         make_folder_of(str(tmp_path), '--out')
