@@ -2,6 +2,7 @@
 """Train a recognizer: ``python tools/train.py CONFIG``."""
 
 import argparse
+from pathlib import Path
 
 from ata_mm.cli.arguments import SEEDS, add_run_options, seed
 
@@ -63,7 +64,17 @@ from ata_mm.video.pipeline import type_name
 
 
 def set_resume(cfg: Config, resume: str) -> None:
-    """Resume from a checkpoint, ``'auto'`` for the newest one."""
+    """Resume from a checkpoint, ``'auto'`` for the newest one.
+
+    Raises:
+        ValueError: If it is a folder.
+    """
+    if resume != 'auto' and Path(resume).expanduser().is_dir():
+        raise ValueError(
+            f'Expected a checkpoint for --resume, got the folder {resume}. '
+            'Name the file, or resume from the newest one of this folder by '
+            f'--work-dir {resume} --resume.'
+        )
     own = cfg.get('runner_type', 'ResumableRunner') == 'ResumableRunner'
     # 'auto' keeps load_from, for a work directory without a checkpoint.
     cfg.resume = 'auto' if resume == 'auto' and own else True

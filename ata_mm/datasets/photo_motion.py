@@ -15,7 +15,7 @@ from .rendered import RenderedDataset
 from .rendering import CLASSES, camera_poses
 
 #: Photos of each split, of scikit-image and scikit-learn.
-PHOTOS = dict(
+SPLITS = dict(
     train=(
         'astronaut',
         'camera',
@@ -59,7 +59,7 @@ class PhotoMotionDataset(RenderedDataset):
     @staticmethod
     def scenes(split: str) -> dict[str, Any]:
         """Return the photos of a split."""
-        return dict(photos=PHOTOS[split])
+        return dict(photos=SPLITS[split])
 
     @staticmethod
     def render(
@@ -68,7 +68,7 @@ class PhotoMotionDataset(RenderedDataset):
         num_frames: int,
         size: Sequence[int],
         speed: Sequence[float],
-        photos: Sequence[str] = PHOTOS['train'],
+        photos: Sequence[str] = SPLITS['train'],
     ) -> np.ndarray:
         """Render a clip of one of the photos."""
         # The order of the draws defines the videos: see VERSION.
@@ -87,7 +87,7 @@ class PhotoMotionDataset(RenderedDataset):
         num_frames: int,
         size: Sequence[int],
         speed: Sequence[float],
-        photos: Sequence[str] = PHOTOS['train'],
+        photos: Sequence[str] = SPLITS['train'],
     ) -> list[Layer]:
         """Return the plane of the photo."""
         return [Layer(camera_poses(rng, label, num_frames, size, speed))]

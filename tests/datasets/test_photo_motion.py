@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import kstest
 
 from ata_mm.datasets import PhotoMotionDataset, photo_motion
-from ata_mm.datasets.photo_motion import PHOTOS, _copies, _pyramid, _view
+from ata_mm.datasets.photo_motion import SPLITS, _copies, _pyramid, _view
 from ata_mm.datasets.rendering import CLASSES, camera_poses
 
 pytest.importorskip('skimage')
@@ -17,9 +17,9 @@ PIXELS = np.stack(np.meshgrid(np.arange(128), np.arange(96)), -1)
 
 
 def test_no_photo_is_in_two_splits():
-    names = [name for split in PHOTOS.values() for name in split]
+    names = [name for split in SPLITS.values() for name in split]
     assert len(set(names)) == len(names)
-    assert PhotoMotionDataset.scenes('test') == dict(photos=PHOTOS['test'])
+    assert PhotoMotionDataset.scenes('test') == dict(photos=SPLITS['test'])
 
 
 @pytest.mark.parametrize('label', [0, 3, 4, 6])  # pans, a zoom, a roll
@@ -90,7 +90,7 @@ def test_videos_of_a_split_have_its_photos(tmp_path):
     )
     video = dataset[0]
     rendered = PhotoMotionDataset.render(
-        dataset._rng_of(0), video['label'], **OPTIONS, photos=PHOTOS['test']
+        dataset._rng_of(0), video['label'], **OPTIONS, photos=SPLITS['test']
     )
     frame = decord.VideoReader(video['filename'])[3].asnumpy()
     assert np.abs(frame - rendered[3].astype(float)).mean() < 8

@@ -115,6 +115,11 @@ def test_missing_checkpoint(error, tiny_config):
     assert 'x.pth is not a file' in error(tiny_config, '--resume', 'x.pth')
 
 
+def test_a_folder_to_resume_from_is_named(error, tiny_config, tmp_path):
+    message = error(tiny_config, '--resume', tmp_path)
+    assert f'--work-dir {tmp_path} --resume' in message
+
+
 def test_a_seed_that_numpy_refuses_is_named(error, tiny_config):
     option = '--cfg-options', 'randomness.seed=-5'
     assert 'seed in 0..2**32-1, got -5' in error(tiny_config, *option)
