@@ -20,6 +20,7 @@ if not torch.cuda.is_available():  # before anything imports triton
 import ata_mm  # noqa: F401  before any mmaction.models, as users do
 
 import av  # noqa: F401  before decord, which loads its libraries globally
+import mmengine.runner  # noqa: F401  whose checkpoints torch.load then reads
 from mmengine.registry import DefaultScope, init_default_scope
 
 from ata_mm.video import VideoWriter
