@@ -25,13 +25,12 @@ arms = {
     ),
     'temporal attention': dict(grid=_rates, options={_temporal: _attention}),
     'temporal attention, no route encoding': dict(
-        grid=_rates,
-        options={_temporal: dict(_attention, route_encoding=False)},
+        options={_temporal: dict(_attention, route_encoding=False)}
     ),
     'ATA': dict(grid=_rates),
     # The control of the next: routes cannot encode positions there.
     'ATA, no route encoding': dict(
-        grid=_rates, options={f'{_temporal}.route_encoding': False}
+        options={f'{_temporal}.route_encoding': False}
     ),
     'ATA, no de-alignment': dict(
         options={
@@ -40,11 +39,10 @@ arms = {
         }
     ),
     'refined ATA': dict(
-        grid=_rates,
         options={
             f'{_temporal}.support_radius': 1,
             f'{_temporal}.route_heads': 2,
-        },
+        }
     ),
     'random routes': dict(options={f'{_temporal}.matcher': 'RandomMatcher'}),
 }
