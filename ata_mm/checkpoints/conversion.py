@@ -332,8 +332,8 @@ def _check_complete(
             raise ValueError(
                 f'Expected {key} of shape {tuple(target[key].shape)}, got '
                 f'{tuple(value.shape)} from the checkpoint ({layout.name}). '
-                "Check the model's arch or embed_dims, patch_size and "
-                'num_frames.'
+                "Check the model's arch or embed_dims, img_size, patch_size "
+                'and num_frames.'
             )
     missing = sorted(target.keys() - converted.keys())
     if missing:

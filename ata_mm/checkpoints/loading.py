@@ -98,6 +98,7 @@ def read_state_dict(source: Source) -> StateDict:
             )
         found = found[used]
     if not _is_state_dict(found):
+        _check_values(found, _name(source))
         raise ValueError(
             'Expected a state_dict of tensors, or a checkpoint that has one '
             f'under {", ".join(map(repr, _CONTAINERS))}, got {_name(source)} '
@@ -105,6 +106,17 @@ def read_state_dict(source: Source) -> StateDict:
             'weights, save its value to a file of its own.'
         )
     return found
+
+
+def _check_values(found: dict, name: object) -> None:
+    """Raise if tensors are mixed with other values, and name these."""
+    others = [k for k, value in found.items() if not torch.is_tensor(value)]
+    if len(others) < len(found):
+        raise ValueError(
+            f'Expected tensors alone in the state_dict of {name}, got other '
+            f'values under {", ".join(map(repr, others[:8]))}. Remove them, '
+            "or save the state_dict under 'state_dict' beside them."
+        )
 
 
 def _container(checkpoint: dict) -> str | None:

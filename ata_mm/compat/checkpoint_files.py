@@ -16,8 +16,10 @@ Upstream: https://github.com/open-mmlab/mmengine/issues/1655
 import os
 import os.path as osp
 import re
+import string
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape, glob
 from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlparse
@@ -28,6 +30,7 @@ from mmengine.runner import checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 _HUGGINGFACE = ('model.safetensors', 'pytorch_model.bin')
+_TEXT = string.printable.encode()
 _NO_CODE = (
     'Expected tensors and plain values in the checkpoint {path}, got {found}, '
     'which is refused because it can run code. Where the file comes from, '
@@ -132,17 +135,32 @@ def naming(filename: str) -> Iterator[None]:
         reason = f'{type(error).__name__}: {reason}'.strip(' :')
         raise ValueError(
             f'Expected a checkpoint of torch, got {filename}, which cannot be '
-            f'read ({reason}). {_advice(filename)}'
+            f'read ({reason}). {_advice(filename, reason)}'
         ) from error
 
 
-def _advice(filename: str) -> str:
+def _advice(filename: str, reason: str) -> str:
     if _is_url(filename):
         return (
             f'Remove the copy in {torch.hub.get_dir()}/checkpoints and '
             'download it again.'
         )
+    if 'TorchScript' in reason:
+        return 'This is a TorchScript archive: save a state_dict instead.'
+    start = _start_of(filename)
+    if start.startswith(b'version https://git-lfs'):
+        return 'This is a pointer of Git LFS: get the file by git lfs pull.'
+    if start and all(byte in _TEXT for byte in start):
+        return f'This is a text file, of {start.splitlines()[0].decode()!r}.'
     return 'Check that the file is complete.'
+
+
+def _start_of(filename: str) -> bytes:
+    try:
+        with open(osp.expanduser(filename), 'rb') as file:
+            return file.read(200)
+    except OSError:  # not a local file
+        return b''
 
 
 def _find_in_folder(folder: str) -> str:
@@ -150,6 +168,12 @@ def _find_in_folder(folder: str) -> str:
     for name in _HUGGINGFACE:
         if osp.isfile(osp.join(folder, name)):
             return osp.join(folder, name)
+    if glob(osp.join(escape(folder), '*.index.json')):
+        raise ValueError(
+            f'Expected a checkpoint in one file, but {folder} has it in '
+            'several. Load the model by transformers, and save its state_dict '
+            'by torch.save.'
+        )
     raise ValueError(
         f'Expected a checkpoint, but {folder} is a folder without '
         f'{" or ".join(_HUGGINGFACE)}. Name the file.'

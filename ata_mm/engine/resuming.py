@@ -177,8 +177,8 @@ def _read_structure(path: str) -> ResumePoint:
         and {'optimizer', 'message_hub'} <= checkpoint.keys()
     ):
         raise ResumeError(
-            f'{path} has weights, but no state of an optimizer to resume '
-            'from. To start a new training from its weights, use '
+            f'{path} has no state of an optimizer to resume from. To start a '
+            'new training from its weights, use '
             f'--cfg-options load_from={path} without --resume.'
         )
     saved = meta.get('time', '')

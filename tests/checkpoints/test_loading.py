@@ -43,6 +43,11 @@ def test_state_dict_is_found(tmp_path, name):
     assert torch.equal(read['weight'], WEIGHTS['weight'])
 
 
+def test_a_value_among_tensors_is_named():
+    with pytest.raises(ValueError, match="other values under 'epoch', 7"):
+        read_state_dict({**WEIGHTS, 'epoch': 5, 7: None})
+
+
 def test_state_dict_within_a_container_is_found():
     read = read_state_dict({'model': {'state_dict': WEIGHTS, 'epoch': 3}})
     assert torch.equal(read['weight'], WEIGHTS['weight'])
@@ -164,15 +169,29 @@ def test_a_backbone_of_another_package_is_an_error():
         load_pretrained(ResNet(18), ResNet(18).state_dict())
 
 
-@pytest.mark.parametrize('how', ['pretrained', 'init_cfg'])
+@pytest.mark.parametrize('how', ['pretrained', 'init_cfg', 'list', 'prefix'])
 def test_init_weights_loads_a_file(tmp_path, how):
     path, source = str(tmp_path / 'official.pyth'), official()
-    torch.save({'model_state': source}, path)
+    stored = {f'video.{k}': v for k, v in source.items()}
+    torch.save({'model_state': stored if how == 'prefix' else source}, path)
     init_cfg = dict(type='Pretrained', checkpoint=path)
-    value = path if how == 'pretrained' else init_cfg
-    model = recognizer(**{how: value})
+    options = dict(
+        pretrained=dict(pretrained=path),
+        init_cfg=dict(init_cfg=init_cfg),
+        list=dict(init_cfg=[init_cfg]),
+        prefix=dict(init_cfg=dict(init_cfg, prefix='video')),
+    )
+    model = recognizer(**options[how])
     model.init_weights()
     assert torch.equal(model.backbone.norm.weight, source['model.norm.weight'])
+
+
+def test_a_prefix_that_no_key_has_is_an_error(tmp_path):
+    path = str(tmp_path / 'official.pyth')
+    torch.save(official(), path)
+    init_cfg = dict(type='Pretrained', checkpoint=path, prefix='video')
+    with pytest.raises(ValueError, match="prefix 'video.' of init_cfg"):
+        recognizer(init_cfg=init_cfg).init_weights()
 
 
 def test_mmengine_loads_a_recognizer_of_mmaction2(tmp_path):

@@ -46,6 +46,30 @@ def test_a_damaged_file_is_named(tmp_path, content):
     assert 'weights_only' not in str(error.value)
 
 
+@pytest.mark.parametrize('suffix', ['pth', 'safetensors'])
+@pytest.mark.parametrize(
+    'content, advice',
+    [
+        ('version https://git-lfs.github.com/spec/v1\n', 'git lfs pull'),
+        ('work_dirs/x/epoch_1.pth', "a text file, of 'work_dirs/x/epoch_1"),
+    ],
+)
+def test_a_file_of_text_is_recognised(tmp_path, suffix, content, advice):
+    if suffix == 'safetensors':
+        pytest.importorskip('safetensors')
+    path = tmp_path / f'x.{suffix}'
+    path.write_text(content)
+    with pytest.raises(ValueError, match=advice):
+        load(str(path))
+
+
+def test_a_torchscript_archive_is_recognised(tmp_path):
+    scripted = torch.jit.trace(torch.nn.Identity(), torch.ones(1))
+    scripted.save(str(tmp_path / 'x.pth'))
+    with pytest.raises(ValueError, match='save a state_dict instead'):
+        load(str(tmp_path / 'x.pth'))
+
+
 @pytest.mark.parametrize('kept', [10, 200, -30])
 def test_a_cut_file_is_named(tmp_path, kept):
     torch.save(WEIGHTS, tmp_path / 'whole.pth')
@@ -73,6 +97,12 @@ def test_the_home_directory_is_known(tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     torch.save(WEIGHTS, tmp_path / 'x.pth')
     assert load('~/x.pth')['weight'].equal(WEIGHTS['weight'])
+
+
+def test_a_model_in_several_files_is_refused(tmp_path):
+    (tmp_path / 'model.safetensors.index.json').write_text('{}')
+    with pytest.raises(ValueError, match='has it in several'):
+        load(str(tmp_path))
 
 
 def test_the_folder_of_a_huggingface_model_is_read(tmp_path):

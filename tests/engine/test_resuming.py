@@ -105,7 +105,9 @@ def test_damaged_checkpoints_alone_are_an_error(folder):
 def test_the_best_weights_alone_are_an_error(tmp_path):
     path = tmp_path / 'best_acc_epoch_1.pth'
     torch.save(dict(meta=dict(epoch=1, iter=4), state_dict={}), path)
-    with pytest.raises(ResumeError, match='best_acc_epoch_1.pth has weights'):
+    with pytest.raises(
+        ResumeError, match='epoch_1.pth has no state of an opt'
+    ):
         newest(tmp_path)
 
 

@@ -6,8 +6,12 @@ from collections.abc import Collection, Sequence
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from ata_mm.checkpoints import adapt_state_dict, load_pretrained
-from ata_mm.checkpoints.conversion import GRID
+from ata_mm.checkpoints import (
+    adapt_state_dict,
+    load_pretrained,
+    read_state_dict,
+)
+from ata_mm.checkpoints.conversion import GRID, StateDict
 from ata_mm.ops.types import Grid
 
 #: Numbers per stage, such as ``dict(depths=[...], channels=[...])``.
@@ -25,21 +29,46 @@ class PretrainedBackbone(BaseModule):
     def init_weights(self) -> None:
         """Load the checkpoint of ``init_cfg``, if any.
 
+        Of its other options, ``prefix`` selects the keys that start with it.
+
         Raises:
             ValueError: If ``init_cfg`` is of type 'Pretrained' and names no
-                checkpoint, or as :func:`load_pretrained`.
+                checkpoint, if no key has the prefix, or as
+                :func:`load_pretrained`.
         """
         init_cfg = self.init_cfg or {}
+        if isinstance(init_cfg, (list, tuple)) and len(init_cfg) == 1:
+            init_cfg = init_cfg[0]
         if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
             if init_cfg.get('checkpoint') is None:
                 raise ValueError(
                     "Expected init_cfg=dict(type='Pretrained', "
                     f'checkpoint=PATH), got {init_cfg!r}.'
                 )
-            load_pretrained(self, init_cfg['checkpoint'])
+            source = init_cfg['checkpoint']
+            if init_cfg.get('prefix'):
+                source = _keys_below(init_cfg['prefix'], source)
+            load_pretrained(self, source)
             self._is_init = True
         else:
             super().init_weights()
+
+
+def _keys_below(prefix: str, source: str) -> StateDict:
+    """Return what a checkpoint has under a prefix, without it."""
+    prefix = prefix.rstrip('.') + '.'
+    state_dict = read_state_dict(source)
+    found = {
+        key.removeprefix(prefix): value
+        for key, value in state_dict.items()
+        if key.startswith(prefix)
+    }
+    if not found:
+        raise ValueError(
+            f'Expected keys that start with the prefix {prefix!r} of init_cfg '
+            f'in {source}, got {list(state_dict)[:8]}.'
+        )
+    return found
 
 
 class VideoBackbone(PretrainedBackbone):

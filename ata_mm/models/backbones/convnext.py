@@ -16,6 +16,7 @@ from mmengine.model import trunc_normal_init
 from torch import Tensor, nn
 
 from ..options import check_counts, check_drop_path_rate
+from ..temporal import merge_default
 from .base import PretrainedBackbone, check_images, read_arch
 from .wrapper.ata_backbone import ATABackbone
 
@@ -194,7 +195,8 @@ class ATAConvNeXt(ATABackbone):
             Defaults to 0.
         final_norm (bool): Return the normalised mean of each frame's feature
             map instead of the map. Defaults to False.
-        temporal (dict): The temporal module. Defaults to
+        temporal (dict): The temporal module; without ``type``, options that
+            change the default. Defaults to
             ``dict(type='ATA')``, as in the paper.
         **options: Other arguments of `ATABackbone`, except
             ``image_backbone``, ``blocks`` and ``layout``.
@@ -225,7 +227,7 @@ class ATAConvNeXt(ATABackbone):
             num_frames,
             layout='NCHW',
             # As in the paper: without ATABackbone's default route encoding.
-            temporal=temporal or dict(type='ATA'),
+            temporal=merge_default(temporal, type='ATA'),
             drop_path_rate=drop_path_rate,
             **options,
         )

@@ -18,6 +18,7 @@ from mmengine.model import trunc_normal_init
 from torch import Tensor, nn
 
 from ..options import check_counts, check_drop_path_rate
+from ..temporal import merge_default
 from .base import PretrainedBackbone, check_images, read_arch
 from .timesformer.timesformer import Mlp
 from .wrapper.ata_backbone import ATABackbone
@@ -341,7 +342,8 @@ class ATACycleMLP(ATABackbone):
         drop_path_rate (float): Stochastic depth of the last block and of the
             temporal module before it, growing linearly from 0 at the first.
             Defaults to 0.
-        temporal (dict): The temporal module. Defaults to
+        temporal (dict): The temporal module; without ``type``, options that
+            change the default. Defaults to
             ``dict(type='ATA')``, as in the paper.
         **options: Other arguments of `ATABackbone`, except
             ``image_backbone``, ``blocks`` and ``layout``.
@@ -368,7 +370,7 @@ class ATACycleMLP(ATABackbone):
             num_frames,
             layout='NHWC',
             # As in the paper: without ATABackbone's default route encoding.
-            temporal=temporal or dict(type='ATA'),
+            temporal=merge_default(temporal, type='ATA'),
             drop_path_rate=drop_path_rate,
             **options,
         )

@@ -9,7 +9,7 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
 from ..options import check_counts
-from ..temporal import AlignmentSharing, build_temporal_layer
+from ..temporal import AlignmentSharing, build_temporal_layer, merge_default
 
 
 @MODELS.register_module()
@@ -45,7 +45,8 @@ class ATANeck(BaseModule):
             MMAction2's pipelines order them. Defaults to None, all frames in
             one clip, for a Recognizer3D.
         num_blocks (int): Number of temporal modules. Defaults to 1.
-        temporal (dict): The temporal module. Defaults to
+        temporal (dict): The temporal module; without ``type``, options that
+            change the default. Defaults to
             ``dict(type='ATA', route_encoding=True)``.
         head_dims (int): Channels per attention head. Defaults to 32.
         drop_path_rate (float): Rate of stochastic depth. Defaults to 0.
@@ -76,7 +77,7 @@ class ATANeck(BaseModule):
             check_counts(num_segments=num_segments)
         self.embed_dims = embed_dims
         self.num_segments = num_segments
-        temporal = temporal or dict(type='ATA', route_encoding=True)
+        temporal = merge_default(temporal, type='ATA', route_encoding=True)
         self.blocks = ModuleList(
             build_temporal_layer(
                 temporal, embed_dims, head_dims, num_segments, drop_path_rate

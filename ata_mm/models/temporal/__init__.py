@@ -9,6 +9,7 @@ from .base import (
     TemporalModule,
     build_temporal,
     build_temporal_layer,
+    merge_default,
     registered_class,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     'TemporalModule',
     'build_temporal',
     'build_temporal_layer',
+    'merge_default',
     'registered_class',
 ]

@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmaction.registry import MODELS
@@ -234,6 +235,22 @@ def build_temporal(
     )
     # Without a scope, mmengine would search the default scope of the run.
     return MODELS.build({'_scope_': 'mmaction', **cfg}, default_args=given)
+
+
+def merge_default(cfg: dict | None, **default: Any) -> dict:
+    """Return the config of a temporal module.
+
+    Args:
+        cfg (dict | None): That of the user. Options without a ``type``, such
+            as by ``--cfg-options model.backbone.temporal.matcher=…``, are
+            those of the default module.
+        **default: The config of the default module.
+    """
+    if cfg is None:
+        return default
+    if isinstance(cfg, (dict, Config)) and 'type' not in cfg:
+        return {**default, **cfg}
+    return cfg
 
 
 def registered_class(cfg: dict) -> type | None:

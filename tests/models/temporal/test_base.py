@@ -6,7 +6,11 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from ata_mm.models import TemporalModule
-from ata_mm.models.temporal import build_temporal, build_temporal_layer
+from ata_mm.models.temporal import (
+    build_temporal,
+    build_temporal_layer,
+    merge_default,
+)
 from ata_mm.ops import align_frames
 
 
@@ -118,6 +122,18 @@ def test_unknown_option_is_named():
 def test_options_of_the_config_override_the_arguments():
     cfg = dict(type='TemporalAttention', num_heads=4)
     assert build_temporal(cfg, embed_dims=16, num_heads=2).attn.num_heads == 4
+
+
+@pytest.mark.parametrize(
+    'cfg, expected',
+    [
+        (None, dict(type='ATA', refine=1)),
+        (dict(refine=2), dict(type='ATA', refine=2)),
+        (dict(type='TemporalAveraging'), dict(type='TemporalAveraging')),
+    ],
+)
+def test_options_without_a_type_change_the_default(cfg, expected):
+    assert merge_default(cfg, type='ATA', refine=1) == expected
 
 
 def test_is_built_in_any_default_scope():

@@ -30,6 +30,7 @@ from ...temporal import (
     SelfAttention,
     TemporalModule,
     build_temporal,
+    merge_default,
     registered_class,
 )
 from ..base import VideoBackbone, check_clips, chosen_blocks
@@ -268,7 +269,8 @@ class ATATimeSformer(VideoBackbone):
         in_channels (int): Channels of the video. Defaults to 3.
         drop_path_rate (float): Stochastic depth of the last block, growing
             linearly from 0 at the first. Defaults to 0.1.
-        temporal (dict): The temporal module. Defaults to
+        temporal (dict): The temporal module; without ``type``, options that
+            change the default. Defaults to
             ``dict(type='ATA')``.
         temporal_blocks (str | Sequence[int]): Blocks that get ``temporal``:
             'all', or their indices from 0. Defaults to 'all'.
@@ -334,8 +336,10 @@ class ATATimeSformer(VideoBackbone):
         num_patches = self.grid[0] * self.grid[1]
 
         chosen = chosen_blocks(temporal_blocks, num_layers)
-        temporal = temporal or dict(type='ATA')
-        other_temporal = other_temporal or dict(type='TemporalAttention')
+        temporal = merge_default(temporal, type='ATA')
+        other_temporal = merge_default(
+            other_temporal, type='TemporalAttention'
+        )
         last = check_drop_path_rate(drop_path_rate)
         rates = np.linspace(0, last, num_layers).tolist()
         self.patch_embed = PatchEmbed(in_channels, embed_dims, patch_size)

@@ -24,6 +24,7 @@ from ...temporal import (
     AlignmentSharing,
     TemporalModule,
     build_temporal_layer,
+    merge_default,
 )
 from ..base import VideoBackbone, check_clips, chosen_blocks
 from .dry_run import (
@@ -145,7 +146,8 @@ class ATABackbone(VideoBackbone):
             are not patches. Defaults to 'auto', inferred.
         img_size (int | tuple[int, int]): Height and width in pixels. Models
             whose features are maps accept other sizes too. Defaults to 224.
-        temporal (dict): The temporal module. Defaults to
+        temporal (dict): The temporal module; without ``type``, options that
+            change the default. Defaults to
             ``dict(type='ATA', route_encoding=True)``, since the features of
             few image models contain the position of a patch.
         temporal_blocks (str | Sequence[int]): Blocks that get ``temporal``:
@@ -227,8 +229,10 @@ class ATABackbone(VideoBackbone):
 
         num_blocks = len(self.layouts)
         chosen = chosen_blocks(temporal_blocks, num_blocks)
-        temporal = temporal or dict(type='ATA', route_encoding=True)
-        other_temporal = other_temporal or dict(type='TemporalAttention')
+        temporal = merge_default(temporal, type='ATA', route_encoding=True)
+        other_temporal = merge_default(
+            other_temporal, type='TemporalAttention'
+        )
         rates = np.linspace(0, last, num_blocks).tolist()
         channels = [one.channels for one in self.layouts]
         self.temporal = ModuleList(
