@@ -162,7 +162,7 @@ def prepare_config(args: argparse.Namespace, folder: Path) -> Path:
         check_command(config, command)
         print(f'{config}: kept, and the training goes on.')
         return config
-    found = read_own_videos(args.data)
+    found = read_own_videos(args.data, folder)
     split = split_videos(found, args.val_share, args.seed)
     if config.is_file():
         check_command(config, command)
