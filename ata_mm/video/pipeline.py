@@ -212,7 +212,8 @@ def with_suffix(video: str) -> str:
     """
     if osp.splitext(video)[1] or osp.exists(video):
         return video
-    return f'{video}.mp4'
+    longer = f'{video}.mp4'
+    return longer if osp.exists(longer) else video
 
 
 def _warn_short(video: str, reason: str) -> None:

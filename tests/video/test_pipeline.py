@@ -123,6 +123,11 @@ def test_errors_after_reading_are_kept(video_root):
         run(video_root / '0.mp4', after=[fail])
 
 
+def test_a_missing_file_is_named_as_it_was_given(tmp_path):
+    with pytest.raises(FileNotFoundError, match='nope does not exist'):
+        run(tmp_path / 'nope')
+
+
 @pytest.mark.parametrize('init', ['DecordInit', 'OpenCVInit'])
 def test_errors_of_stock_decoders_name_the_file(init, tmp_path):
     (tmp_path / 'a.mp4').write_bytes(b'junk')
