@@ -94,6 +94,11 @@ def read_own_videos(
                 f'Expected a folder of class folders, a CSV or list files, '
                 f'but {path} does not exist.'
             )
+        if osp.isfile(path) and path.lower().endswith(SUFFIXES):
+            raise ValueError(
+                'Expected a folder of class folders, a CSV or list files, got '
+                f'the video {path}. Pass the folder of the class folders.'
+            )
     if len(data) == 1 and osp.isdir(data[0]):
         found = _read_folder(Path(data[0]), work_dir)
     elif len(data) == 1 and data[0].lower().endswith(('.csv', '.tsv')):

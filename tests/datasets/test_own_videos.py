@@ -185,3 +185,10 @@ def no_classes(folder):
 def test_broken_data_are_named(folder, data, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         read_own_videos(data(folder))
+
+
+def test_a_video_is_no_data_set(folder):
+    videos = [str(folder / 'a' / '0.mp4'), str(folder / 'a' / '1.mp4')]
+    for data in (videos[:1], videos):
+        with pytest.raises(ValueError, match='got the video .*0.mp4. Pass'):
+            read_own_videos(data)
