@@ -20,7 +20,7 @@ from ata_mm.datasets.checks import annotation_files
 from ata_mm.datasets.own_videos import read_own_videos
 from ata_mm.datasets.splits import split_videos, write_lists
 
-from .arguments import FINETUNE_DEFAULTS, cfg_option_words
+from .arguments import FINETUNE_DEFAULTS, cfg_option_words, make_folder
 from .console import hide_log
 from .errors import user_errors
 from .tables import markdown_table
@@ -177,7 +177,7 @@ def prepare_config(args: argparse.Namespace, folder: Path) -> Path:
         print(f'{config}: kept as it is. The lists beside it are new.')
         return config
     choice = choose(args, len(found.classes))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(str(folder), '--work-dir')
     plan = Plan(
         command,
         choice,

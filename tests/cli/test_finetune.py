@@ -90,6 +90,12 @@ def test_the_config_of_a_training_is_not_to_be_removed(args, begun):
         prepare_config(args, begun)
 
 
+def test_a_file_is_no_work_dir(args, tmp_path):
+    (tmp_path / 'work').touch()
+    with pytest.raises(ValueError, match='--work-dir, but .*work cannot be'):
+        prepare_config(args, tmp_path / 'work')
+
+
 @pytest.mark.parametrize(
     'options, expected',
     [(dict(num_frames=1), False), (dict(num_frames=2), True), ({}, True)],
