@@ -63,7 +63,7 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if not 0 < args.temperature < math.inf:
         parser.error(
-            'Expected a finite --temperature above 0, got '
+            'Expected --temperature above 0 and finite, got '
             f'{args.temperature}.'
         )
     return args
