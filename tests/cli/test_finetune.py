@@ -129,6 +129,20 @@ def test_a_training_that_has_begun_is_resumed(args, begun, monkeypatch):
     assert 'epoch_3.pth' in called['test.py']
 
 
+@pytest.mark.parametrize('saved', [True, False])
+def test_an_interrupt_is_one_line(args, begun, monkeypatch, capsys, saved):
+    def run_tool(*words, **_):
+        raise KeyboardInterrupt
+
+    if not saved:
+        (begun / 'train' / 'last_checkpoint').unlink()
+    monkeypatch.setattr(module, 'run_tool', run_tool)
+    with pytest.raises(SystemExit, match='^130$'):
+        finetune(args)
+    expected = 'resumes' if saved else 'starts again'
+    assert capsys.readouterr().err.endswith(f'the same command {expected}\n')
+
+
 def test_the_best_checkpoint_is_tested(begun):
     (begun / 'train' / 'best_acc_top1_epoch_2.pth').touch()
     assert best_checkpoint(begun / 'train').name == 'best_acc_top1_epoch_2.pth'
