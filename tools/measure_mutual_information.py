@@ -61,9 +61,10 @@ def parse_args() -> argparse.Namespace:
     )
     add_cfg_options(parser)
     args = parser.parse_args()
-    if args.temperature <= 0:
+    if not 0 < args.temperature < math.inf:
         parser.error(
-            f'Expected --temperature above 0, got {args.temperature}.'
+            'Expected --temperature above 0 and finite, got '
+            f'{args.temperature}.'
         )
     return args
 

@@ -192,11 +192,8 @@ def suggest(key: str, kind: Any) -> str:
         str: Such as ``' Did you mean num_classes?'``; '' if none is similar.
     """
     if inspect.isclass(kind):
-        functions = [vars(base).get('__init__') for base in kind.__mro__]
-    else:
-        functions = [kind]
-    found = [_arguments(f) for f in functions if inspect.isfunction(f)]
-    return _suggest(key, [argument for some in found for argument in some])
+        return _suggest(key, _init_arguments(kind))
+    return _suggest(key, _arguments(kind) if inspect.isfunction(kind) else [])
 
 
 def _class_arguments(part: dict) -> Sequence[str] | None:
@@ -219,16 +216,21 @@ def _class_arguments(part: dict) -> Sequence[str] | None:
     hook = kind.__name__.endswith('CheckpointHook')
     if not (ours or transform or hook):
         return None
+    # Others of a checkpoint hook go to a function that refuses them.
+    names = _arguments(kind.__init__) if hook else _init_arguments(kind)
+    return sorted({*names} - {'self'})
+
+
+def _init_arguments(kind: type) -> list[str]:
+    """Return the arguments of a class, and of bases that it passes them to."""
     names: list[str] = []
     for base in kind.__mro__:
-        if '__init__' not in vars(base):
-            continue
-        init = vars(base)['__init__']
-        names += _arguments(init)
-        # Of a checkpoint hook, they go to a function that refuses them.
-        if hook or not _takes_any(init):
-            break
-    return sorted({*names} - {'self'})
+        init = vars(base).get('__init__')
+        if inspect.isfunction(init):
+            names += _arguments(init)
+            if not _takes_any(init):
+                break
+    return names
 
 
 @cache
@@ -282,5 +284,6 @@ def _unknown(key: str, known: Sequence[str], place: str) -> ValueError:
 
 
 def _suggest(key: str, known: Sequence[str]) -> str:
-    similar = difflib.get_close_matches(str(key), known, 1)
+    others = [name for name in known if name not in (key, 'self')]
+    similar = difflib.get_close_matches(str(key), others, 1)
     return f' Did you mean {similar[0]}?' if similar else ''

@@ -4,6 +4,7 @@
 import argparse
 import math
 import os
+from tempfile import TemporaryFile
 
 from mmengine.config import DictAction
 
@@ -288,19 +289,24 @@ def make_folder(path: str | None, option: str = '--out-dir') -> None:
     Raises:
         ValueError: If the folder cannot be created or written to.
     """
+    if not path:
+        return
     try:
-        if path:
-            os.makedirs(path, exist_ok=True)
+        os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise ValueError(
             f'Expected a folder for {option}, but {path} cannot be created: '
             f'{error.strerror}.'
         ) from error
-    if path and not os.access(path, os.W_OK):
+    try:
+        with TemporaryFile(dir=path):  # root has permissions everywhere
+            pass
+    except OSError as error:
         raise ValueError(
             f'Expected a folder for {option} that can be written to, got '
-            f'{path}. Choose another one or change its permissions.'
-        )
+            f'{path}: {error.strerror}. Choose another one or change its '
+            'permissions.'
+        ) from error
 
 
 def make_folder_of(path: str | None, option: str) -> None:

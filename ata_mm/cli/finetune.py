@@ -5,6 +5,8 @@ import argparse
 import json
 import os.path as osp
 import shlex
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +22,8 @@ from ata_mm.datasets.checks import annotation_files
 from ata_mm.datasets.own_videos import read_own_videos
 from ata_mm.datasets.splits import split_videos, write_lists
 
-from .arguments import FINETUNE_DEFAULTS, cfg_option_words
-from .console import hide_log
+from .arguments import FINETUNE_DEFAULTS, cfg_option_words, make_folder
+from .console import hide_log, print_message
 from .errors import user_errors
 from .tables import markdown_table
 from .tool_process import run_process, run_tool, start_server
@@ -37,11 +39,30 @@ def finetune(args: argparse.Namespace) -> None:
     Args:
         args (Namespace): Options of
             :func:`~ata_mm.cli.arguments.add_finetune_options`.
+
+    Raises:
+        SystemExit: With status 130 after Ctrl-C.
+    """
+    with user_errors():
+        folder = Path(args.work_dir or default_folder(args)).absolute()
+    try:
+        run_steps(args, folder)
+    except KeyboardInterrupt:
+        resumed = 'resumes' if begun(folder) else 'starts again'
+        print_message(f'stopped by Ctrl-C; the same command {resumed}')
+        sys.exit(128 + signal.SIGINT)
+
+
+def run_steps(args: argparse.Namespace, folder: Path) -> None:
+    """Run all steps.
+
+    Args:
+        args (Namespace): The options.
+        folder (Path): Folder of the results.
     """
     start_server()
     steps = Steps()
     with user_errors():
-        folder = Path(args.work_dir or default_folder(args)).absolute()
         with steps.step('config'):
             config = prepare_config(args, folder)
         cfg = load_config(config, args.cfg_options)
@@ -162,7 +183,7 @@ def prepare_config(args: argparse.Namespace, folder: Path) -> Path:
         check_command(config, command)
         print(f'{config}: kept, and the training goes on.')
         return config
-    found = read_own_videos(args.data)
+    found = read_own_videos(args.data, folder)
     split = split_videos(found, args.val_share, args.seed)
     if config.is_file():
         check_command(config, command)
@@ -177,7 +198,7 @@ def prepare_config(args: argparse.Namespace, folder: Path) -> Path:
         print(f'{config}: kept as it is. The lists beside it are new.')
         return config
     choice = choose(args, len(found.classes))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(str(folder), '--work-dir')
     plan = Plan(
         command,
         choice,

@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from threading import Thread
@@ -94,9 +95,14 @@ def run_process(
     sys.stdout.flush()
     reader, writer = multiprocessing.Pipe(duplex=False)
     process = _CONTEXT.Process(target=_run, args=(reader, function, *args))
+    # The first process waits for the imports of the server, which Ctrl-C would
+    # end with a traceback.
+    resource_tracker.ensure_running()  # its start unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     process.start()
     reader.close()
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         process.join()
     except KeyboardInterrupt:
         process.join(_GRACE)
@@ -116,7 +122,11 @@ def _run(
     starter: Connection, function: Callable[..., object], *args: object
 ) -> None:
     Thread(target=_end_after, args=(starter,), daemon=True).start()
-    function(*args)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    try:
+        function(*args)
+    except KeyboardInterrupt:  # reported by the process that started this one
+        sys.exit(128 + signal.SIGINT)
 
 
 def _end_after(starter: Connection) -> None:

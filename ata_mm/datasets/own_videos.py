@@ -20,6 +20,8 @@ _PATH_COLUMNS = ('path', 'video', 'file', 'filename', 'name', 'clip')
 _LABEL_COLUMNS = ('label', 'class', 'category', 'action', 'target')
 _SPLIT_COLUMNS = ('split', 'subset', 'set')
 DELIMITERS = (' ', ',', ';', '|', '\t')
+# Folders that Python and the tools write where they are called.
+_WRITTEN = ('__pycache__', 'work_dirs')
 
 
 class OwnVideo(NamedTuple):
@@ -55,7 +57,9 @@ class OwnVideos(NamedTuple):
         return all(video.split for video in self.videos)
 
 
-def read_own_videos(data: Sequence[str]) -> OwnVideos:
+def read_own_videos(
+    data: Sequence[str], work_dir: Path | None = None
+) -> OwnVideos:
     """Find videos and classes.
 
     Args:
@@ -71,6 +75,9 @@ def read_own_videos(data: Sequence[str]) -> OwnVideos:
               in ``classes.txt`` beside it, if that exists.
 
             Paths in files are relative to the folder of the file.
+        work_dir (Path, optional): Folder of results. In a folder of classes,
+            it holds no data, nor do folders named ``work_dirs``. Defaults to
+            None, none.
 
     Returns:
         OwnVideos: The videos, which exist, sorted.
@@ -87,8 +94,13 @@ def read_own_videos(data: Sequence[str]) -> OwnVideos:
                 f'Expected a folder of class folders, a CSV or list files, '
                 f'but {path} does not exist.'
             )
+        if osp.isfile(path) and path.lower().endswith(SUFFIXES):
+            raise ValueError(
+                'Expected a folder of class folders, a CSV or list files, got '
+                f'the video {path}. Pass the folder of the class folders.'
+            )
     if len(data) == 1 and osp.isdir(data[0]):
-        found = _read_folder(Path(data[0]))
+        found = _read_folder(Path(data[0]), work_dir)
     elif len(data) == 1 and data[0].lower().endswith(('.csv', '.tsv')):
         found = _read_csv(Path(data[0]))
     elif len(data) <= 2 and not any(map(osp.isdir, data)):
@@ -104,19 +116,26 @@ def read_own_videos(data: Sequence[str]) -> OwnVideos:
     return found
 
 
-def _read_folder(root: Path) -> OwnVideos:
-    folders = _folders(root)
+def _read_folder(root: Path, work_dir: Path | None) -> OwnVideos:
+    work_dir = work_dir.resolve() if work_dir else None
+    if work_dir and root.resolve() not in work_dir.parents:
+        work_dir = None  # may contain the data
+    folders = _folders(root, work_dir)
     _check_splits(root, [folder.name for folder in folders])
     splits = {_SPLIT_NAMES.get(f.name.lower()): f for f in folders}
     parts: list[tuple[Path, str | None]]
     if set(splits) == set(SPLITS):
-        parts = [(f, name) for name in SPLITS for f in _folders(splits[name])]
+        parts = [
+            (folder, name)
+            for name in SPLITS
+            for folder in _folders(splits[name], work_dir)
+        ]
     else:
         parts = [(folder, None) for folder in folders]
     classes = sorted({folder.name for folder, _ in parts})
     videos, empty = [], []
     for folder, split in parts:
-        files = sorted(walk_videos(str(folder)))
+        files = _videos(folder, work_dir)
         label = classes.index(folder.name)
         videos += [
             OwnVideo(str(file.relative_to(root)), label, split)
@@ -153,11 +172,30 @@ def _check_splits(root: Path, names: Sequence[str]) -> None:
         )
 
 
-def _folders(root: Path) -> list[Path]:
+def _folders(root: Path, work_dir: Path | None) -> list[Path]:
+    """Find the folders of classes or splits, without those of results."""
     return sorted(
         path
         for path in root.iterdir()
-        if path.is_dir() and not path.name.startswith('.')
+        if path.is_dir()
+        and not path.name.startswith('.')
+        and path.name not in _WRITTEN
+        and not _has_results_alone(path, work_dir)
+    )
+
+
+def _has_results_alone(folder: Path, work_dir: Path | None) -> bool:
+    holds = work_dir and work_dir.is_relative_to(folder.resolve())
+    return bool(holds) and not _videos(folder, work_dir)
+
+
+def _videos(folder: Path, work_dir: Path | None) -> list[Path]:
+    """Find the videos of a folder, without those of results."""
+    return sorted(
+        video
+        for video in walk_videos(str(folder))
+        if not {*_WRITTEN}.intersection(video.relative_to(folder).parts)
+        and not (work_dir and work_dir in video.resolve().parents)
     )
 
 

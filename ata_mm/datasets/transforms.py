@@ -68,8 +68,10 @@ class VideoInit(BaseTransform):
             FileNotFoundError: If the file does not exist.
             VideoError: If it is not a video or cannot be decoded.
         """
-        name = with_suffix(results['filename'])
-        if self.backend_args is None and '://' not in name:
+        name = results['filename']
+        is_local = self.backend_args is None and '://' not in name
+        name = with_suffix(name, is_local)
+        if is_local:
             reader = open_video(name, self.decoder, self.num_threads)
         else:
             reader = self._open_remote(name)

@@ -199,20 +199,23 @@ class FilePipeline:
             )
 
 
-def with_suffix(video: str) -> str:
+def with_suffix(video: str, is_local: bool = True) -> str:
     """Return a file name with '.mp4' if only that exists.
 
     MMAction2 appends '.mp4' to names without a suffix.
 
     Args:
         video (str): The name.
+        is_local (bool): Whether it can be tested here that a file exists;
+            '.mp4' is appended if not. Defaults to True.
 
     Returns:
         str: The name of the file to read.
     """
     if osp.splitext(video)[1] or osp.exists(video):
         return video
-    return f'{video}.mp4'
+    longer = f'{video}.mp4'
+    return longer if osp.exists(longer) or not is_local else video
 
 
 def _warn_short(video: str, reason: str) -> None:

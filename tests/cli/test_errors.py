@@ -142,3 +142,10 @@ def test_a_misspelt_argument_has_the_similar_one():
     assert message.endswith("'patch_siz'. Did you mean patch_size?")
     head = dict(type='TimeSformerHead', num_classes=2, in_channels=8, qqq=2)
     assert one_line(caught(MODELS.build, head)).endswith("'qqq'.")
+
+
+def test_an_argument_of_a_base_that_does_not_get_it_is_not_suggested():
+    backbone = dict(type='ResNet', depth=18, pretrained=None)
+    model = dict(type='Recognizer2D', backbone=backbone, init_cfg=None)
+    message = one_line(caught(MODELS.build, model))
+    assert 'Did you mean init_cfg' not in message and 'init_cfg' in message

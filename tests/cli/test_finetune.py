@@ -90,6 +90,12 @@ def test_the_config_of_a_training_is_not_to_be_removed(args, begun):
         prepare_config(args, begun)
 
 
+def test_a_file_is_no_work_dir(args, tmp_path):
+    (tmp_path / 'work').touch()
+    with pytest.raises(ValueError, match='--work-dir, but .*work cannot be'):
+        prepare_config(args, tmp_path / 'work')
+
+
 @pytest.mark.parametrize(
     'options, expected',
     [(dict(num_frames=1), False), (dict(num_frames=2), True), ({}, True)],
@@ -121,6 +127,20 @@ def test_a_training_that_has_begun_is_resumed(args, begun, monkeypatch):
     ]
     assert '--resume' in called['train.py']
     assert 'epoch_3.pth' in called['test.py']
+
+
+@pytest.mark.parametrize('saved', [True, False])
+def test_an_interrupt_is_one_line(args, begun, monkeypatch, capsys, saved):
+    def run_tool(*words, **_):
+        raise KeyboardInterrupt
+
+    if not saved:
+        (begun / 'train' / 'last_checkpoint').unlink()
+    monkeypatch.setattr(module, 'run_tool', run_tool)
+    with pytest.raises(SystemExit, match='^130$'):
+        finetune(args)
+    expected = 'resumes' if saved else 'starts again'
+    assert capsys.readouterr().err.endswith(f'the same command {expected}\n')
 
 
 def test_the_best_checkpoint_is_tested(begun):

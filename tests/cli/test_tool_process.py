@@ -37,6 +37,10 @@ def work(file):
     time.sleep(60)
 
 
+def interrupt():
+    raise KeyboardInterrupt
+
+
 def wait_for(condition, seconds):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
@@ -76,3 +80,9 @@ def test_no_process_outlives_the_one_that_started_it(number, tmp_path):
 def test_status_of_the_process_is_passed_on():
     with pytest.raises(SystemExit, match='^3$'):
         run_process(sys.exit, 3)
+
+
+def test_an_interrupted_process_prints_no_traceback(capfd):
+    with pytest.raises(SystemExit, match='^130$'):
+        run_process(interrupt)
+    assert 'Traceback' not in capfd.readouterr().err

@@ -18,6 +18,20 @@ def test_folders_are_classes(folder):
     assert ('a/0.mp4', 0, None) in of(found.videos)
 
 
+@pytest.mark.parametrize('place', ['runs', 'runs/1', 'a/runs'])
+def test_results_are_no_data(folder, place):
+    written = ('__pycache__/x.mp4', 'work_dirs/x/y.mp4', 'b/work_dirs/y.mp4')
+    for file in (*written, f'{place}/routes/routes.mp4'):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).touch()
+    found = read_own_videos([str(folder)], folder / place)
+    assert found.classes == ['a', 'b'] and len(found.videos) == 6
+
+
+def test_a_folder_of_results_may_contain_the_data(folder):
+    assert len(read_own_videos([str(folder)], folder.parent).videos) == 6
+
+
 def test_files_of_macos_are_no_videos(folder):
     (folder / 'a' / '._0.mp4').touch()
     assert len(read_own_videos([str(folder)]).videos) == 6
@@ -171,3 +185,10 @@ def no_classes(folder):
 def test_broken_data_are_named(folder, data, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         read_own_videos(data(folder))
+
+
+def test_a_video_is_no_data_set(folder):
+    videos = [str(folder / 'a' / '0.mp4'), str(folder / 'a' / '1.mp4')]
+    for data in (videos[:1], videos):
+        with pytest.raises(ValueError, match='got the video .*0.mp4. Pass'):
+            read_own_videos(data)

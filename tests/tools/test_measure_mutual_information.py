@@ -67,3 +67,16 @@ def test_an_unknown_block_is_one_line(run, tiny_config, checkpoint):
     assert done.returncode == 1
     assert 'indices from 0 to 1, got [7]' in done.stderr
     assert 'Traceback' not in done.stderr
+
+
+@pytest.mark.parametrize('value', ['0', 'inf', 'nan'])
+def test_a_temperature_is_finite(run, tiny_config, checkpoint, value):
+    done = run(
+        'measure_mutual_information.py',
+        tiny_config,
+        checkpoint,
+        '--temperature',
+        value,
+    )
+    assert done.returncode == 2
+    assert f'got {float(value)}.' in done.stderr

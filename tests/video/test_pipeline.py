@@ -9,6 +9,7 @@ from ata_mm.video.pipeline import (
     parse_views,
     set_views,
     step_names,
+    with_suffix,
 )
 
 
@@ -121,6 +122,12 @@ def test_errors_after_reading_are_kept(video_root):
 
     with pytest.raises(KeyError, match='scale'):
         run(video_root / '0.mp4', after=[fail])
+
+
+def test_a_missing_file_is_named_as_it_was_given(tmp_path):
+    with pytest.raises(FileNotFoundError, match='nope does not exist'):
+        run(tmp_path / 'nope')
+    assert with_suffix('s3://b/nope', is_local=False) == 's3://b/nope.mp4'
 
 
 @pytest.mark.parametrize('init', ['DecordInit', 'OpenCVInit'])
