@@ -55,6 +55,11 @@ def check_options(args: argparse.Namespace) -> None:
             'Expected the name of a new file, but '
             f'{args.target} exists. Remove it first.'
         )
+    if args.target.endswith('.safetensors'):
+        raise ValueError(
+            'Expected the name of a file that torch writes, got '
+            f'{args.target}. Use the suffix .pth.'
+        )
     if not osp.isdir(osp.dirname(args.target) or '.'):
         raise FileNotFoundError(
             'Expected an existing directory, but that of '

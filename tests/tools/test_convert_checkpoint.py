@@ -84,6 +84,7 @@ def test_file_is_not_overwritten(run, source):
     'target, message',
     [
         ('nowhere/ours.pth', 'nowhere/ours.pth does not exist'),
+        ('ours.safetensors', 'Use the suffix .pth'),
         ('ours.pth', 'layer.weight'),
     ],
 )
