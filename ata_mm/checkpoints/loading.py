@@ -6,6 +6,7 @@ Reading runs no code from the file: only tensors and plain values are accepted.
 
 import copy
 import os
+import re
 from collections import OrderedDict
 from typing import cast
 
@@ -44,6 +45,8 @@ from .key_tables import (
 )
 
 Source = str | os.PathLike[str] | dict
+
+_HEAD_NORM = re.compile(r'^image\.(?:head\.norm|fc_norm)\.weight$')
 
 # The last is DeepSpeed's.
 _CONTAINERS = ('state_dict', 'model_state', 'model', 'module')
@@ -190,12 +193,37 @@ def load_pretrained(model: nn.Module, source: Source) -> LoadReport:
         keys, backbone, saved_grid(state_dict)
     )
     classifier, report.head = fit_classifier(head, model)
+    if classifier:
+        report.head += _unused_norm(head, report)
     report.dropped += unused_head(head, classifier)
     _load(backbone, converted)
     if classifier:
         model.get_submodule('cls_head.fc_cls').load_state_dict(classifier)
     print_log(str(report), logger='current')
     return report
+
+
+def _unused_norm(head: StateDict, report: LoadReport) -> str:
+    """Explain for the report that the input of a classifier differs.
+
+    Args:
+        head (dict): Keys of the head, in any layout.
+        report (LoadReport): Of the backbone.
+
+    Returns:
+        str: '' if the model has the norm, or the checkpoint none.
+    """
+    unused = [key for key in report.dropped if key == 'image.norm.weight']
+    if report.layout != ATA_BACKBONE.name:  # of a classifier of images
+        # Of timm, which applies it in forward_head, not in forward_features.
+        unused += [key for key in report.loaded if _HEAD_NORM.match(key)]
+    first = head.get('classifier.0.weight')
+    if first is not None and first.ndim == 1:  # of torchvision
+        unused.append('classifier.0.weight')
+    if not unused:
+        return ''
+    name = unused[0].removesuffix('.weight')
+    return f', without the norm in front of it ({name}): scores differ'
 
 
 def _load(backbone: nn.Module, state_dict: StateDict) -> None:
@@ -306,6 +334,8 @@ def convert_checkpoint(
         converted, report = convert_state_dict(keys, backbone, grid)
         grid = cast(Grid | None, backbone.grid)
         classifier, report.head = fit_classifier(head, model)
+        if classifier:
+            report.head += _unused_norm(head, report)
         others = _fit_others(head, model, report)
     unused = unused_head(head, classifier)
     report.loaded += others

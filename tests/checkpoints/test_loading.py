@@ -272,6 +272,46 @@ def test_conversion_leaves_initial_values_out():
     assert all(key.startswith('backbone.image.') for key in converted)
 
 
+@pytest.mark.parametrize('final_norm', [False, True])
+def test_a_classifier_without_its_norm_is_reported(final_norm):
+    model = nn.Module()
+    model.backbone = Video(ConvNeXt(ARCH, final_norm=final_norm))
+    model.cls_head = nn.Module()
+    model.cls_head.fc_cls = nn.Linear(16, 10)
+    source, _ = convnext('timm')
+    expected = 'loaded, 10 classes'
+    if not final_norm:
+        expected += (
+            ', without the norm in front of it (image.norm): scores differ'
+        )
+    assert convert_checkpoint(source, model)[1].head == expected
+    assert load_pretrained(model, source).head == expected
+
+
+@pytest.mark.parametrize('key', ['head.norm', 'classifier.0'])
+def test_a_norm_that_only_the_image_classifier_applies_is_reported(key):
+    model = nn.Module()
+    image = nn.Module()
+    image.conv = nn.Conv2d(3, 8, 3)
+    if key == 'head.norm':
+        image.head = nn.Module()
+        image.head.norm = nn.LayerNorm(8)
+    model.backbone = Video(image)
+    model.cls_head = nn.Module()
+    model.cls_head.fc_cls = nn.Linear(8, 5)
+    layer = 'head.fc' if key == 'head.norm' else 'classifier.2'
+    source = {
+        **image.state_dict(),
+        f'{key}.weight': torch.ones(8),
+        f'{key}.bias': torch.ones(8),
+        f'{layer}.weight': torch.ones(5, 8),
+        f'{layer}.bias': torch.ones(5),
+    }
+    assert key in load_pretrained(model, source).head
+    # Trained without it, on the features of this model.
+    assert key not in load_pretrained(model, model.state_dict()).head
+
+
 def with_neck(num_classes=5):
     model = recognizer(num_classes)
     model.neck = nn.Linear(24, 24)
