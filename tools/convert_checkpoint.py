@@ -5,7 +5,7 @@
 ``backbone.…`` and ``cls_head.fc_cls.…``, without resizing. With ``--config
 CONFIG`` the embeddings are resized for the model of the config, its temporal
 attention is initialised from an image model, and every key is checked. Only
-the weights and the names of the classes are written.
+the weights, the names of the classes, and mean and std are written.
 """
 
 import argparse
@@ -39,6 +39,7 @@ from mmengine.runner import save_checkpoint
 from torch import nn
 
 from ata_mm.apis.config import check_checkpoint, load_config
+from ata_mm.apis.preprocessing import saved_statistics
 from ata_mm.checkpoints import convert_checkpoint, read_checkpoint
 from ata_mm.cli.errors import user_errors
 
@@ -54,6 +55,11 @@ def check_options(args: argparse.Namespace) -> None:
         raise ValueError(
             'Expected the name of a new file, but '
             f'{args.target} exists. Remove it first.'
+        )
+    if args.target.endswith('.safetensors'):
+        raise ValueError(
+            'Expected the name of a file that torch writes, got '
+            f'{args.target}. Use the suffix .pth.'
         )
     if not osp.isdir(osp.dirname(args.target) or '.'):
         raise FileNotFoundError(
@@ -74,13 +80,19 @@ def build_model(args: argparse.Namespace) -> nn.Module:
     return MODELS.build(cfg.model)
 
 
-def saved_classes(source: str) -> dict:
-    """Return the part of a checkpoint's meta that names the classes."""
+def kept_meta(source: str) -> dict:
+    """Return names of classes, mean and std in the meta of a checkpoint."""
     meta = read_checkpoint(source, 'silent').get('meta')
-    dataset = meta.get('dataset_meta') if isinstance(meta, dict) else None
-    if not isinstance(dataset, dict) or 'classes' not in dataset:
+    if not isinstance(meta, dict):
         return {}
-    return dict(dataset_meta=dict(classes=dataset['classes']))
+    kept = {}
+    dataset = meta.get('dataset_meta')
+    if isinstance(dataset, dict) and 'classes' in dataset:
+        kept['dataset_meta'] = dict(classes=dataset['classes'])
+    pixels = saved_statistics(meta)
+    if pixels:
+        kept['data_preprocessor'] = dict(mean=pixels.mean, std=pixels.std)
+    return kept
 
 
 def main() -> None:
@@ -90,7 +102,7 @@ def main() -> None:
         check_options(args)
         model = build_model(args) if args.config else None
         state_dict, report = convert_checkpoint(args.source, model)
-        meta = saved_classes(args.source)
+        meta = kept_meta(args.source)
         # By mmengine's storage, which writes the file whole or not at all.
         save_checkpoint(dict(state_dict=state_dict, meta=meta), args.target)
     print(f'{report}\nWritten to {args.target}')

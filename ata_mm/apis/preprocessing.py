@@ -54,7 +54,8 @@ def expected_statistics(
 def saved_statistics(meta: dict) -> Statistics | None:
     """Read the statistics that a checkpoint was trained with.
 
-    The config in it is parsed and not run, since it is code.
+    They are stated by ``tools/convert_checkpoint.py``, or are in the config of
+    the training, which is parsed and not run, since it is code.
 
     Args:
         meta (dict): The ``meta`` of the checkpoint.
@@ -62,6 +63,9 @@ def saved_statistics(meta: dict) -> Statistics | None:
     Returns:
         Statistics | None: None if it has none that can be read.
     """
+    stated = meta.get('data_preprocessor')
+    if isinstance(stated, dict) and stated.get('mean') and stated.get('std'):
+        return Statistics(stated['mean'], stated['std'], 'the checkpoint')
     try:
         return _statistics_in(ast.parse(str(meta.get('cfg') or '')))
     except (SyntaxError, ValueError, RecursionError):  # not the dump of one

@@ -87,9 +87,12 @@ def fit_classifier(head: StateDict, model: nn.Module) -> tuple[StateDict, str]:
     if own is None:
         return {}, unused_classifier(head)
     if own.shape != layer['weight'].shape:
+        here, there = f'{len(own)} classes', f'{classes}'
+        if len(own) == classes:  # the channels differ
+            here = f'weights of shape {tuple(own.shape)}'
+            there = f'{tuple(layer["weight"].shape)}'
         return {}, (
-            f'left as initialised ({len(own)} classes here, '
-            f'{classes} in the checkpoint)'
+            f'left as initialised ({here} here, {there} in the checkpoint)'
         )
     return layer, f'loaded, {classes} classes'
 

@@ -4,7 +4,9 @@
 Reading runs no code from the file: only tensors and plain values are accepted.
 """
 
+import copy
 import os
+import re
 from collections import OrderedDict
 from typing import cast
 
@@ -34,9 +36,17 @@ from .heads import (
     unused_classifier,
     unused_head,
 )
-from .key_tables import IDENTIFIABLE, StateDict, find_key_layout, rename
+from .key_tables import (
+    ATA_BACKBONE,
+    IDENTIFIABLE,
+    StateDict,
+    find_key_layout,
+    rename,
+)
 
 Source = str | os.PathLike[str] | dict
+
+_HEAD_NORM = re.compile(r'^image\.(?:head\.norm|fc_norm)\.weight$')
 
 # The last is DeepSpeed's.
 _CONTAINERS = ('state_dict', 'model_state', 'model', 'module')
@@ -195,12 +205,37 @@ def load_pretrained(model: nn.Module, source: Source) -> LoadReport:
         keys, backbone, saved_grid(state_dict)
     )
     classifier, report.head = fit_classifier(head, model)
+    if classifier:
+        report.head += _unused_norm(head, report)
     report.dropped += unused_head(head, classifier)
     _load(backbone, converted)
     if classifier:
         model.get_submodule('cls_head.fc_cls').load_state_dict(classifier)
     print_log(str(report), logger='current')
     return report
+
+
+def _unused_norm(head: StateDict, report: LoadReport) -> str:
+    """Explain for the report that the input of a classifier differs.
+
+    Args:
+        head (dict): Keys of the head, in any layout.
+        report (LoadReport): Of the backbone.
+
+    Returns:
+        str: '' if the model has the norm, or the checkpoint none.
+    """
+    unused = [key for key in report.dropped if key == 'image.norm.weight']
+    if report.layout != ATA_BACKBONE.name:  # of a classifier of images
+        # Of timm, which applies it in forward_head, not in forward_features.
+        unused += [key for key in report.loaded if _HEAD_NORM.match(key)]
+    first = head.get('classifier.0.weight')
+    if first is not None and first.ndim == 1:  # of torchvision
+        unused.append('classifier.0.weight')
+    if not unused:
+        return ''
+    name = unused[0].removesuffix('.weight')
+    return f', without the norm in front of it ({name}): scores differ'
 
 
 def _load(backbone: nn.Module, state_dict: StateDict) -> None:
@@ -271,17 +306,19 @@ def convert_checkpoint(
     Without a model the keys are renamed and all shapes are kept; embeddings
     are interpolated and temporal attention is initialised when a model loads
     the result. With a model both are done here, and parameters that it would
-    leave at their initial values are not part of the result.
+    leave at their initial values are not part of the result. A neck and other
+    parts of the model are kept, and all keys of a checkpoint that has those of
+    the model, whatever its backbone.
 
     Args:
         source (str | PathLike | dict): A path or URL, or a checkpoint or
             state_dict.
-        model (nn.Module, optional): A recognizer with a backbone of ata_mm;
-            not changed. Defaults to None.
+        model (nn.Module, optional): A recognizer with a backbone of ata_mm, or
+            the one that the checkpoint is of; not changed. Defaults to None.
 
     Returns:
-        tuple[dict, LoadReport]: Keys ``backbone.…`` and
-        ``cls_head.fc_cls.…``, and the report.
+        tuple[dict, LoadReport]: Keys of a recognizer, ``backbone.…``,
+        ``cls_head.fc_cls.…`` and those of a neck, and the report.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -291,21 +328,77 @@ def convert_checkpoint(
     state_dict = read_state_dict(source)
     check_finite_weights(state_dict, _name(source))
     grid = saved_grid(state_dict)
+    if model is not None and _is_of(model, state_dict):
+        return copy.copy(state_dict), _whole_report(model, state_dict)
     if model is None:
         keys, head = split_head(state_dict)
         converted, report = _rename(keys)
         classifier = find_classifier(head)
         if classifier:
             report.head = f'kept, {len(classifier["weight"])} classes'
+        others = {}
+        if report.layout == ATA_BACKBONE.name:  # of our own recognizers
+            parts = ('neck.', 'cls_head.')
+            others = {k: v for k, v in head.items() if k.startswith(parts)}
     else:
         backbone = model.get_submodule('backbone')
         keys, head = split_head(state_dict, backbone_keys(backbone))
         converted, report = convert_state_dict(keys, backbone, grid)
         grid = cast(Grid | None, backbone.grid)
         classifier, report.head = fit_classifier(head, model)
-    report.dropped += unused_head(head, classifier)
+        if classifier:
+            report.head += _unused_norm(head, report)
+        others = _fit_others(head, model, report)
+    unused = unused_head(head, classifier)
+    report.loaded += others
+    report.dropped += [key for key in unused if key not in others]
     loaded = {k: v for k, v in converted.items() if k not in report.left}
-    return as_recognizer(loaded, classifier, grid), report
+    result = as_recognizer(loaded, classifier, grid)
+    result.update(others)
+    return result, report
+
+
+def _is_of(model: nn.Module, state_dict: StateDict) -> bool:
+    """Return whether a state_dict has the keys, shapes and grid of a model."""
+    own = model.state_dict()
+    return saved_grid(state_dict) == saved_grid(own) and {
+        k: v.shape for k, v in state_dict.items()
+    } == {k: v.shape for k, v in own.items()}
+
+
+def _whole_report(model: nn.Module, state_dict: StateDict) -> LoadReport:
+    """Report that all keys are kept."""
+    reason = ''
+    if find_classifier(state_dict):
+        _, reason = fit_classifier(state_dict, model)
+    return LoadReport('the keys of the model', list(state_dict), head=reason)
+
+
+def _fit_others(
+    head: StateDict, model: nn.Module, report: LoadReport
+) -> StateDict:
+    """Return the keys of a model's parts beside backbone and classifier.
+
+    Those that the checkpoint lacks are reported as left.
+
+    Raises:
+        ValueError: If a shape does not fit.
+    """
+    own = {
+        key: value
+        for key, value in model.state_dict().items()
+        if not key.startswith(('backbone.', 'cls_head.fc_cls.'))
+    }
+    others = {key: value for key, value in head.items() if key in own}
+    for key, value in others.items():
+        if value.shape != own[key].shape:
+            raise ValueError(
+                f'Expected {key} of shape {tuple(own[key].shape)}, got '
+                f'{tuple(value.shape)} from the checkpoint. Use the config of '
+                'its training.'
+            )
+    report.left += sorted(own.keys() - others.keys())
+    return others
 
 
 def as_recognizer(
@@ -407,7 +500,7 @@ def _rename(keys: StateDict) -> tuple[StateDict, LoadReport]:
     except ValueError as error:
         raise ValueError(
             f'{error} For another image model, pass the config '
-            'of its ATABackbone.'
+            'of its ATABackbone, for a trained recognizer its config.'
         ) from None
     renamed = rename(keys, layout)
     return renamed, LoadReport(layout.name, loaded=list(renamed))

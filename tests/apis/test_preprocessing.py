@@ -84,11 +84,18 @@ def test_statistics_of_a_checkpoint_are_read_and_its_config_not_run():
     assert (tuple(found.mean), tuple(found.std)) == HALF
 
 
+def test_statistics_of_a_converted_checkpoint_are_read():
+    mean, std = HALF
+    found = saved_statistics(dict(data_preprocessor=dict(mean=mean, std=std)))
+    assert found == Statistics(mean, std, 'the checkpoint')
+
+
 @pytest.mark.parametrize(
     'meta',
     [
         {},
         dict(cfg='model = dict()'),
+        dict(data_preprocessor=dict(mean=None, std=None)),
         dict(cfg='Config (path: a.py): {}'),
         dict(cfg='dict(data_preprocessor=dict(mean=3 * [1], std=3 * [1]))'),
     ],

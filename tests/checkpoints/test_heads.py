@@ -100,6 +100,15 @@ def test_classifier_is_used_if_it_fits(build, classifier, reason):
     assert fit_classifier(head, build()) == (classifier, reason)
 
 
+def test_classifier_of_other_channels_is_left_with_the_shapes():
+    head = {'fc.weight': torch.ones(5, 32), 'fc.bias': torch.ones(5)}
+    assert fit_classifier(head, recognizer()) == (
+        {},
+        'left as initialised (weights of shape (5, 24) here, (5, 32) in the '
+        'checkpoint)',
+    )
+
+
 def test_keys_of_a_used_classifier_are_not_unused():
     head = {'head.weight': 1, 'head.bias': 2, 'pre_logits.fc.bias': 3}
     assert unused_head(head, CLASSIFIER) == ['pre_logits.fc.bias']

@@ -291,6 +291,87 @@ def test_conversion_leaves_initial_values_out():
     assert all(key.startswith('backbone.image.') for key in converted)
 
 
+@pytest.mark.parametrize('final_norm', [False, True])
+def test_a_classifier_without_its_norm_is_reported(final_norm):
+    model = nn.Module()
+    model.backbone = Video(ConvNeXt(ARCH, final_norm=final_norm))
+    model.cls_head = nn.Module()
+    model.cls_head.fc_cls = nn.Linear(16, 10)
+    source, _ = convnext('timm')
+    expected = 'loaded, 10 classes'
+    if not final_norm:
+        expected += (
+            ', without the norm in front of it (image.norm): scores differ'
+        )
+    assert convert_checkpoint(source, model)[1].head == expected
+    assert load_pretrained(model, source).head == expected
+
+
+@pytest.mark.parametrize('key', ['head.norm', 'classifier.0'])
+def test_a_norm_that_only_the_image_classifier_applies_is_reported(key):
+    model = nn.Module()
+    image = nn.Module()
+    image.conv = nn.Conv2d(3, 8, 3)
+    if key == 'head.norm':
+        image.head = nn.Module()
+        image.head.norm = nn.LayerNorm(8)
+    model.backbone = Video(image)
+    model.cls_head = nn.Module()
+    model.cls_head.fc_cls = nn.Linear(8, 5)
+    layer = 'head.fc' if key == 'head.norm' else 'classifier.2'
+    source = {
+        **image.state_dict(),
+        f'{key}.weight': torch.ones(8),
+        f'{key}.bias': torch.ones(8),
+        f'{layer}.weight': torch.ones(5, 8),
+        f'{layer}.bias': torch.ones(5),
+    }
+    assert key in load_pretrained(model, source).head
+    # Trained without it, on the features of this model.
+    assert key not in load_pretrained(model, model.state_dict()).head
+
+
+def with_neck(num_classes=5):
+    model = recognizer(num_classes)
+    model.neck = nn.Linear(24, 24)
+    return model
+
+
+@pytest.mark.parametrize('num_classes', [5, 7, None])
+def test_conversion_keeps_a_neck(num_classes):
+    state = with_neck().state_dict()
+    model = with_neck(num_classes) if num_classes else None
+    converted, report = convert_checkpoint(state, model)
+    assert torch.equal(converted['neck.weight'], state['neck.weight'])
+    assert not [key for key in report.dropped if key.startswith('neck.')]
+
+
+def test_conversion_reports_a_neck_without_weights_and_of_another_shape():
+    model, source = with_neck(), official()
+    assert convert_checkpoint(source, model)[1].left == [
+        'neck.bias',
+        'neck.weight',
+    ]
+    source['neck.weight'] = torch.ones(2, 24)
+    with pytest.raises(ValueError, match='neck.weight of shape'):
+        convert_checkpoint(source, model)
+
+
+def test_conversion_keeps_all_keys_of_any_recognizer():
+    model = MODELS.build(
+        dict(
+            type='Recognizer2D',
+            backbone=dict(type='ResNet', depth=18, norm_eval=False),
+            neck=dict(type='ATANeck', embed_dims=512, num_segments=2),
+            cls_head=dict(type='TSNHead', num_classes=5, in_channels=512),
+        )
+    )
+    state = randomized(model.state_dict())
+    converted, report = convert_checkpoint(state, model)
+    assert converted.keys() == state.keys() and not report.dropped
+    assert report.head == 'loaded, 5 classes'
+
+
 def test_a_recognizer_has_prefixes_for_backbone_and_classifier():
     assert as_recognizer({'norm.bias': 1}, {'bias': 2}) == {
         'backbone.norm.bias': 1,

@@ -48,7 +48,7 @@ def test_config_fits_it_to_its_model(run, source, tiny_config, tmp_path):
     assert 'cls_head.fc_cls.weight' not in state
 
 
-def test_a_training_becomes_weights_and_names_of_classes(
+def test_a_training_becomes_weights_classes_and_statistics(
     run, checkpoint, tiny_config, tmp_path
 ):
     options = '--config', tiny_config
@@ -58,7 +58,8 @@ def test_a_training_becomes_weights_and_names_of_classes(
     assert done.returncode == 0, done.stderr
     found = torch.load(tmp_path / 'ours.pth', weights_only=True)
     assert found['meta'] == dict(
-        dataset_meta=dict(classes=['pan left', 'pan right'])
+        dataset_meta=dict(classes=['pan left', 'pan right']),
+        data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),
     )
     trained = torch.load(checkpoint, weights_only=True)['state_dict']
     assert found['state_dict'].keys() == trained.keys()
@@ -84,6 +85,7 @@ def test_file_is_not_overwritten(run, source):
     'target, message',
     [
         ('nowhere/ours.pth', 'nowhere/ours.pth does not exist'),
+        ('ours.safetensors', 'Use the suffix .pth'),
         ('ours.pth', 'layer.weight'),
     ],
 )
