@@ -5,8 +5,8 @@ title = 'Photo motion, frozen image model, top-1 by speed: chance 0.125'
 config = 'configs/photos/ata_efficientnet_photo_motion.py'
 # After 4 epochs temporal attention is at chance, with 1e-3 as with 3e-3.
 options = {'train_cfg.max_epochs': 16}
-# Tried by the arms that are compared. The others have the learning rate of the
-# config.
+# Tried by temporal attention and ATA. The other arms have the learning rate of
+# the config.
 _rates = {'optim_wrapper.optimizer.lr': [3e-4, 1e-3, 3e-3]}
 selection = dict(seed=100, metric='all')
 seeds = [0, 1, 2]
@@ -28,6 +28,8 @@ arms = {
         options={_temporal: dict(_attention, route_encoding=False)}
     ),
     'ATA': dict(grid=_rates),
+    # With the learning rate of the arms below, to compare with them.
+    'ATA, lr=1e-3': dict(),
     # The control of the next: routes cannot encode positions there.
     'ATA, no route encoding': dict(
         options={f'{_temporal}.route_encoding': False}
