@@ -196,7 +196,12 @@ def main() -> None:
     args = parse_args()
     escape_names()
     with user_errors():
-        cfg = load_config(args.config, args.cfg_options)
+        check(args)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Check a data set, and exit with status 1 if it has faults."""
+    cfg = load_config(args.config, args.cfg_options)
     fault = preprocessing_fault(
         cfg, expected_statistics(cfg, cfg.get('load_from'))
     )

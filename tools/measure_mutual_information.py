@@ -23,7 +23,12 @@ import json
 import math
 from collections.abc import Iterable
 
-from ata_mm.cli.arguments import add_cfg_options, make_folder_of, positive
+from ata_mm.cli.arguments import (
+    add_cfg_options,
+    add_device_option,
+    make_folder_of,
+    positive,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -56,9 +61,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out', metavar='FILE.json', help='write the values to this file'
     )
-    parser.add_argument(
-        '--device', help='cpu, cuda, cuda:1, … (default: the GPU if any)'
-    )
+    add_device_option(parser)
     add_cfg_options(parser)
     args = parser.parse_args()
     if not 0 < args.temperature < math.inf:

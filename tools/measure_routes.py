@@ -17,7 +17,12 @@ several checkpoints, such as those of all epochs, there is a table each.
 import argparse
 import json
 
-from ata_mm.cli.arguments import add_cfg_options, make_folder_of, positive
+from ata_mm.cli.arguments import (
+    add_cfg_options,
+    add_device_option,
+    make_folder_of,
+    positive,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,9 +52,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out', metavar='FILE.json', help='write the values to this file'
     )
-    parser.add_argument(
-        '--device', help='cpu, cuda, cuda:1, … (default: the GPU if any)'
-    )
+    add_device_option(parser)
     add_cfg_options(parser)
     return parser.parse_args()
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from ata_mm.cli.arguments import (
     add_cfg_options,
+    add_device_option,
     add_time_limit,
     make_folder,
 )
@@ -138,7 +139,7 @@ def parse_args() -> argparse.Namespace:
         default=80,
         help='JPEG quality of the frames in the page (default: 80)',
     )
-    parser.add_argument('--device', help='default: the GPU if any')
+    add_device_option(parser)
     add_time_limit(parser)
     add_cfg_options(parser)
     return parse_with_demo(parser)

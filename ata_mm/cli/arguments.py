@@ -66,10 +66,19 @@ def add_model_options(
     parser.add_argument(
         '--checkpoint', required=required, help='the trained weights'
     )
+    add_device_option(parser)
+    add_cfg_options(parser)
+
+
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--device``.
+
+    Args:
+        parser (ArgumentParser): The parser of a tool, changed in place.
+    """
     parser.add_argument(
         '--device', help='cpu, cuda, cuda:1, … (default: the GPU if any)'
     )
-    add_cfg_options(parser)
 
 
 def add_time_limit(parser: argparse.ArgumentParser) -> None:

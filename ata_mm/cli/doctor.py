@@ -163,7 +163,7 @@ def check_gpu() -> Iterator[Finding]:
         yield Finding(
             WARNING,
             'GPU',
-            f'none; models run on {os.cpu_count()} CPU cores',
+            f'none; models run on {len(os.sched_getaffinity(0))} CPU cores',
             'fine for the quick start; the recipes of the paper need GPUs',
         )
 

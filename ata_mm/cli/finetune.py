@@ -2,7 +2,6 @@
 """From own videos to a tested model: ``python -m ata_mm finetune``."""
 
 import argparse
-import json
 import os.path as osp
 import shlex
 import signal
@@ -21,10 +20,12 @@ from ata_mm.datasets.annotations import read_samples
 from ata_mm.datasets.checks import annotation_files
 from ata_mm.datasets.own_videos import read_own_videos
 from ata_mm.datasets.splits import split_videos, write_lists
+from ata_mm.engine.resuming import last_checkpoint
 
 from .arguments import FINETUNE_DEFAULTS, cfg_option_words, make_folder
 from .console import hide_log, print_message
 from .errors import user_errors
+from .result_files import lock_file, newest_metrics
 from .tables import markdown_table
 from .tool_process import run_process, run_tool, start_server
 
@@ -68,6 +69,20 @@ def run_steps(args: argparse.Namespace, folder: Path) -> None:
         cfg = load_config(config, args.cfg_options)
     if args.dry_run:
         return
+    with open(folder / 'lock', 'wb') as file:
+        with user_errors():
+            lock_file(file, str(folder))
+        _train_and_use(args, folder, config, cfg, steps)
+
+
+def _train_and_use(
+    args: argparse.Namespace,
+    folder: Path,
+    config: Path,
+    cfg: Config,
+    steps: 'Steps',
+) -> None:
+    """Run the steps after that of the config."""
     options = cfg_option_words(args.cfg_options)
     if not begun(folder):
         with steps.step('check of the data'):
@@ -120,8 +135,9 @@ def run_steps(args: argparse.Namespace, folder: Path) -> None:
             )
     print(f'\n{steps.table()}\n')
     print(f'config: {config}\ncheckpoint: {checkpoint}')
-    for name, value in test_metrics(folder / 'test').items():
-        print(f'{name}: {value:.4f}')
+    for name, value in newest_metrics(folder / 'test').items():
+        if name.startswith('acc/'):
+            print(f'{name}: {value:.4f}')
 
 
 class Steps:
@@ -277,7 +293,7 @@ def best_checkpoint(folder: Path) -> Path:
     best = sorted(
         folder.glob('best_*.pth'), key=lambda file: file.stat().st_mtime
     )
-    return best[-1] if best else Path((folder / 'last_checkpoint').read_text())
+    return best[-1] if best else Path(last_checkpoint(str(folder)))
 
 
 def print_cost(config: str, options: dict | None) -> None:
@@ -302,10 +318,3 @@ def follows_routes(cfg: Config) -> bool:
     backbone = cfg.model.backbone
     temporal = backbone.get('temporal') or dict(type='ATA')
     return temporal['type'] == 'ATA' and backbone.get('num_frames') != 1
-
-
-def test_metrics(folder: Path) -> dict[str, float]:
-    """Read the metrics that tools/test.py wrote last."""
-    files = sorted(folder.glob('*/*.json'), key=lambda f: f.stat().st_mtime)
-    found = json.loads(files[-1].read_text())
-    return {k: v for k, v in found.items() if k.startswith('acc/')}

@@ -11,7 +11,6 @@ import json
 import os
 import os.path as osp
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
@@ -90,9 +89,7 @@ def read_list(path: str) -> Iterator[str]:
         FileNotFoundError: If the file does not exist.
         ValueError: If there is no such backend.
     """
-    if path == '-':
-        yield from _names(sys.stdin)
-    elif '://' in path:
+    if '://' in path:
         try:
             text = get_text(path)
         except KeyError as error:
@@ -102,8 +99,12 @@ def read_list(path: str) -> Iterator[str]:
             ) from error
         yield from _names(text.split('\n'))
     else:
-        # Names of files may have any bytes.
-        with open(path, encoding='utf-8', errors='surrogateescape') as file:
+        with open(
+            0 if path == '-' else path,
+            encoding='utf-8',
+            errors='surrogateescape',  # names of files may have any bytes
+            closefd=path != '-',
+        ) as file:
             yield from _names(file)
 
 

@@ -9,9 +9,10 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from ata_mm.apis.stream import WindowPrediction
+if TYPE_CHECKING:  # it would import torch and MMAction2
+    from ata_mm.apis.stream import WindowPrediction
 
 Span = tuple[float, float]  # start and end in seconds
 
@@ -39,7 +40,7 @@ class Clock:
         self._spans[self._number] = span or (start, start + 1 / self.fps)
         self._number += 1
 
-    def span(self, prediction: WindowPrediction) -> Span:
+    def span(self, prediction: 'WindowPrediction') -> Span:
         """Return start and end of a window, and forget earlier frames.
 
         Args:
@@ -54,7 +55,7 @@ class Clock:
         return start, self._spans[prediction.last][1]
 
 
-def window_entry(prediction: WindowPrediction, span: Span) -> dict:
+def window_entry(prediction: 'WindowPrediction', span: Span) -> dict:
     """Convert a prediction to an entry for JSON.
 
     Args:
@@ -99,7 +100,7 @@ def csv_cell(text: str) -> str:
 
     Returns:
         str: The label, with an apostrophe in front if it begins with ``=``,
-        ``+``, ``-``, ``@``, or white space.
+        ``+``, ``-``, ``@``, a tab or a carriage return.
     """
     formula = text.startswith(('=', '+', '-', '@', '\t', '\r'))
     return f"'{text}" if formula else text

@@ -5,10 +5,13 @@ import fcntl
 import json
 import os
 import os.path as osp
-from contextlib import suppress
+import time
+from pathlib import Path
 from typing import IO
 
 from .outputs import json_line
+
+_POLL = 0.1  # seconds
 
 
 class ResultFile:
@@ -78,6 +81,20 @@ class ResultFile:
             self._file.flush()
 
 
+def newest_metrics(work_dir: Path) -> dict[str, float]:
+    """Read the metrics of the newest test in a folder.
+
+    Args:
+        work_dir (Path): The ``--work-dir`` of ``tools/test.py``.
+
+    Returns:
+        dict[str, float]: The metrics by key.
+    """
+    files = work_dir.glob('*/*.json')
+    newest = max(files, key=lambda file: file.stat().st_mtime)
+    return json.loads(newest.read_text())
+
+
 def lock_file(file: IO[bytes], path: str, wait: bool = False) -> None:
     """Lock a file until it is closed.
 
@@ -90,14 +107,25 @@ def lock_file(file: IO[bytes], path: str, wait: bool = False) -> None:
     Raises:
         ValueError: If another process has locked it.
     """
-    blocking = 0 if wait else fcntl.LOCK_NB
-    # A lock of the process, which its children do not keep. It is lost when
-    # the process closes the file, also if it had opened it a second time.
-    with suppress(OSError):  # of file systems without locks
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | blocking)
-        except BlockingIOError:
+    # The kernel would refuse to wait to threads of two processes that wait for
+    # each other's files, as if no other thread would release them.
+    while not _lock(file):
+        if not wait:
             raise ValueError(
                 'Expected a file of this process only, but another one is '
                 f'writing to {path}. Wait until it ends.'
-            ) from None
+            )
+        time.sleep(_POLL)
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Lock a file, and return whether no other process has it locked."""
+    try:
+        # A lock of the process, which its children do not keep. It is lost
+        # when the process closes the file, also if it had opened it twice.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # of file systems without locks
+        pass
+    return True

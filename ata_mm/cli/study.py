@@ -320,7 +320,8 @@ def _read_arm(
     grid = arm.get('grid', {})
     grids = [grid] if isinstance(grid, dict) else grid
     selection = study.get('selection', {})
-    if grid and selection.get('metric') not in study['metrics']:
+    decided = selection.get('metric') in study['metrics']
+    if grid and not (decided and 'seed' in selection):
         raise ValueError(
             f'Expected selection=dict(seed=…, metric=…) in {path}, with the '
             f'name of a metric, for the grid of arm {name}.'

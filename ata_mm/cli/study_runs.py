@@ -28,14 +28,18 @@ from mmengine.fileio import load
 from mmengine.registry import init_default_scope
 from mmengine.utils import get_git_hash
 
+from ata_mm.engine.resuming import last_checkpoint
+
 from .console import print_error
-from .result_files import ResultFile, lock_file
+from .errors import is_user_error, one_line
+from .result_files import ResultFile, lock_file, newest_metrics
 from .study import Run, Study, read_results, run_identity
 from .tool_process import tool_path
 
 _WRITING = Lock()  # for the threads of this process
 _STARTING = Lock()
 _TOOLS: set[subprocess.Popen] = set()  # those that run
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_study(study: Study, results: Path, jobs: int) -> list[dict]:
@@ -89,8 +93,10 @@ def _report(run: Run, future: Future) -> None:
     """Print an error at once, since other runs may take hours to end."""
     error = future.exception()
     if error:
-        # Whole lines of the log of a tool; other errors by their names.
-        text = error if isinstance(error, RuntimeError) else repr(error)
+        text = str(error)  # of a RuntimeError, the end of the log of a tool
+        if not isinstance(error, RuntimeError):
+            known = isinstance(error, Exception) and is_user_error(error)
+            text = one_line(error) if known else repr(error)
         print_error(f'[{run.name}] {text}')
 
 
@@ -110,7 +116,9 @@ def _run(run: Run, study: Study, results: Path) -> None:
     """Train and test, unless another process does, and append the result."""
     run.folder.mkdir(parents=True, exist_ok=True)
     with _locked(run):
-        if not read_results(results, [run]):
+        with _WRITING:  # reading would release the lock of the file
+            found = read_results(results, [run])
+        if not found:
             _train_and_test(run, study, results)
 
 
@@ -191,13 +199,14 @@ def _machine() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     capability = torch.backends.cpu.get_cpu_capability()
-    return f'{os.cpu_count()} {platform.machine()} cores, {capability}'
+    cores = len(os.sched_getaffinity(0))
+    return f'{cores} {platform.machine()} cores, {capability}'
 
 
 def _test(run: Run, study: Study) -> dict[str, object]:
     """Test the last checkpoint."""
     start = time.perf_counter()
-    checkpoint = (run.folder / 'last_checkpoint').read_text()
+    checkpoint = last_checkpoint(str(run.folder))
     predictions = run.folder / 'predictions.pkl'
     _call(
         run,
@@ -213,7 +222,7 @@ def _test(run: Run, study: Study) -> dict[str, object]:
     return dict(
         checkpoint=os.path.relpath(checkpoint),
         test_seconds=round(time.perf_counter() - start, 1),
-        metrics=read_test(run.folder, study.metrics),
+        metrics=_rounded(newest_metrics(run.folder / 'test'), study.metrics),
         **read_predictions(predictions),
     )
 
@@ -280,6 +289,7 @@ def _start(tool: Path, args: Sequence[str]) -> subprocess.Popen:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors='replace',  # a library may write any bytes
         )
         _TOOLS.add(process)
     return process
@@ -292,8 +302,7 @@ def _ending_with_tools() -> Iterator[None]:
     They would go on to train, and the same command would train a second time
     in their folders. A pool of threads would first start what is left.
     """
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {one: signal.signal(one, _end_with_tools) for one in signals}
+    before = {one: signal.signal(one, _end_with_tools) for one in _SIGNALS}
     try:
         yield
     finally:
@@ -302,26 +311,12 @@ def _ending_with_tools() -> Iterator[None]:
 
 
 def _end_with_tools(signum: int, frame: FrameType | None) -> None:
+    for one in _SIGNALS:  # a second one would wait for the lock of the first
+        signal.signal(one, signal.SIG_IGN)
     _STARTING.acquire()  # no thread starts another one
     for process in tuple(_TOOLS):
         process.kill()
     os._exit(128 + signum)
-
-
-def read_test(folder: Path, metrics: dict[str, str]) -> dict[str, float]:
-    """Read the metrics of the newest test of a run.
-
-    Args:
-        folder (Path): The folder of the run.
-        metrics (dict[str, str]): Keys of the metrics by name.
-
-    Returns:
-        dict[str, float]: The metrics by name.
-    """
-    tests = sorted(
-        folder.glob('test/*/*.json'), key=lambda file: file.stat().st_mtime
-    )
-    return _rounded(json.loads(tests[-1].read_text()), metrics)
 
 
 def read_predictions(path: Path) -> dict[str, object]:

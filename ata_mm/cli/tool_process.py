@@ -60,12 +60,14 @@ def run_tool(
             ''.
 
     Raises:
-        SystemExit: With its status, if it fails; it has printed the reason.
+        SystemExit: With its status, if it fails; it has printed the reason. Or
+            if its output could not be passed on, after it has ended.
     """
     words = [str(arg) for arg in args]
     print(f'$ {shlex.join(["python", f"tools/{name}", *words])}', flush=True)
     reader, writer = multiprocessing.Pipe(duplex=False)
-    lines = Thread(target=_show, args=(reader, shown, log))
+    errors: list[OSError] = []
+    lines = Thread(target=_show, args=(reader, shown, log, errors))
     lines.start()
     try:
         run_process(
@@ -74,6 +76,11 @@ def run_tool(
     finally:
         writer.close()
         lines.join()
+    for error in errors:
+        sys.exit(
+            f'error: {log or "the output"} cannot be written: '
+            f'{error.strerror}; {name} has ended without an error'
+        )
 
 
 def run_process(
@@ -146,17 +153,26 @@ def _end_after(starter: Connection) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _show(reader: Connection, shown: str, log: Path | None) -> None:
-    """Pass the lines of a process on, and write them to a file."""
+def _show(
+    reader: Connection, shown: str, log: Path | None, errors: list[OSError]
+) -> None:
+    """Pass the lines of a process on, and write them to a file.
+
+    After an error, which is kept, they are read to the end: the process would
+    wait for it.
+    """
     pattern = re.compile(shown)
-    with (
-        os.fdopen(os.dup(reader.fileno()), errors='replace') as lines,
-        open(log or os.devnull, 'a', encoding='utf-8') as file,
-    ):
-        for line in lines:
-            file.write(line)
-            if pattern.search(line):
-                print(line, end='', flush=True)
+    with os.fdopen(os.dup(reader.fileno()), errors='replace') as lines:
+        try:
+            with open(log or os.devnull, 'a', encoding='utf-8') as file:
+                for line in lines:
+                    file.write(line)
+                    if pattern.search(line):
+                        print(line, end='', flush=True)
+        except OSError as error:
+            errors.append(error)
+            for _ in lines:
+                pass
 
 
 def _run_script(script: str, args: Sequence[str], out: Connection) -> None:

@@ -14,6 +14,8 @@ from typing import NamedTuple, NoReturn
 
 from mmengine.fileio import list_from_file
 
+from ata_mm.video.pipeline import with_suffix
+
 
 class AnnotationFile(NamedTuple):
     """Text file with a path and its label on each line.
@@ -74,10 +76,11 @@ class Sample(NamedTuple):
     def file_path(self) -> str:
         """Path of the file or folder to read.
 
-        MMAction2 appends .mp4 to a video without a suffix.
+        That of a video without a suffix may have '.mp4', see
+        :func:`~ata_mm.video.pipeline.with_suffix`.
         """
-        if self.is_video and not osp.splitext(self.path)[1]:
-            return f'{self.path}.mp4'
+        if self.is_video:
+            return with_suffix(self.path, is_local='://' not in self.path)
         return self.path
 
     @property
@@ -236,7 +239,9 @@ def _names(folder: str, files: bool) -> set[str]:
                 if entry.is_dir() != files
                 and not (entry.is_symlink() and not osp.exists(entry.path))
             }
-    except (FileNotFoundError, NotADirectoryError):
+    except PermissionError:
+        raise
+    except OSError:  # there is none, or its name is too long for one
         return set()
 
 
@@ -246,7 +251,7 @@ def _location(file: AnnotationFile, line: int, text: str) -> str:
 
 def _parse(file: AnnotationFile, line: int, text: str) -> Sample:
     """Parse a line, or raise a ValueError that names it."""
-    path, *words = text.split(file.delimiter)
+    path, *words = text.split(file.delimiter) or ['']
     names = file.fields[1:]
     number = len(words) - len(names)
     allowed = number >= 0 if file.multi_label else number == 1

@@ -77,6 +77,28 @@ def shown_layer(
     return shown
 
 
+def draw_plane(
+    frames: np.ndarray, picture: np.ndarray, poses: np.ndarray
+) -> None:
+    """Draw a plane into frames, in place.
+
+    Args:
+        frames (np.ndarray): (T, H, W, 3), float32.
+        picture (np.ndarray): What the plane shows, likewise, one frame of any
+            size.
+        poses (np.ndarray): Affine maps, see :class:`Layer`, (T, 2, 3).
+    """
+    for frame, pose in zip(frames, poses):
+        cv2.warpAffine(
+            picture,
+            pose,
+            frame.shape[1::-1],
+            dst=frame,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_TRANSPARENT,
+        )
+
+
 def _apply(pose: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Apply an affine map (2, 3) to points (..., 2)."""
     return points @ pose[:, :2].T + pose[:, 2]

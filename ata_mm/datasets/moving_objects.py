@@ -12,11 +12,10 @@ class.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from mmaction.registry import DATASETS
 
-from .layers import Layer
+from .layers import Layer, draw_plane
 from .rendered import RenderedDataset
 from .rendering import CameraPath, draw_texture, expose, film, middle
 
@@ -168,12 +167,4 @@ def _draw_object(
     x, y = rng.integers(0, len(texture) - side, 2)
     tint = rng.normal(0, 1.0, 3).astype(np.float32)
     part = texture[y : y + side, x : x + side] + tint
-    for frame, pose in zip(frames, layer.poses):
-        cv2.warpAffine(
-            part,
-            pose,
-            frame.shape[1::-1],
-            dst=frame,
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_TRANSPARENT,
-        )
+    draw_plane(frames, part, layer.poses)

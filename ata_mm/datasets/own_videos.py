@@ -269,18 +269,14 @@ def _read_lists(data: Sequence[str]) -> OwnVideos:
     root = osp.dirname(osp.abspath(data[0]))
     splits = SPLITS if len(data) == len(SPLITS) else (None,)
     for path, split in zip(data, splits):
-        file = AnnotationFile(path, delimiter=_delimiter(path))
+        folder = osp.dirname(osp.abspath(path))
+        file = AnnotationFile(path, folder, _delimiter(path))
         samples, faults = read_samples(file)
         for fault in faults:
             raise fault
-        folder = osp.dirname(osp.abspath(path))
         videos += [
-            OwnVideo(
-                osp.relpath(osp.join(folder, sample.file_path), root),
-                sample.labels[0],
-                split,
-            )
-            for sample in samples
+            OwnVideo(osp.relpath(s.file_path, root), s.labels[0], split)
+            for s in samples
         ]
     names = Path(root, 'classes.txt')
     number = 1 + max(video.label for video in videos)

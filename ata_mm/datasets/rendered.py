@@ -245,7 +245,7 @@ class RenderedDataset(VideoDataset):
             logger='current',
         )
         # A process pool is faster from some dozens of videos on.
-        processes = max(1, min(os.cpu_count() or 1, len(tasks) // 64))
+        processes = max(1, min(len(os.sched_getaffinity(0)), len(tasks) // 64))
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)  # the processes already use all cores
         try:

@@ -157,7 +157,17 @@ class _Batches:
 
 
 def _copy(loader: DataLoader, batches: _Batches) -> DataLoader:
-    """Return a loader of other batches with the same options."""
+    """Return a loader of other batches with the same options.
+
+    Raises:
+        ValueError: If the order of its batches is not that of its sampler.
+    """
+    if not getattr(loader, 'in_order', True):  # torch 2.6 has it
+        raise ValueError(
+            'Expected a data loader with in_order=True, to know which batches '
+            'are left when a worker dies, got in_order=False. Remove it from '
+            'the config.'
+        )
     workers: int | None = loader.num_workers or None
     return DataLoader(
         loader.dataset,

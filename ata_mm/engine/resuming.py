@@ -88,7 +88,7 @@ def newest(work_dir: str) -> ResumePoint | None:
     """
     paths = checkpoints_in(work_dir)
     if not paths:
-        last = _last_checkpoint(work_dir)
+        last = last_checkpoint(work_dir)
         if '://' in last:  # storage that cannot be listed
             return ResumePoint(last)
         paths = checkpoints_in(osp.dirname(last)) if last else []
@@ -151,12 +151,22 @@ def checkpoints_in(folder: str) -> list[str]:
     ) or sorted(p for p in names if osp.basename(p).startswith('best_'))
 
 
-def _last_checkpoint(work_dir: str) -> str:
+def last_checkpoint(work_dir: str) -> str:
+    """Return the checkpoint that a training has saved last.
+
+    Args:
+        work_dir (str): Its work directory, which may have been moved.
+
+    Returns:
+        str: A file or URL; '' if there is none.
+    """
     try:
         with open(osp.join(work_dir, 'last_checkpoint')) as file:
-            return file.read().strip()
+            path = file.read().strip()
     except FileNotFoundError:
         return ''
+    moved = osp.join(work_dir, osp.basename(path))
+    return moved if osp.isfile(moved) else path
 
 
 def _read_structure(path: str) -> ResumePoint:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ata_mm.datasets import Layer, camera_poses, render_clip
+from ata_mm.datasets.layers import draw_plane
 
 from .known_motion import LayeredClip, StereoPair
 
@@ -98,7 +99,7 @@ def move_photo(
         crossing = _crossing(len(poses), size, side)
         layers.append(Layer(crossing, (side - 1, side - 1)))
         picture = _view_photo(occluder, _poses(side, np.zeros((1, 2))), side)
-        _paste(frames, picture[0], crossing)
+        draw_plane(frames, picture[0], crossing)
     rng = np.random.default_rng(0)
     pixels = frames + noise * rng.standard_normal(frames.shape, np.float32)
     pixels = np.clip(pixels, 0, 255).round().astype(np.uint8)
@@ -140,10 +141,8 @@ def render_motion(
         for frame in render_clip(np.random.default_rng(seed), *options)
     ]
     poses = camera_poses(np.random.default_rng(seed), *options)
-    # Pixels are squares, whose centres are half a pixel from their corners.
-    centre = (scale - 1) / 2
-    resized = np.array([[scale, 0, centre], [0, scale, centre], [0, 0, 1]])
-    return LayeredClip(np.stack(frames), [Layer(poses @ resized)])
+    layer = Layer(poses).seen(range(num_frames), scale)
+    return LayeredClip(np.stack(frames), [layer])
 
 
 def stereo_clips(
@@ -242,19 +241,6 @@ def _view_photo(photo: np.ndarray, poses: np.ndarray, size: int) -> np.ndarray:
         for pose in poses
     ]
     return np.stack(frames)
-
-
-def _paste(frames: np.ndarray, picture: np.ndarray, poses: np.ndarray) -> None:
-    """Draw a picture into frames, in place."""
-    for frame, pose in zip(frames, poses):
-        cv2.warpAffine(
-            picture,
-            pose,
-            frame.shape[1::-1],
-            dst=frame,
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_TRANSPARENT,
-        )
 
 
 def _compress(frame: np.ndarray, quality: int) -> np.ndarray:

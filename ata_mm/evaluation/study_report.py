@@ -246,11 +246,20 @@ def plot_speed(results: Sequence[dict], videos: int = 64) -> Figure:
     Returns:
         Figure: A line for the mean of each arm, a band from its lowest to its
         highest seed.
+
+    Raises:
+        ValueError: If no result has speeds.
     """
+    timed = [result for result in results if 'speeds' in result]
+    if not timed:
+        raise ValueError(
+            'Expected results on test videos with speeds, to plot them, got '
+            f'{", ".join(map(repr, _by_arm(results)))} without. Rendered '
+            'videos have them.'
+        )
     figure = Figure(figsize=(9, 4), layout='constrained')
     axes = figure.subplots()
-    results = [result for result in results if 'speeds' in result]
-    for index, (arm, own) in enumerate(_by_arm(results).items()):
+    for index, (arm, own) in enumerate(_by_arm(timed).items()):
         speeds = np.array(own[0]['speeds'])
         order = speeds.argsort(kind='stable')
         width = min(videos, len(order))

@@ -6,15 +6,14 @@ config = 'configs/ata_vit_moving_objects.py'
 
 # Learning rates and scales of the position embedding: on camera motion, no arm
 # chose drawn time biases or matching on tokens.
-arms = {
-    name: dict(grid=_base_.grid[:2])
-    for name in (
-        'temporal attention',
-        'ATA',
-        'refined ATA',
-        'true motion, 2 of 4 heads',
-    )
-}
+_names = (
+    'temporal attention',
+    'ATA',
+    'refined ATA',
+    'true motion, 2 of 4 heads',
+)
+arms = {n: dict(_base_.arms[n], grid=_base_.grid[:2]) for n in _names}
+arms['_delete_'] = True
 
 # Sufficient to run every step, too little to learn.
 smoke = {

@@ -7,7 +7,7 @@ config = 'configs/photos/ata_efficientnet_photo_motion.py'
 options = {'train_cfg.max_epochs': 16}
 # Tried by temporal attention and ATA. The other arms have the learning rate of
 # the config.
-_rates = {'optim_wrapper.optimizer.lr': [3e-4, 1e-3, 3e-3]}
+_rates = {'optim_wrapper.optimizer.lr': [3e-4, 1e-3, 3e-3, 1e-2]}
 selection = dict(seed=100, metric='all')
 seeds = [0, 1, 2]
 

@@ -1,5 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import argparse
+import subprocess
+import sys
 
 import pytest
 from mmengine.config import Config
@@ -117,7 +119,7 @@ def test_a_training_that_has_begun_is_resumed(args, begun, monkeypatch):
         called[name] = list(map(str, words))
 
     monkeypatch.setattr(module, 'run_tool', run_tool)
-    monkeypatch.setattr(module, 'test_metrics', lambda folder: {})
+    monkeypatch.setattr(module, 'newest_metrics', lambda folder: {})
     finetune(args)
     assert list(called) == [
         'train.py',
@@ -127,6 +129,31 @@ def test_a_training_that_has_begun_is_resumed(args, begun, monkeypatch):
     ]
     assert '--resume' in called['train.py']
     assert 'epoch_3.pth' in called['test.py']
+
+
+def test_a_folder_in_which_another_process_trains_is_left_alone(
+    args, begun, monkeypatch
+):
+    code = (
+        'import sys\n'
+        'from ata_mm.cli.result_files import lock_file\n'
+        'file = open(sys.argv[1], "wb")\n'
+        'lock_file(file, "lock")\n'
+        'print(flush=True)\n'
+        'sys.stdin.read()'
+    )
+    other = subprocess.Popen(
+        [sys.executable, '-c', code, begun / 'lock'],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    next(other.stdout)
+    monkeypatch.setattr(module, 'run_tool', None)
+    try:
+        with pytest.raises(SystemExit, match='writing to .*work. Wait until'):
+            finetune(args)
+    finally:
+        other.communicate()
 
 
 @pytest.mark.parametrize('saved', [True, False])

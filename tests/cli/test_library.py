@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import json
+import os
 import subprocess
 import sys
 
@@ -69,6 +70,20 @@ class Store(LocalBackend):
 
     def get_text(self, filepath, encoding='utf-8'):
         return f'{filepath}/a.mp4\r\nb.mp4\n'
+
+
+def test_names_from_stdin_may_have_any_bytes():
+    code = (
+        'from ata_mm.cli.library import read_list\n'
+        "print(ascii(list(read_list('-'))))"
+    )
+    read = subprocess.run(
+        [sys.executable, '-c', code],
+        env={**os.environ, 'PYTHONIOENCODING': 'utf-8:strict'},
+        input=b'caf\xe9.mp4\n',
+        capture_output=True,
+    )
+    assert read.stdout.strip() == rb"['caf\udce9.mp4']"
 
 
 def test_a_list_is_read_by_a_file_backend():

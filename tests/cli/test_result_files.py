@@ -1,10 +1,12 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from ata_mm.cli.result_files import ResultFile
+from ata_mm.cli.result_files import ResultFile, newest_metrics
 
 
 def videos(path):
@@ -51,3 +53,59 @@ def test_two_processes_do_not_write_to_one_file(tmp_path):
             [sys.executable, '-c', code, path], capture_output=True
         )
     assert b'BlockingIOError' in other.stderr
+
+
+# A process that has a file, and a thread that waits for another one.
+WAITING = """
+import sys
+from threading import Thread
+from ata_mm.cli.result_files import lock_file
+
+own, other = (open(path, 'wb') for path in sys.argv[1:])
+locked = []
+
+def wait():
+    lock_file(other, 'other', wait=True)
+    locked.append(other)
+
+lock_file(own, 'own')
+print('ready', flush=True)
+sys.stdin.readline()
+Thread(target=wait, daemon=True).start()
+sys.stdin.readline()
+print(len(locked), flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_processes_that_wait_for_each_other_have_no_file_in_common(tmp_path):
+    files = [str(tmp_path / name) for name in ('a', 'b')]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, '-c', WAITING, *names],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for names in (files, files[::-1])
+    ]
+    try:
+        for process in processes:
+            next(process.stdout)
+        for _ in range(2):
+            for process in processes:
+                print(file=process.stdin, flush=True)
+            time.sleep(0.5)
+        assert [int(next(p.stdout)) for p in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.communicate('end\n')
+
+
+def test_the_newest_metrics_are_read(tmp_path):
+    for number, accuracy in enumerate((0.4, 0.3)):
+        file = tmp_path / str(1 - number) / 'metrics.json'
+        file.parent.mkdir()
+        file.write_text(json.dumps(dict(acc=accuracy)))
+        os.utime(file, (number, number))
+    assert newest_metrics(tmp_path) == {'acc': 0.3}

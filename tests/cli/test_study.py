@@ -128,6 +128,13 @@ def test_nothing_is_chosen_before_the_trials(grid_study, tmp_path):
         (('config =', '_config ='), 'Expected config and seeds for arm plain'),
         (('_variable = 3', 'baseline = "no"'), "name of an arm, got 'no'"),
         (('_variable = 3', 'grid = {"a": [1]}'), 'for the grid of arm plain'),
+        (
+            (
+                '_variable = 3',
+                'grid = {"a": [1]}\nselection = {"metric": "all"}',
+            ),
+            'Expected selection=dict(seed=…, metric=…)',
+        ),
     ],
 )
 def test_wrong_study_is_refused(file, tmp_path, change, message):

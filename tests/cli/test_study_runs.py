@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,12 +18,7 @@ from mmengine.config import Config
 
 from ata_mm.cli import study_runs as module
 from ata_mm.cli.study import load_study, read_results
-from ata_mm.cli.study_runs import (
-    read_curve,
-    read_predictions,
-    read_test,
-    run_study,
-)
+from ata_mm.cli.study_runs import read_curve, read_predictions, run_study
 
 SAMPLES = [
     dict(pred_score=torch.tensor([0.1, 0.9]), gt_label=label, speed=3.21)
@@ -220,15 +217,6 @@ def test_curve_has_the_validations_of_a_resumed_run(tmp_path):
     ]
 
 
-def test_newest_test_is_read(tmp_path):
-    for number, accuracy in enumerate((0.3, 0.4)):
-        file = tmp_path / 'test' / str(number) / 'metrics.json'
-        file.parent.mkdir(parents=True)
-        file.write_text(json.dumps(dict(acc=accuracy)))
-        os.utime(file, (number, number))
-    assert read_test(tmp_path, {'top-1': 'acc'}) == {'top-1': 0.4}
-
-
 def test_predictions_are_compared_with_labels(tmp_path):
     file = tmp_path / 'predictions.pkl'
     file.write_bytes(pickle.dumps(SAMPLES))
@@ -325,6 +313,34 @@ def test_a_study_that_is_ended_ends_its_tools(tmp_path, signum):
             os.kill(tool, 0)
             time.sleep(0.05)
     assert (tmp_path / 'tool.started').read_text() == '.'
+
+
+def test_an_impatient_user_ends_a_study_too(monkeypatch):
+    """A second signal, while the first one is handled."""
+    ended = []
+    tool = SimpleNamespace(kill=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(module, '_TOOLS', [tool])
+    monkeypatch.setattr(module, '_STARTING', Lock())
+    monkeypatch.setattr(module.os, '_exit', ended.append)
+    with module._ending_with_tools():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert ended == [128 + signal.SIGTERM]
+
+
+def test_a_tool_may_print_any_bytes(tmp_path):
+    (tmp_path / 'tool.py').write_text(
+        "import sys; sys.stdout.buffer.write(b'\\xff')"
+    )
+    run = SimpleNamespace(name='arm', folder=tmp_path)
+    module._call(run, 'log.txt', str(tmp_path / 'tool.py'))
+    assert (tmp_path / 'log.txt').read_text() == '\ufffd'
+
+
+def test_a_user_error_is_shown_by_its_message(capsys):
+    future = Future()
+    future.set_exception(FileNotFoundError('Expected a checkpoint.'))
+    module._report(SimpleNamespace(name='arm'), future)
+    assert capsys.readouterr().err.endswith('[arm] Expected a checkpoint.\n')
 
 
 def test_results_of_another_process_are_kept(study, calls, tmp_path):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ata_mm.cli.tool_process import run_process
+from ata_mm.cli import tool_process as module
+from ata_mm.cli.tool_process import run_process, run_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 # A shell ignores Ctrl-C in what it starts in the background, the tests too.
@@ -86,3 +87,13 @@ def test_an_interrupted_process_prints_no_traceback(capfd):
     with pytest.raises(SystemExit, match='^130$'):
         run_process(interrupt)
     assert 'Traceback' not in capfd.readouterr().err
+
+
+def test_a_tool_ends_though_its_log_cannot_be_written(tmp_path, monkeypatch):
+    script = tmp_path / 'tool.py'
+    script.write_text('print(100_000 * "line\\n")\nopen("ended", "w")')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, 'tool_path', lambda name: script)
+    with pytest.raises(SystemExit, match='/dev/full cannot be written: No sp'):
+        run_tool('tool.py', shown='never', log=Path('/dev/full'))
+    assert (tmp_path / 'ended').exists()

@@ -120,12 +120,22 @@ def test_remote_videos_are_not_looked_up(listed):
     assert missing_files(samples) == []
 
 
-def test_a_video_without_suffix_is_an_mp4_file(listed, tmp_path):
+@pytest.mark.parametrize('name', ['clip', 'clip.mp4'])
+def test_a_video_without_suffix_may_be_an_mp4_file(listed, tmp_path, name):
     samples, _ = read_samples(listed('clip 0'))
-    (tmp_path / 'clip').touch()
     assert missing_files(samples) == samples
-    (tmp_path / 'clip.mp4').touch()
+    (tmp_path / name).touch()
     assert missing_files(samples) == []
+
+
+def test_a_blank_line_of_fields_at_any_white_space_is_named(listed):
+    _, (fault,) = read_samples(listed('a.mp4 0', '', delimiter=None))
+    assert "line 2: '': Expected 2 fields" in str(fault)
+
+
+def test_a_name_that_is_too_long_is_missing(listed):
+    samples, _ = read_samples(listed(f'{300 * "x"}/a.mp4 0'))
+    assert missing_files(samples) == samples
 
 
 def test_a_folder_named_like_a_video_is_missing(listed, tmp_path):

@@ -86,3 +86,10 @@ def test_other_errors_are_kept(load):
     loader.journal.is_skipped = 'not callable'
     with pytest.raises(TypeError):
         numbers(loader)
+
+
+def test_batches_in_any_order_are_refused(tmp_path):
+    journal = Journal(str(tmp_path / 'notes'), 2, 5, 60)
+    loader = DataLoader(Numbers(journal), num_workers=2, in_order=False)
+    with pytest.raises(ValueError, match='Expected a data loader with in_ord'):
+        GuardedLoader(loader, journal, True)

@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from ata_mm.engine import ResumeError
-from ata_mm.engine.resuming import find_resume_point, newest, read
+from ata_mm.engine.resuming import (
+    find_resume_point,
+    last_checkpoint,
+    newest,
+    read,
+)
 
 
 def save(path, iteration: int, **changes) -> None:
@@ -77,6 +82,11 @@ def test_a_copied_folder_resumes_from_itself(folder):
     copy = folder.parent / f'{folder.name}_copy'
     shutil.copytree(folder, copy)
     assert newest(copy).path == str(copy / 'iter_10.pth')
+
+
+def test_the_last_checkpoint_is_that_of_a_moved_folder(folder, tmp_path):
+    moved = shutil.move(folder, tmp_path.parent / f'{folder.name}_moved')
+    assert last_checkpoint(moved) == str(moved / 'iter_10.pth')
 
 
 def test_checkpoints_may_lie_in_another_folder(folder, tmp_path_factory):

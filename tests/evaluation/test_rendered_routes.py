@@ -18,6 +18,11 @@ from ata_mm.evaluation.rendered_routes import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
+STUDY = f"""
+_base_ = '{ROOT}/configs/_base_/studies/arms.py'
+title = 'Moving objects, all arms'
+config = 'configs/ata_vit_moving_objects.py'
+"""
 
 
 @pytest.fixture(scope='module')
@@ -31,7 +36,8 @@ def described(monkeypatch, data, tmp_path):
     monkeypatch.chdir(ROOT)  # configs are named relative to it
 
     def describe(arm, videos=8, **options):
-        path = 'configs/studies/moving_objects.py'
+        path = tmp_path / 'study.py'
+        path.write_text(STUDY)
         study = load_study(path, tmp_path, smoke=True, arms=[arm])
         cfg = study.arms[0].trials[0].cfg
         cfg.test_dataloader.dataset.update(data_root=data, num_videos=8)

@@ -136,6 +136,12 @@ def test_accuracy_is_plotted_over_speed():
     assert axes.lines[0].get_ydata()[-1] == pytest.approx(0.25)
 
 
+def test_speeds_that_are_not_known_are_named():
+    results = [{k: v for k, v in r.items() if k != 'speeds'} for r in RESULTS]
+    with pytest.raises(ValueError, match="'ATA', 'attention' without"):
+        plot_speed(results)
+
+
 ROUTES = [
     dict(
         RESULTS[0],
