@@ -12,8 +12,8 @@ from ata_mm.ops import (
     SinkhornMatcher,
     align_frames,
 )
-from ata_mm.ops.matching import CallableMatcher, build_matcher
-from ata_mm.registry import MATCHERS
+from ata_mm.ops.matching import CallableMatcher
+from ata_mm.registry import MATCHERS, build_matcher
 
 
 @pytest.fixture

@@ -93,10 +93,12 @@ def _report(run: Run, future: Future) -> None:
     """Print an error at once, since other runs may take hours to end."""
     error = future.exception()
     if error:
-        text = str(error)  # of a RuntimeError, the end of the log of a tool
-        if not isinstance(error, RuntimeError):
-            known = isinstance(error, Exception) and is_user_error(error)
-            text = one_line(error) if known else repr(error)
+        if isinstance(error, RuntimeError):
+            text = str(error)  # whole lines of the log of a tool
+        elif isinstance(error, Exception) and is_user_error(error):
+            text = one_line(error)
+        else:
+            text = repr(error)
         print_error(f'[{run.name}] {text}')
 
 

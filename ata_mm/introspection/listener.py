@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.utils.hooks import RemovableHandle
 
 from ata_mm.models import ATA, TemporalModule
 from ata_mm.ops import Alignment
 from ata_mm.ops.types import Grid
-from ata_mm.ops.validation import is_compiling
 
 from .taps import Arguments, Call, Patches, Tap, temporal_modules
 

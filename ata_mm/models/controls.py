@@ -16,6 +16,7 @@ from ata_mm.ops.types import Grid
 from ata_mm.registry import MATCHERS
 
 from .backbones import ATATimeSformer
+from .backbones.base import check_clips
 from .temporal import ATA
 
 # Similarity of points exp(-d^2 / 2) at a distance of d half patches: matches
@@ -63,7 +64,7 @@ class PointMatcher(ExactMatcher):
 
 @MODELS.register_module()
 class GivenRoutesATA(ATA):
-    """ATA along routes that the backbone provides."""
+    """ATA along routes that the backbone provides, instead of a matching."""
 
     given: Alignment | None = None
 
@@ -73,8 +74,18 @@ class GivenRoutesATA(ATA):
         position: Tensor | None = None,
         grid: Grid | None = None,
     ) -> Alignment:
-        """Return the alignment that was provided."""
-        assert self.given is not None  # set by the backbone
+        """Return the alignment that was provided.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if self.given is None:
+            raise ValueError(
+                'Expected routes from the backbone, got none. Use '
+                "temporal=dict(type='GivenRoutesATA') in a "
+                'TrueMotionTimeSformer, which follows the motion of rendered '
+                'videos.'
+            )
         return self.given
 
 
@@ -106,6 +117,7 @@ class TrueMotionTimeSformer(ATATimeSformer):
         Returns:
             Tensor: Normalised class tokens (B, C).
         """
+        check_clips(x, 5, self.num_frames, self.img_size)
         start, step = self.patch_size // 2, self.patch_size
         points = x[:, 3:, :, start::step, start::step]  # (B, 2, T, H', W')
         alignment = align_frames(

@@ -4,26 +4,11 @@
 from collections.abc import Sequence
 from numbers import Real
 
+import numpy as np
+
 from ata_mm.ops.validation import is_count
 
 from .layouts import ImageSize
-
-
-def check_counts(**counts: object) -> None:
-    """Raise if an option is not a number of things.
-
-    Args:
-        **counts (object): Values by the names of their options.
-
-    Raises:
-        ValueError: If one is not an integer of at least 1.
-    """
-    for name, value in counts.items():
-        if not is_count(value, 1):
-            raise ValueError(
-                f'Expected {name} to be an integer of at least 1, got '
-                f'{value!r}.'
-            )
 
 
 def check_drop_path_rate(rate: float) -> float:
@@ -41,6 +26,19 @@ def check_drop_path_rate(rate: float) -> float:
             f'Expected drop_path_rate from 0 to below 1, got {rate!r}.'
         )
     return rate
+
+
+def drop_path_rates(last: float, num_blocks: int) -> list[float]:
+    """Return rates of stochastic depth that grow linearly from block to block.
+
+    Args:
+        last (float): That of the last block; the first one has 0.
+        num_blocks (int): Number of blocks.
+
+    Raises:
+        ValueError: See :func:`check_drop_path_rate`.
+    """
+    return np.linspace(0, check_drop_path_rate(last), num_blocks).tolist()
 
 
 def read_img_size(img_size: int | Sequence[int]) -> ImageSize:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from .alignment import Alignment
 from .alignment.hard import take_frames
@@ -19,7 +20,7 @@ from .matching import (
 from .norms import normalize
 from .permutation import identity
 from .types import Grid
-from .validation import check_grid, check_patches, is_compiling, is_count
+from .validation import check_grid, check_patches, is_count
 
 _BOTH = 'first-or-previous'
 # Names of the frame that each frame is matched to.
@@ -215,7 +216,7 @@ def _align(
             source = frames[:, :1]  # one frame, not T-1 copies of it
         else:
             source = take_frames(frames, anchors)
-        return matcher.match_pairs(source, frames[:, 1:], grid, **options)
+        return _match_pairs(matcher, source, frames[:, 1:], grid, options)
 
     if cache is not None and anchors is None:
         found = cache(x, match, (matcher.key(), grid, options))
@@ -241,12 +242,30 @@ def _align(
         )
     for _ in range(refine if x.shape[1] > 1 else 0):
         template = _template(x, alignment)[:, 1:]
-        found = matcher.match_pairs(template, x[:, 1:], grid, **options)
+        found = _match_pairs(matcher, template, x[:, 1:], grid, options)
         alignment = alignment.rematch(*found)
     if reference == _BOTH:
-        found = matcher.match_pairs(x[:, :-1], x[:, 1:], grid, **options)
+        found = _match_pairs(matcher, x[:, :-1], x[:, 1:], grid, options)
         alignment = alignment.fall_back(*found)
     return alignment
+
+
+def _match_pairs(
+    matcher: Matcher,
+    source: Tensor,
+    target: Tensor,
+    grid: Grid | None,
+    options: dict[str, Any],
+) -> Matching:
+    """Match frame pairs by a matcher, which may be the user's."""
+    found = matcher.match_pairs(source, target, grid, **options)
+    if not isinstance(found, Matching):
+        raise ValueError(
+            f'Expected a Matching from match_pairs() of {matcher!r}, got '
+            f'{type(found).__name__}. Return Matching(matching, accepted) of '
+            'ata_mm.ops.matching.'
+        )
+    return found
 
 
 def _anchors(reference: str | int, frames: int) -> list[int] | None:

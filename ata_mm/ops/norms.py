@@ -3,8 +3,7 @@
 
 import torch
 from torch import Tensor
-
-from .validation import is_compiling
+from torch.compiler import is_compiling
 
 # Norms whose squares, and those of their components, are far from the limits
 # of fp32.

@@ -13,6 +13,7 @@ from numbers import Integral
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from .types import Grid
 
@@ -24,11 +25,6 @@ NOT_FINITE = (
 
 class NotFiniteError(ValueError):
     """Value that is NaN or infinite, as after a divergence of training."""
-
-
-def is_compiling() -> bool:
-    """Return whether torch.compile is tracing."""
-    return torch.compiler.is_compiling()
 
 
 def check(
@@ -165,23 +161,24 @@ def check_grid(
 
 def is_count(value: object, least: int) -> bool:
     """Return whether an option is an integer of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         return False
-    return value >= least
+    return int(value) >= least
 
 
-def check_radius(radius: int) -> int:
-    """Return the radius of a window in patches.
+def check_counts(least: int = 1, **counts: object) -> None:
+    """Raise if an option is not a number of things.
 
     Args:
-        radius (int): Patches from the centre to the border of the window.
+        least (int): The smallest number. Defaults to 1.
+        **counts (object): Values by the names of their options.
 
     Raises:
-        ValueError: If it is not an integer of at least 1.
+        ValueError: If one is not an integer of at least ``least``.
     """
-    if not is_count(radius, 1):
-        raise ValueError(
-            'Expected radius to be an integer of at least 1, in '
-            f'patches, got {radius!r}.'
-        )
-    return radius
+    for name, value in counts.items():
+        if not is_count(value, least):
+            raise ValueError(
+                f'Expected {name} to be an integer of at least {least}, got '
+                f'{value!r}.'
+            )

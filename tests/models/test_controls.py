@@ -7,7 +7,7 @@ from mmaction.registry import MODELS
 from ata_mm.datasets import CLASSES, CameraMotionDataset, Layer
 from ata_mm.evaluation import LayeredClip, RouteCount, count_followed
 from ata_mm.models import ATA
-from ata_mm.models.controls import RandomMatcher
+from ata_mm.models.controls import GivenRoutesATA, RandomMatcher
 from ata_mm.models.temporal import AlignmentSharing
 
 PIPELINE = [
@@ -91,6 +91,16 @@ def test_true_routes_follow_the_camera(dataset):
 def test_all_blocks_have_the_same_routes(dataset):
     first, second = true_routes(dataset[0])
     assert first is second
+
+
+def test_routes_that_no_backbone_gives_are_named():
+    with pytest.raises(ValueError, match='TrueMotionTimeSformer'):
+        GivenRoutesATA(8, 2)(torch.rand(1, 2, 4, 8))
+
+
+def test_clips_without_positions_are_named():
+    with pytest.raises(ValueError, match='5, 8, 24, 24'):
+        MODELS.build(BACKBONE)(torch.rand(1, 3, 8, 24, 24))
 
 
 def test_colours_alone_are_embedded(dataset):

@@ -5,8 +5,8 @@ from mmengine.config import Config, ConfigDict
 
 from ata_mm.models import ATA, ConvNeXt, TemporalAttention
 from ata_mm.models.options import (
-    check_counts,
     check_drop_path_rate,
+    drop_path_rates,
     read_img_size,
 )
 
@@ -55,13 +55,6 @@ def refuses(cfg, **option):
     (name,) = option
     with pytest.raises(ValueError, match=f'Expected {name}'):
         MODELS.build({**cfg, **option})
-
-
-@pytest.mark.parametrize('value', NO_COUNTS)
-def test_counts_are_integers_of_at_least_one(value):
-    check_counts(first=1, second=12)
-    with pytest.raises(ValueError, match='Expected second to be an integer'):
-        check_counts(first=1, second=value)
 
 
 @pytest.mark.parametrize('rate', [0, 0.0, 0.5, 0.999])
@@ -196,3 +189,8 @@ def test_heads_have_a_number_of_channels(value):
 @pytest.mark.parametrize('value', [None, '2', -2, 2.0])
 def test_attention_has_a_number_of_heads(value):
     refuses(VIT, num_heads=value)
+
+
+def test_rates_grow_linearly_to_that_of_the_last_block():
+    assert drop_path_rates(0.2, 3) == pytest.approx([0, 0.1, 0.2])
+    assert drop_path_rates(0.2, 1) == [0]

@@ -8,14 +8,15 @@ the feature map unless ``final_norm`` is set, and keeps feature maps in
 channels-last memory format throughout, which the alignment needs too.
 """
 
-import numpy as np
 import torch
 from mmaction.registry import MODELS
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import trunc_normal_init
 from torch import Tensor, nn
 
-from ..options import check_counts, check_drop_path_rate
+from ata_mm.ops.validation import check_counts
+
+from ..options import drop_path_rates
 from ..temporal import merge_default
 from .base import PretrainedBackbone, check_images, read_arch
 from .wrapper.ata_backbone import ATABackbone
@@ -142,8 +143,7 @@ class ConvNeXt(PretrainedBackbone):
                     nn.Conv2d(before, after, 2, stride=2),
                 )
             )
-        last = check_drop_path_rate(drop_path_rate)
-        rates = iter(np.linspace(0, last, sum(depths)).tolist())
+        rates = iter(drop_path_rates(drop_path_rate, sum(depths)))
         self.stages = nn.ModuleList(
             nn.Sequential(
                 *(

@@ -9,7 +9,6 @@ channels by copies where the official code uses torchvision's deformable
 convolution: the offsets are constant integers.
 """
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from mmaction.registry import MODELS
@@ -17,10 +16,12 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import trunc_normal_init
 from torch import Tensor, nn
 
-from ..options import check_counts, check_drop_path_rate
+from ata_mm.ops.validation import check_counts
+
+from ..layers import Mlp
+from ..options import drop_path_rates
 from ..temporal import merge_default
 from .base import PretrainedBackbone, check_images, read_arch
-from .timesformer.timesformer import Mlp
 from .wrapper.ata_backbone import ATABackbone
 
 ARCHS = dict(
@@ -276,8 +277,7 @@ class CycleMLP(PretrainedBackbone):
         ratios = sizes.get('mlp_ratios', [4] * len(depths))
         self.in_channels = in_channels
         self.patch_embed = ConvProjection(in_channels, channels[0], 7, 4, 2)
-        last = check_drop_path_rate(drop_path_rate)
-        rates = iter(np.linspace(0, last, sum(depths)).tolist())
+        rates = iter(drop_path_rates(drop_path_rate, sum(depths)))
         self.network = nn.ModuleList()
         for i, (depth, width) in enumerate(zip(depths, channels)):
             if i > 0:

@@ -8,7 +8,8 @@ from mmaction.utils import OptSampleList
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
-from ..options import check_counts
+from ata_mm.ops.validation import check_counts
+
 from ..temporal import AlignmentSharing, build_temporal_layer, merge_default
 
 

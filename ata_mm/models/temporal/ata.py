@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ata_mm.ops import Alignment, Matcher, MatchingCache, align_frames
 from ata_mm.ops.align import check_options
 from ata_mm.ops.types import Grid
+from ata_mm.ops.validation import is_count
 from ata_mm.registry import MATCHERS
 
 from .attention import TemporalAttention
@@ -174,22 +175,23 @@ class ATA(TemporalAttention):
                 "Expected match_on='tokens' or "
                 f"match_on='content', got {match_on!r}."
             )
-        if match_on == 'content' and not dealign:
+        if share_alignment != 'stage' and not is_count(share_alignment, 1):
             raise ValueError(
-                "Expected dealign=True with match_on='content', which "
-                'subtracts the position embedding of each patch and needs the '
-                'patches in the order of the frame, got dealign=False. Use '
-                "match_on='tokens' with dealign=False."
+                "Expected share_alignment='stage' or a number of "
+                f'blocks from 1, got {share_alignment!r}.'
             )
-        if route_encoding and not dealign:
+        if route_heads is not None and not (
+            is_count(route_heads, 1) and route_heads <= num_heads
+        ):
             raise ValueError(
-                'Expected dealign=True with route_encoding=True, which '
-                'encodes the position of each patch and needs the patches in '
-                'the order of the frame, got dealign=False. Use '
-                'route_encoding=False with dealign=False.'
+                f'Expected route_heads=None or a number from 1 to num_heads='
+                f'{num_heads}, got {route_heads!r}. For none, use '
+                'TemporalAttention.'
             )
-        _check_sharing(share_alignment, dealign)
-        _check_route_heads(route_heads, num_heads, dealign)
+        if not dealign:
+            _check_order(
+                match_on, route_encoding, share_alignment, route_heads
+            )
         self.share_alignment = share_alignment
         self.aligner = Aligner(
             MATCHERS.build(matcher),
@@ -290,37 +292,42 @@ class ATA(TemporalAttention):
         return self.temporal_fc(self._drop_positions(self.attn.proj(out)))
 
 
-def _check_route_heads(
-    route_heads: int | None, num_heads: int, dealign: bool
+def _check_order(
+    match_on: str,
+    route_encoding: bool,
+    share_alignment: int | str,
+    route_heads: int | None,
 ) -> None:
-    if route_heads is None:
-        return
-    if type(route_heads) is not int or not 1 <= route_heads <= num_heads:
-        raise ValueError(
-            f'Expected route_heads=None or a number from 1 to num_heads='
-            f'{num_heads}, got {route_heads!r}. For none, use '
-            'TemporalAttention.'
-        )
-    if not dealign:
-        raise ValueError(
-            f'Expected dealign=True with route_heads={route_heads}, whose '
-            'other heads need the patches in the order of the frame, got '
-            'dealign=False. Use route_heads=None with dealign=False.'
-        )
-
-
-def _check_sharing(share_alignment: int | str, dealign: bool) -> None:
-    if share_alignment != 'stage' and (
-        type(share_alignment) is not int or share_alignment < 1
+    """Raise if an option needs the order that de-alignment restores."""
+    for is_on, option, reason, remedy in (
+        (
+            match_on == 'content',
+            "match_on='content'",
+            'subtracts the position embedding of each patch',
+            "match_on='tokens'",
+        ),
+        (
+            route_encoding,
+            'route_encoding=True',
+            'encodes the position of each patch',
+            'route_encoding=False',
+        ),
+        (
+            share_alignment != 1,
+            f'share_alignment={share_alignment!r}',
+            'follows the same routes in the next blocks',
+            'share_alignment=1',
+        ),
+        (
+            route_heads is not None,
+            f'route_heads={route_heads}',
+            'keeps the other heads at their position',
+            'route_heads=None',
+        ),
     ):
-        raise ValueError(
-            "Expected share_alignment='stage' or a number of "
-            f'blocks from 1, got {share_alignment!r}.'
-        )
-    if share_alignment != 1 and not dealign:
-        raise ValueError(
-            f'Expected dealign=True with share_alignment={share_alignment!r}, '
-            'which reuses routes in the next blocks and needs the patches in '
-            'the order of the frame, got dealign=False. Use share_alignment=1 '
-            'with dealign=False.'
-        )
+        if is_on:
+            raise ValueError(
+                f'Expected dealign=True with {option}, which {reason} and '
+                'needs the patches in the order of the frame, got '
+                f'dealign=False. Use {remedy} with dealign=False.'
+            )

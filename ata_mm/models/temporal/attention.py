@@ -13,13 +13,14 @@ import torch.nn.functional as F
 from mmaction.registry import MODELS
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from ata_mm.ops import Alignment
 from ata_mm.ops.types import Grid
-from ata_mm.ops.validation import check_grid, is_compiling, is_count
+from ata_mm.ops.validation import check_counts, check_grid, is_count
 
 from ..embeddings import patch_positions, route_encoding
-from ..options import check_counts, check_drop_path_rate
+from ..options import check_drop_path_rate
 from .base import TemporalModule
 
 # Blocks of a CUDA launch in one dimension. Fused attention has one for each

@@ -10,10 +10,11 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.model import BaseModule
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from ata_mm.ops import Alignment
 from ata_mm.ops.types import Grid
-from ata_mm.ops.validation import is_compiling, is_count
+from ata_mm.ops.validation import is_count
 
 
 class TemporalModule(BaseModule):

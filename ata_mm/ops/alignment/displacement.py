@@ -137,6 +137,11 @@ class DisplacementAlignment(Alignment):
             *self._matches_of_clip(index, device),
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Device of the positions."""
+        return self.positions.device
+
     @cached_property
     def routes(self) -> Tensor:
         """Permutations nearest to the positions: int64 of shape (B, T, N).
@@ -294,7 +299,7 @@ def _closeness(positions: Tensor, patches: Tensor) -> Tensor:
     # Content that leaves is held at the border, where it has moved less than
     # the content that arrives there and has the same claim otherwise.
     moved = (positions - patches).norm(dim=-1, keepdim=True)
-    claim = 1 + 1e-2 * moved / moved.amax().clamp_min(1)
+    claim = 1 + 1e-2 * moved / moved.amax(1, keepdim=True).clamp_min(1)
     # The linear part sends what is left over to the nearest patches.
     return claim * torch.exp(-distance.square()) - 1e-3 * distance
 

@@ -204,6 +204,11 @@ class Alignment:
         )
 
     @property
+    def device(self) -> torch.device:
+        """Device of the routes."""
+        return self._routes.device
+
+    @property
     def routes(self) -> Tensor:
         """Patch of each frame on each route: int64 of shape (B, T, N)."""
         return self._routes
@@ -225,8 +230,7 @@ class Alignment:
         ``min_similarity`` of :func:`~ata_mm.ops.align_frames`.
         """
         if self._accepted is None:
-            device = self.routes.device
-            return torch.ones(self.shape, dtype=torch.bool, device=device)
+            return torch.ones(self.shape, dtype=torch.bool, device=self.device)
         return self._accepted
 
     def clip(

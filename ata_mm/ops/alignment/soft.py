@@ -120,6 +120,11 @@ class SoftAlignment(Alignment):
             plans = torch.cat([self.plans[:, :1], before @ matching], 1)
         return type(self)(plans, accepted, [0] * before.shape[1])
 
+    @property
+    def device(self) -> torch.device:
+        """Device of the plans."""
+        return self.plans.device
+
     @cached_property
     def routes(self) -> Tensor:
         """Permutations nearest to the plans: int64 of shape (B, T, N).

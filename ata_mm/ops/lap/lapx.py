@@ -87,9 +87,9 @@ def solve_lapx(similarity: np.ndarray, num_threads: int) -> np.ndarray:
     # sleeps, Linux tends to schedule two of its workers on one core for
     # milliseconds. Here the calling thread works as well.
     columns = np.empty(similarity.shape[:2], np.int64)
-    num_threads = min(num_threads, len(similarity))
+    used = min(num_threads, len(similarity))
     # One iterator feeds all threads; next() on it is atomic under the GIL.
-    step = -(-len(similarity) // (_CHUNKS_PER_THREAD * num_threads))
+    step = -(-len(similarity) // (_CHUNKS_PER_THREAD * used))
     chunks = iter(
         [
             slice(start, start + step)
@@ -104,12 +104,12 @@ def solve_lapx(similarity: np.ndarray, num_threads: int) -> np.ndarray:
                 -similarity[chunk], return_cost=False, n_threads=1
             )[1]
 
-    if num_threads == 1:
+    if used == 1:
         solve()
         return columns
     pause_openmp()
     pool = _thread_pool(num_threads - 1, os.getpid())
-    workers = [pool.submit(solve) for _ in range(num_threads - 1)]
+    workers = [pool.submit(solve) for _ in range(used - 1)]
     solve()
     # Waits for the last chunks, and raises the errors of the workers.
     for worker in workers:

@@ -7,7 +7,6 @@ from .base import (
     Matcher,
     Matching,
     as_matcher,
-    build_matcher,
 )
 from .cache import MatchingCache
 from .coarse_to_fine import CoarseToFineMatcher
@@ -29,6 +28,5 @@ __all__ = [
     'MatchingCache',
     'SinkhornMatcher',
     'as_matcher',
-    'build_matcher',
     'neighbour_similarity',
 ]

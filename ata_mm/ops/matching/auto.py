@@ -6,9 +6,10 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from ..types import Grid
-from ..validation import is_compiling
+from ..validation import check_counts
 from .base import Matcher, Matching
 from .coarse_to_fine import CoarseToFineMatcher
 from .exact import ExactMatcher
@@ -33,9 +34,14 @@ class AutoMatcher(Matcher):
         max_exact (int, optional): Largest number of patches a frame that is
             matched exactly. Defaults to None: 1024 (32x32) on the CPU, 400
             (20x20) on a GPU. Beyond 400, routes then depend on the device.
+
+    Raises:
+        ValueError: If ``max_exact`` is not an integer of at least 1.
     """
 
     def __init__(self, max_exact: int | None = None) -> None:
+        if max_exact is not None:
+            check_counts(max_exact=max_exact)
         self.max_exact = max_exact
 
     def limit(self, device: torch.device) -> int:

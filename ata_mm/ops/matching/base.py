@@ -1,15 +1,15 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Base class of matchers: matchings of frame pairs, and routes (Alg. 1)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from ..alignment import Alignment, SoftAlignment
 from ..types import Grid
-from ..validation import is_compiling
 from .similarity import compare, favour_place
 
 # Similarities that exist at a time: 256 MB of fp32, unless those of one frame
@@ -338,38 +338,3 @@ def as_matcher(matcher: object) -> Matcher:
             'only.'
         )
     return CallableMatcher(matcher)
-
-
-def build_matcher(cfg: object, registry: Any) -> Matcher:
-    """Build a matcher from a config.
-
-    Args:
-        cfg (str | dict | Matcher | Callable): Name of a registered matcher,
-            or ``dict(type=NAME, ...)`` with its arguments, where NAME may be
-            the class itself; a matcher or function as in `as_matcher`.
-        registry (Registry): :data:`ata_mm.registry.MATCHERS`, which passes
-            itself.
-
-    Returns:
-        Matcher: The registered class with these arguments. An instance of a
-        class that does not derive from `Matcher` is wrapped as a callable.
-
-    Raises:
-        ValueError: If the name is not registered, or it is none of these.
-    """
-    if cfg is not None and not isinstance(cfg, (str, Mapping)):
-        return as_matcher(cfg)
-    # mmengine's own build function would search the default scope of the run,
-    # 'mmaction', and warn that it has no matchers.
-    options = dict(type=cfg) if isinstance(cfg, str) else dict(cfg or {})
-    options.pop('_scope_', None)  # of mmengine: matchers are in one registry
-    kind = options.pop('type', None)
-    if not isinstance(kind, type):
-        kind = registry.get(kind) if isinstance(kind, str) else None
-    if kind is None:
-        raise ValueError(
-            'Expected matcher=NAME or dict(type=NAME, ...) with NAME one of '
-            f'{sorted(registry.module_dict)}, got {cfg!r}. Register your '
-            'matcher with @ata_mm.registry.MATCHERS.register_module().'
-        )
-    return as_matcher(kind(**options))

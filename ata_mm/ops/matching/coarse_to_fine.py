@@ -7,19 +7,20 @@ of ConvNeXt, one exact solve takes a second or more.
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from ..norms import normalize
 from ..permutation import identity, invert
 from ..types import Grid
 from ..validation import (
+    check_counts,
     check_finite,
     check_grid,
     check_square,
-    is_compiling,
 )
 from .base import Matcher, Matching
 from .exact import ExactMatcher
-from .operator import describe, match_pairs
+from .operator import match_pairs
 from .similarity import unfold_support
 from .views import DenseSimilarity, FeatureSimilarity, Similarity
 
@@ -98,21 +99,18 @@ class CoarseToFineMatcher(Matcher):
         active: float = 0.2,
         max_exact: int = 256,
     ) -> None:
-        if sweeps < 0 or group_size < 2 or max_exact < 1:
-            raise ValueError(
-                'Expected sweeps >= 0, group_size >= 2 and max_exact >= 1, '
-                f'got {sweeps}, {group_size} and {max_exact}.'
-            )
+        check_counts(0, sweeps=sweeps)
+        check_counts(2, group_size=group_size)
+        check_counts(max_exact=max_exact)
         if not 0 < active <= 1:
             raise ValueError(f'Expected 0 < active <= 1, got {active}.')
-        self.sweeps = sweeps
-        self.group_size = group_size
-        self.active = active
-        self.max_exact = max_exact
+        self.sweeps = int(sweeps)
+        self.group_size = int(group_size)
+        self.active = float(active)
+        self.max_exact = int(max_exact)
         self._exact = ExactMatcher(
             max_patches=max(max_exact, group_size, 4096)
         )
-        self._text = describe(self)
 
     def match(self, similarity: Tensor, grid: Grid | None = None) -> Tensor:
         """Match by given similarities.
@@ -131,6 +129,8 @@ class CoarseToFineMatcher(Matcher):
                 infinity; if ``grid`` does not hold N patches.
         """
         num = check_square(similarity)
+        if grid is not None:
+            check_grid(grid, num)
         if num <= self.max_exact or similarity.numel() == 0:
             return self._exact.match(similarity)
         problems = similarity.detach().float().reshape(-1, num, num)
@@ -162,7 +162,7 @@ class CoarseToFineMatcher(Matcher):
 
         if is_compiling() and type(self) is CoarseToFineMatcher:
             return match_pairs(
-                self._text,
+                self,
                 source,
                 target,
                 grid,

@@ -14,7 +14,7 @@ from ..alignment.displacement import (
 from ..alignment.hard import check_matches, take_frames
 from ..norms import normalize
 from ..types import Grid
-from ..validation import check_finite, check_grid, check_radius, check_square
+from ..validation import check_counts, check_finite, check_grid, check_square
 from .auto import AutoMatcher
 from .base import Matcher, Matching
 from .similarity import unfold_support
@@ -54,7 +54,8 @@ class DisplacementMatcher(Matcher):
     """
 
     def __init__(self, radius: int = 3, temperature: float = 0.02) -> None:
-        self.radius = check_radius(radius)
+        check_counts(radius=radius)
+        self.radius = int(radius)
         if not temperature > 0:
             raise ValueError(f'Expected temperature > 0, got {temperature}.')
         self.temperature = temperature

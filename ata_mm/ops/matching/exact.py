@@ -6,6 +6,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from ..lap import (
     HAS_LAPX,
@@ -15,7 +16,7 @@ from ..lap import (
     solve_lap,
 )
 from ..types import Grid
-from ..validation import check_square, is_compiling
+from ..validation import check_counts, check_square
 from .base import Matcher, Matching
 
 _logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class ExactMatcher(Matcher):
 
     Raises:
         ValueError: If ``solver`` is unknown or not installed, or
-            ``num_threads`` is below 1.
+            another option is not an integer of at least 1.
     """
 
     def __init__(
@@ -76,11 +77,9 @@ class ExactMatcher(Matcher):
                 "solver='triton' needs the package triton, which "
                 'comes with torch for CUDA: pip install triton.'
             )
-        if num_threads is not None and num_threads < 1:
-            raise ValueError(
-                'Expected num_threads of at least 1, or None, got '
-                f'{num_threads}.'
-            )
+        if num_threads is not None:
+            check_counts(num_threads=num_threads)
+        check_counts(max_patches=max_patches)
         self.solver = solver
         self.num_threads = num_threads
         self.max_patches = max_patches

@@ -6,21 +6,21 @@ import torch
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from ..lap import MAX_TRITON
 from ..norms import normalize
 from ..permutation import complete, identity
 from ..types import Grid
 from ..validation import (
+    check_counts,
     check_finite,
     check_grid,
-    check_radius,
     check_square,
-    is_compiling,
 )
 from .base import Matcher, Matching
 from .exact import ExactMatcher
-from .operator import describe, match_pairs
+from .operator import match_pairs
 from .similarity import STAY, favour_place, unfold_support
 from .window import correlate_window, gather_window, window_index
 
@@ -60,9 +60,9 @@ class LocalMatcher(Matcher):
     """
 
     def __init__(self, radius: int = 3) -> None:
-        self.radius = check_radius(radius)
+        check_counts(radius=radius)
+        self.radius = int(radius)
         self._exact = ExactMatcher()
-        self._text = describe(self)
 
     def match(self, similarity: Tensor, grid: Grid | None = None) -> Tensor:
         """Match by given similarities.
@@ -117,7 +117,7 @@ class LocalMatcher(Matcher):
             )
         if is_compiling() and type(self) is LocalMatcher:
             return match_pairs(
-                self._text,
+                self,
                 source,
                 target,
                 grid,

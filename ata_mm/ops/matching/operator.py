@@ -30,11 +30,13 @@ def describe(matcher: Matcher) -> str:
     Returns:
         str: JSON, from which it can be built again in another process.
     """
-    return json.dumps(dict(type=type(matcher).__name__, **matcher.options()))
+    # By hand: torch.compile cannot trace json.dumps.
+    options = [f', "{k}": {value!r}' for k, value in matcher.options().items()]
+    return f'{{"type": "{type(matcher).__name__}"{"".join(options)}}}'
 
 
 def match_pairs(
-    text: str,
+    matcher: Matcher,
     source: Tensor,
     target: Tensor,
     grid: Grid | None,
@@ -44,7 +46,7 @@ def match_pairs(
     """Match frame pairs one to one by a matcher of this package.
 
     Args:
-        text (str): A matcher, as by :func:`describe`.
+        matcher (Matcher): See :func:`describe`.
         source (Tensor): See `Matcher.match_pairs`, as for the others.
         target (Tensor): Likewise.
         grid (tuple[int, int], optional): Likewise.
@@ -57,7 +59,7 @@ def match_pairs(
     matching, accepted = torch.ops.ata_mm.match_pairs(
         source.detach(),
         target.detach(),
-        text,
+        describe(matcher),
         grid,
         min_similarity,
         support_radius,

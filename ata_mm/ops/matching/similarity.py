@@ -5,11 +5,12 @@ from itertools import product
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from .. import kernels
 from ..norms import rescale
 from ..types import Grid
-from ..validation import check_grid, is_compiling
+from ..validation import check_grid
 
 # What a patch gains by staying in place, so that equal patches do: far below a
 # difference of similarities that means anything, and above the rounding of
@@ -34,11 +35,7 @@ def neighbour_similarity(x: Tensor) -> Tensor:
         Tensor: fp32 similarities of shape (B, T-1, N, N), from -1 to 1; 0 for
         features of zeros, NaN for features of NaN or infinity.
     """
-    if kernels.use_kernels(x):
-        return kernels.pairwise_cosine(x[:, :-1], x[:, 1:])
-    # Each frame is converted and measured once, not once for each pair.
-    x, norm = rescale(x.float())
-    return _products(x[:, :-1], x[:, 1:], norm[:, :-1], norm[:, 1:])
+    return pair_similarity(x[:, :-1], x[:, 1:])
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..norms import normalize
 from ..types import Grid
-from ..validation import check_finite, check_grid, check_square
+from ..validation import check_counts, check_finite, check_grid, check_square
 from .base import Matcher, Matching
 from .similarity import aggregate
 
@@ -47,7 +47,8 @@ class SinkhornMatcher(Matcher):
             for each plan.
 
     Raises:
-        ValueError: If an argument is not above 0.
+        ValueError: If an argument is not above 0, or a number of iterations or
+            patches no integer.
     """
 
     def __init__(
@@ -56,11 +57,9 @@ class SinkhornMatcher(Matcher):
         num_iters: int = 50,
         max_patches: int = 1024,
     ) -> None:
-        if not temperature > 0 or num_iters < 1 or max_patches < 1:
-            raise ValueError(
-                'Expected temperature > 0, num_iters >= 1 and max_patches >= '
-                f'1, got {temperature}, {num_iters} and {max_patches}.'
-            )
+        if not temperature > 0:
+            raise ValueError(f'Expected temperature > 0, got {temperature}.')
+        check_counts(num_iters=num_iters, max_patches=max_patches)
         self.temperature = temperature
         self.num_iters = num_iters
         self.max_patches = max_patches

@@ -234,3 +234,20 @@ def test_models_of_torchvision_that_flatten_a_map_return_its_mean(
     x = torch.randn(1, 3, 2, 64, 64)
     mean = model.image.features(x[0].transpose(0, 1)).mean((2, 3))
     torch.testing.assert_close(model(x), mean.T[None, :, :, None, None])
+
+
+def test_models_with_classifiers_for_the_training_alone_are_trained():
+    pytest.importorskip('torchvision')
+    model = ATABackbone(
+        dict(type='torchvision.googlenet', init_weights=False),
+        'inception[45]*',
+        2,
+        img_size=64,
+        temporal=dict(type='TemporalAveraging'),
+    ).train()
+    features = model(torch.randn(2, 3, 2, 64, 64))
+    features.sum().backward()
+    assert features.shape == (2, 1024, 2, 1, 1)
+    assert not any(
+        name.startswith('aux') for name, _ in model.image.named_parameters()
+    )

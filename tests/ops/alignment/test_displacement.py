@@ -230,9 +230,22 @@ def test_a_clip_is_assigned_by_the_same_solver():
     assert torch.equal(routes, torch.arange(47, -1, -1).expand(1, 2, 48))
 
 
+def test_routes_of_a_clip_do_not_depend_on_the_others():
+    torch.manual_seed(0)
+    speeds = torch.tensor([0.3, 3.0]).view(2, 1, 1, 1)
+    for _ in range(20):
+        steps = torch.randn(2, 3, 48, 2) * speeds
+        positions = chain_displacements(steps, GRID)
+        alignment = DisplacementAlignment(positions, GRID)
+        for index in range(2):
+            alone = alignment.clip(index)
+            assert torch.equal(alignment.routes[index], alone.routes[0])
+
+
 def test_everything_is_accepted_by_default():
     alignment = moved([0.5, 0.0])
     assert alignment.segments is None and alignment.accepted.all()
+    assert 'routes' not in vars(alignment)  # a solve for each frame
     assert alignment.clip(0).segments is None
 
 

@@ -61,6 +61,7 @@ def test_plans_of_permutations_are_rematched_as_hard_routes():
 def test_everything_is_accepted_by_default():
     alignment = soft(torch.randn(2, 4, 9, 6))
     assert alignment.segments is None and alignment.accepted.all()
+    assert 'routes' not in vars(alignment)  # a solve for each frame
     assert alignment.clip(0).segments is None
 
 

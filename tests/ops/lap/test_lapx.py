@@ -112,6 +112,13 @@ def test_a_forked_process_has_its_own_threads(process):
     assert process[1].split() == ['0', 'True']
 
 
+def test_batches_of_any_size_share_the_threads():
+    lapx._thread_pool.cache_clear()
+    for problems in range(2, 8):
+        solve_on_cpu(torch.rand(problems, 3, 3), 'lapx', num_threads=4)
+    assert lapx._thread_pool.cache_info().currsize == 1
+
+
 def test_nothing_is_paused_if_torch_has_another_openmp(monkeypatch):
     monkeypatch.setattr(lapx, '_gnu_openmp', lambda: None)
     assert not lapx.pause_openmp()

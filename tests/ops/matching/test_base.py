@@ -283,3 +283,19 @@ def test_what_a_function_returns_is_checked_at_once(match):
     expected = r'permutations of shape \(1, 2, 4\).* on cpu from Call.*, got'
     with pytest.raises(ValueError, match=expected):
         align_frames(torch.randn(1, 3, 4, 2), match)
+
+
+class ReverseTensor(Reverse):
+    """A matcher whose match_pairs returns what match_frames would."""
+
+    def match_pairs(self, source, target, *options):
+        """Match the patches of frame pairs in reverse order."""
+        return super().match_pairs(source, target, *options).matching
+
+
+@pytest.mark.parametrize('options', [{}, dict(refine=1)], ids=str)
+def test_match_pairs_returns_a_matching(options):
+    x = torch.rand(1, 3, 4, 5)
+    reference = dict(reference='first', **options)
+    with pytest.raises(ValueError, match='Expected a Matching from match_pai'):
+        align_frames(x, ReverseTensor(), (2, 2), **reference)

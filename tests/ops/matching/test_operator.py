@@ -8,7 +8,7 @@ from ata_mm.ops import (
     LocalMatcher,
     align_frames,
 )
-from ata_mm.ops.matching import local
+from ata_mm.ops.matching import auto, local
 
 GRID = (4, 6)
 MATCHERS = [
@@ -39,6 +39,35 @@ def test_one_to_one_matchers_are_one_graph(
         alignment = align_frames(x, matcher, GRID, **options)
         return alignment.dealign(alignment.align(x).cumsum(1))
 
+    assert_compiles(step)
+
+
+def test_large_maps_are_one_graph_by_default(monkeypatch):
+    monkeypatch.setattr(auto, '_MAX_EXACT_CPU', 10)
+
+    def step(x):
+        alignment = align_frames(x, grid=GRID)
+        return alignment.dealign(alignment.align(x).cumsum(1))
+
+    assert_compiles(step)
+
+
+def test_a_compiled_matcher_has_its_present_options():
+    matcher = CoarseToFineMatcher(group_size=4, max_exact=8)
+    x = torch.randn(1, 2, 24, 4)
+
+    def routes(x):
+        return align_frames(x, matcher, GRID).routes
+
+    before = routes(x)
+    matcher.sweeps = 0
+    compiled = torch.compile(routes, fullgraph=True, backend='eager')
+    assert torch.equal(compiled(x), routes(x))
+    assert not torch.equal(compiled(x), before)
+
+
+def assert_compiles(step):
+    """Assert that a function is one graph, with the same gradients."""
     compiled = torch.compile(step, fullgraph=True, backend='aot_eager')
     features = moving_features()
     gradients = []

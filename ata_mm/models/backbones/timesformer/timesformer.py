@@ -11,7 +11,6 @@ papers, with the parameter names of timm's ViT for the image model.
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from mmaction.registry import MODELS
 from mmcv.cnn.bricks import DropPath
@@ -21,10 +20,16 @@ from torch.utils.checkpoint import checkpoint
 
 from ata_mm.ops import Alignment
 from ata_mm.ops.types import Grid
+from ata_mm.ops.validation import check_counts
 
 from ...embeddings import sincos_embedding
+from ...layers import Mlp
 from ...layouts import ImageSize
-from ...options import check_counts, check_drop_path_rate, read_img_size
+from ...options import (
+    check_drop_path_rate,
+    drop_path_rates,
+    read_img_size,
+)
 from ...temporal import (
     AlignmentSharing,
     SelfAttention,
@@ -53,22 +58,6 @@ class PatchEmbed(nn.Module):
         patches = self.proj(frames.flatten(0, 1))  # (B*T, C, H', W')
         patches = patches.flatten(2).transpose(1, 2)  # (B*T, N, C)
         return patches.unflatten(0, frames.shape[:2])
-
-
-class Mlp(nn.Sequential):
-    """Two linear layers with a GELU in between, named as in timm."""
-
-    def __init__(
-        self, embed_dims: int, hidden_dims: int, out_dims: int | None = None
-    ) -> None:
-        super().__init__()
-        # A Sequential calls its submodules in the order of assignment.
-        self.fc1 = nn.Linear(embed_dims, hidden_dims)
-        self.act = nn.GELU()
-        self.fc2 = nn.Linear(hidden_dims, out_dims or embed_dims)
-        for layer in (self.fc1, self.fc2):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
 
 
 def average_class_token_(x: Tensor) -> None:
@@ -340,8 +329,7 @@ class ATATimeSformer(VideoBackbone):
         other_temporal = merge_default(
             other_temporal, type='TemporalAttention'
         )
-        last = check_drop_path_rate(drop_path_rate)
-        rates = np.linspace(0, last, num_layers).tolist()
+        rates = drop_path_rates(drop_path_rate, num_layers)
         self.patch_embed = PatchEmbed(in_channels, embed_dims, patch_size)
         blocks = [
             build_block(

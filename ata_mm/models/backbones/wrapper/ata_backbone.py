@@ -9,7 +9,6 @@ import logging
 import threading
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from mmaction.registry import MODELS
 from mmengine.logging import print_log
@@ -17,8 +16,11 @@ from mmengine.model import ModuleList
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ata_mm.ops import DisplacementMatcher
+from ata_mm.ops.validation import check_counts
+
 from ...layouts import Layout
-from ...options import check_counts, check_drop_path_rate, read_img_size
+from ...options import drop_path_rates, read_img_size
 from ...temporal import (
     ATA,
     AlignmentSharing,
@@ -211,7 +213,6 @@ class ATABackbone(VideoBackbone):
                 f"Expected output='map' or output='cls_token', got {output!r}."
             )
         check_counts(num_frames=num_frames)
-        last = check_drop_path_rate(drop_path_rate)
         self.num_frames = num_frames
         self.img_size = read_img_size(img_size)
         self.output = output
@@ -233,7 +234,7 @@ class ATABackbone(VideoBackbone):
         other_temporal = merge_default(
             other_temporal, type='TemporalAttention'
         )
-        rates = np.linspace(0, last, num_blocks).tolist()
+        rates = drop_path_rates(drop_path_rate, num_blocks)
         channels = [one.channels for one in self.layouts]
         self.temporal = ModuleList(
             build_temporal_layer(
@@ -278,6 +279,7 @@ class ATABackbone(VideoBackbone):
                 self.block_names, self.layouts, self.temporal
             )
             if isinstance(module, ATA)
+            and not isinstance(module.matcher, DisplacementMatcher)
         }
         large = {n: size for n, size in sizes.items() if size > _LARGE_MAP}
         if large:

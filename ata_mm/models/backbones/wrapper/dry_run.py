@@ -147,11 +147,13 @@ def _prefix_tokens(image: nn.Module) -> int | None:
 def last_feature(output: Any) -> Tensor:
     """Return the last feature tensor of an image model's output.
 
+    Of a named tuple the first, whose others are auxiliary outputs.
+
     Raises:
         ValueError: If there is none.
     """
     while isinstance(output, (list, tuple)) and output:
-        output = output[-1]
+        output = output[0 if hasattr(output, '_fields') else -1]
     if not torch.is_tensor(output):
         raise ValueError(
             'Expected an image backbone that returns a tensor, '

@@ -16,6 +16,7 @@ _EXTRAS = ('timm', 'torchvision', 'mmpretrain')
 
 # The classifier of a torchvision model, whose name depends on its family.
 _TORCHVISION_HEADS = ('classifier', 'fc', 'head', 'heads')
+_TORCHVISION_AUXILIARY = ('AuxLogits', 'aux1', 'aux2')
 
 
 def build_image_backbone(cfg: dict) -> tuple[nn.Module, str]:
@@ -81,10 +82,17 @@ def _split_scope(kind: str) -> tuple[str, str]:
         return 'mmaction', name  # our models are registered there
     # The full name of a class has more dots, or a package without registry.
     if scope in ('timm', 'torchvision') or (
-        '.' not in name and find_spec(f'{scope}.registry')
+        '.' not in name and _has_registry(scope)
     ):
         return scope, name
     return 'mmaction', kind
+
+
+def _has_registry(package: str) -> bool:
+    spec = find_spec(package)
+    if spec is None or spec.submodule_search_locations is None:
+        return False  # a module without submodules
+    return find_spec(f'{package}.registry') is not None
 
 
 def _check_installed(package: str, kind: str) -> None:
@@ -145,6 +153,11 @@ def _build_torchvision(name: str, options: dict) -> nn.Module:
     for head in _TORCHVISION_HEADS:
         if hasattr(image, head):
             setattr(image, head, nn.Identity())
+    # GoogLeNet and Inception have classifiers for the training alone.
+    for head in _TORCHVISION_AUXILIARY:
+        if hasattr(image, head):
+            image.aux_logits = False
+            setattr(image, head, None)
     # AlexNet, VGG and SqueezeNet flatten a map, which would pass for a vector
     # of many channels. Other models have a pooling to one position already.
     pool = 'classifier' if isinstance(image, SqueezeNet) else 'avgpool'

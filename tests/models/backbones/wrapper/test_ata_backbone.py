@@ -469,5 +469,7 @@ def test_large_maps_are_named_before_they_are_matched(caplog):
     assert "blocks=['layer2.1', 'layer3.*', 'layer4.*']" in caplog.text
     caplog.clear()
     build(RESNET, 'TemporalAttention', blocks='layer*.*', **size)
+    displaced = dict(type='ATA', matcher='DisplacementMatcher')
+    build(RESNET, displaced, blocks='layer*.*', **size)
     assert 'patches a frame' not in caplog.text
     MMLogger.get_current_instance().removeHandler(caplog.handler)

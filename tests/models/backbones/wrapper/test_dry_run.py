@@ -1,5 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import copy
+from collections import namedtuple
 
 import pytest
 import torch
@@ -129,6 +130,13 @@ def test_failure_names_model_and_image():
 def test_last_of_several_features_is_used():
     a, b = torch.zeros(1), torch.ones(1)
     assert last_feature((a, [a, b])) is b
+
+
+def test_a_named_tuple_has_its_features_first():
+    """Auxiliary outputs of a training follow, as those of GoogLeNet."""
+    outputs = namedtuple('Outputs', ['logits', 'aux'])
+    a, b = torch.zeros(1), torch.ones(1)
+    assert last_feature(outputs(a, b)) is a
 
 
 @pytest.mark.parametrize('output', [(), {}, None])

@@ -1,4 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+from fractions import Fraction
 from importlib.util import find_spec
 
 import pytest
@@ -30,6 +31,11 @@ def test_builds_models_of_ata_mm(kind):
 def test_builds_a_class_by_its_full_name():
     image, _ = build_image_backbone(dict(type='torch.nn.Identity'))
     assert type(image) is torch.nn.Identity
+
+
+def test_builds_a_class_of_a_module_that_is_no_package():
+    image, _ = build_image_backbone(dict(type='fractions.Fraction'))
+    assert type(image) is Fraction
 
 
 @pytest.mark.parametrize('package', ['timm', 'torchvision', 'mmpretrain'])
