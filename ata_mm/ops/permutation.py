@@ -168,9 +168,14 @@ class _Permute(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
-        ctx.save_for_backward(order, inverse)
+    def forward(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
         return _take(x, order)
+
+    @staticmethod
+    def setup_context(  # apart, for torch.func
+        ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor
+    ) -> None:
+        ctx.save_for_backward(*inputs[1:])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:

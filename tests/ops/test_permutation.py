@@ -116,6 +116,17 @@ def test_permute_compiles_with_its_gradient():
     assert torch.equal(found, expected)
 
 
+def test_torch_func_differentiates_permute():
+    order = random_permutations(2, 3)
+    x = torch.randn(2, 3, 12, 4, requires_grad=True)
+
+    def loss(x):
+        return permuted(x, order).cumsum(1).square().sum()
+
+    found, expected = torch.func.grad(loss)(x), torch.autograd.grad(loss(x), x)
+    assert torch.equal(found, *expected)
+
+
 def test_other_rows_get_the_free_columns_in_order():
     matching = torch.tensor([[3, 3, 0, 9]])
     keep = torch.tensor([[False, True, True, False]])

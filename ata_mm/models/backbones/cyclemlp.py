@@ -61,9 +61,8 @@ class _CycleShift(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, dim: int, step: int) -> Tensor:
+    def forward(x: Tensor, dim: int, step: int) -> Tensor:
         """Shift one third of the channels by step, one third by -step."""
-        ctx.dim, ctx.step = dim, step
         last = x.shape[dim] - 1
         out = x.clone()
         # The first channels with offset 1 and -1; every third one follows.
@@ -73,6 +72,13 @@ class _CycleShift(torch.autograd.Function):
             target.narrow(dim, to, last).copy_(source.narrow(dim, start, last))
             target.select(dim, last * start).zero_()
         return out
+
+    @staticmethod
+    def setup_context(  # apart, for torch.func
+        ctx, inputs: tuple[Tensor, int, int], output: Tensor
+    ) -> None:
+        """Keep axis and step."""
+        _, ctx.dim, ctx.step = inputs
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:

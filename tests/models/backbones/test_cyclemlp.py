@@ -224,6 +224,9 @@ def test_shift_equals_a_loop_over_positions(size, dim, channels):
 def test_shift_has_the_gradient_of_finite_differences(size, dim):
     x = torch.randn(1, *size, 4, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: cycle_shift(x, dim), x)
+    (expected,) = torch.autograd.grad(cycle_shift(x, dim).square().sum(), x)
+    found = torch.func.grad(lambda x: cycle_shift(x, dim).square().sum())(x)
+    assert torch.equal(found, expected)
     assert torch.autograd.gradgradcheck(lambda x: cycle_shift(x, dim), x)
 
 
