@@ -5,13 +5,11 @@ from .conversion import LoadReport, convert_state_dict
 from .loading import (
     AdaptCheckpointHook,
     adapt_state_dict,
-    check_finite_weights,
     convert_checkpoint,
     load_pretrained,
     name_as_recognizer,
-    read_checkpoint,
-    read_state_dict,
 )
+from .reading import check_finite_weights, read_checkpoint, read_state_dict
 
 __all__ = [
     'AdaptCheckpointHook',

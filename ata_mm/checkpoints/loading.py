@@ -1,22 +1,16 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-"""Read checkpoints of any known layout and load them into models.
-
-Reading runs no code from the file: only tensors and plain values are accepted.
-"""
+"""Load checkpoints of any known layout into models."""
 
 import copy
-import os
 import re
 from collections import OrderedDict
 from typing import cast
 
-import torch
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
 from ata_mm.ops.types import Grid
@@ -43,127 +37,9 @@ from .key_tables import (
     find_key_layout,
     rename,
 )
-
-Source = str | os.PathLike[str] | dict
+from .reading import Source, check_finite_weights, name_of, read_state_dict
 
 _HEAD_NORM = re.compile(r'^image\.(?:head\.norm|fc_norm)\.weight$')
-
-# The last is DeepSpeed's.
-_CONTAINERS = ('state_dict', 'model_state', 'model', 'module')
-
-
-def read_checkpoint(path: str, logger: str | None = None) -> dict:
-    """Read a checkpoint to the CPU.
-
-    Args:
-        path (str): A file, the folder of a HuggingFace model, or a URL, as
-            mmengine accepts them. Also files of safetensors, which require
-            the package of that name.
-        logger (str, optional): Logger of mmengine; 'silent' for none. Defaults
-            to None, the current one.
-
-    Returns:
-        dict: The whole content of the file.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        URLError: If the server does not respond.
-        ValueError: If the file is damaged, not a checkpoint of torch, or holds
-            objects that cannot be read safely. See
-            :mod:`ata_mm.compat.checkpoint_files`.
-    """
-    return _load_checkpoint(path, map_location='cpu', logger=logger)
-
-
-def read_state_dict(source: Source) -> StateDict:
-    """Return the state_dict of a path, URL, checkpoint or state_dict.
-
-    Args:
-        source (str | PathLike | dict): A path or URL, or a checkpoint or
-            state_dict.
-
-    Returns:
-        dict: Tensors by key, as stored.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        ValueError: If no tensors are found, or as :func:`read_checkpoint`.
-    """
-    found = (
-        read_checkpoint(os.fspath(source))
-        if isinstance(source, (str, os.PathLike))
-        else source
-    )
-    while (used := _container(found)) is not None:
-        others = [
-            key
-            for key, value in found.items()
-            if key != used and _is_state_dict(value)
-        ]
-        if others:  # moving averages, as timm and mmengine save them
-            print_log(
-                f'Weights of {used!r} are used, not those of '
-                f'{", ".join(map(repr, others))}.',
-                logger='current',
-            )
-        found = found[used]
-    if not _is_state_dict(found):
-        _check_values(found, _name(source))
-        raise ValueError(
-            'Expected a state_dict of tensors, or a checkpoint that has one '
-            f'under {", ".join(map(repr, _CONTAINERS))}, got {_name(source)} '
-            f'with the keys {list(found)[:8]}. If one of them holds the '
-            'weights, save its value to a file of its own.'
-        )
-    return found
-
-
-def _check_values(found: dict, name: object) -> None:
-    """Raise if tensors are mixed with other values, and name these."""
-    others = [k for k, value in found.items() if not torch.is_tensor(value)]
-    if len(others) < len(found):
-        raise ValueError(
-            f'Expected tensors alone in the state_dict of {name}, got other '
-            f'values under {", ".join(map(repr, others[:8]))}. Remove them, '
-            "or save the state_dict under 'state_dict' beside them."
-        )
-
-
-def _container(checkpoint: dict) -> str | None:
-    """Return the key of the weights, if they are not at the top level."""
-    found = (k for k in _CONTAINERS if isinstance(checkpoint.get(k), dict))
-    return next(found, None)
-
-
-def _is_state_dict(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and len(value) > 0
-        and all(map(torch.is_tensor, value.values()))
-    )
-
-
-def check_finite_weights(state_dict: StateDict, source: object) -> None:
-    """Raise if a state_dict holds NaN or infinity.
-
-    Args:
-        state_dict (dict): Tensors by key, on any device.
-        source (object): The name of the checkpoint, for the message.
-
-    Raises:
-        ValueError: If a tensor does, with its key.
-    """
-    broken = [
-        key
-        for key, value in state_dict.items()
-        if value.is_floating_point() and not value.isfinite().all()
-    ]
-    if broken:
-        raise ValueError(
-            f'Expected finite weights in {source}, got NaN or infinity in '
-            f'{len(broken)} of {len(state_dict)} tensors: {broken[:3]}. '
-            'Training has diverged: use an earlier checkpoint.'
-        )
 
 
 def load_pretrained(model: nn.Module, source: Source) -> LoadReport:
@@ -199,7 +75,7 @@ def load_pretrained(model: nn.Module, source: Source) -> LoadReport:
     parts = dict(model.named_children())
     backbone = as_video_backbone(parts.get('backbone', model))
     state_dict = read_state_dict(source)
-    check_finite_weights(state_dict, _name(source))
+    check_finite_weights(state_dict, name_of(source))
     keys, head = split_head(state_dict, backbone_keys(backbone))
     converted, report = convert_state_dict(
         keys, backbone, saved_grid(state_dict)
@@ -326,7 +202,7 @@ def convert_checkpoint(
             model, or a weight is NaN or infinite.
     """
     state_dict = read_state_dict(source)
-    check_finite_weights(state_dict, _name(source))
+    check_finite_weights(state_dict, name_of(source))
     grid = saved_grid(state_dict)
     if model is not None and _is_of(model, state_dict):
         return copy.copy(state_dict), _whole_report(model, state_dict)
@@ -487,10 +363,6 @@ class AdaptCheckpointHook(Hook):
             model = model.module
         state_dict = name_as_recognizer(checkpoint, model)
         check_finite_weights(state_dict, runner._load_from or 'the checkpoint')
-
-
-def _name(source: Source) -> object:
-    return 'a dict' if isinstance(source, dict) else source
 
 
 def _rename(keys: StateDict) -> tuple[StateDict, LoadReport]:

@@ -1,5 +1,4 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
-import argparse
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from torch import nn
 from ata_mm.checkpoints import (
     convert_checkpoint,
     load_pretrained,
-    read_state_dict,
 )
 from ata_mm.checkpoints.loading import as_recognizer, name_as_recognizer
 from ata_mm.models.backbones.convnext import ConvNeXt
@@ -31,27 +29,6 @@ from tests.checkpoints.toys import (
     timesformer,
 )
 
-WEIGHTS = dict(weight=torch.arange(3.0))
-
-
-@pytest.mark.parametrize(
-    'name', [None, 'state_dict', 'model_state', 'model', 'module']
-)
-def test_state_dict_is_found(tmp_path, name):
-    torch.save({name: WEIGHTS} if name else WEIGHTS, tmp_path / 'a.pth')
-    read = read_state_dict(tmp_path / 'a.pth')
-    assert torch.equal(read['weight'], WEIGHTS['weight'])
-
-
-def test_a_value_among_tensors_is_named():
-    with pytest.raises(ValueError, match="other values under 'epoch', 7"):
-        read_state_dict({**WEIGHTS, 'epoch': 5, 7: None})
-
-
-def test_state_dict_within_a_container_is_found():
-    read = read_state_dict({'model': {'state_dict': WEIGHTS, 'epoch': 3}})
-    assert torch.equal(read['weight'], WEIGHTS['weight'])
-
 
 def test_parts_that_were_compiled_are_found():
     state, model = randomized(timesformer().state_dict()), timesformer()
@@ -60,18 +37,6 @@ def test_parts_that_were_compiled_are_found():
     }
     load_pretrained(model, compiled)
     assert_equal(model, state)
-
-
-def test_a_checkpoint_without_tensors_is_an_error():
-    with pytest.raises(ValueError, match="'epoch'"):
-        read_state_dict({'epoch': 3})
-
-
-def test_other_objects_are_refused(tmp_path):
-    path = str(tmp_path / 'a.pth')
-    torch.save(dict(model=WEIGHTS, args=argparse.Namespace(lr=1.0)), path)
-    with pytest.raises(ValueError, match='a.pth, got argparse.Namespace'):
-        read_state_dict(path)
 
 
 def test_nan_in_weights_is_refused():
@@ -126,11 +91,6 @@ def test_image_model_by_itself(code, tmp_path):
         torch.equal(value, state[key])
         for key, value in model.state_dict().items()
     )
-
-
-def test_a_missing_file_is_named():
-    with pytest.raises(FileNotFoundError, match='nowhere.pth'):
-        load_pretrained(timesformer(), 'nowhere.pth')
 
 
 def test_a_key_that_the_model_lacks_is_an_error():
@@ -485,20 +445,6 @@ def test_classifier_beside_a_named_backbone_is_loaded(loaded, classes):
     loaded(dict(state_dict=own), model=model)
     expected = weight if classes == 5 else before
     assert torch.equal(model.cls_head.fc_cls.weight, expected)
-
-
-def test_averaged_weights_beside_others_are_named(monkeypatch):
-    messages = []
-    monkeypatch.setattr(
-        'ata_mm.checkpoints.loading.print_log',
-        lambda message, logger: messages.append(message),
-    )
-    read_state_dict(dict(state_dict=WEIGHTS, state_dict_ema=WEIGHTS))
-    assert messages == [
-        "Weights of 'state_dict' are used, not those of 'state_dict_ema'."
-    ]
-    read_state_dict(dict(state_dict=WEIGHTS, optimizer=dict(state={})))
-    assert len(messages) == 1
 
 
 def test_weights_averaged_by_torch_are_loaded():
