@@ -40,6 +40,10 @@ def cfg(request):
     return Config.fromfile(RECIPES[request.param])
 
 
+def test_recipes_resume_with_the_launcher_of_mmaction2(cfg):
+    assert cfg.runner_type == 'ResumableRunner'
+
+
 @pytest.fixture(scope='module')
 def model(cfg):
     return build(cfg)

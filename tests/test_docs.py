@@ -32,6 +32,7 @@ LINK = re.compile(r'\]\(([^)#\s]+)(?:#[^)]*)?\)')
 PATH = re.compile(
     r'(?<![\w./-])(?:ata_mm|configs|docs|tests|tools)/[\w./*-]*\w'
 )
+TEST = re.compile(r'(tests/[\w/]+\.py)::(\w+)')
 NAME = re.compile(r'\bata_mm(?:\.\w+)+')
 
 
@@ -91,6 +92,12 @@ def test_named_paths_exist(path):
     for name in PATH.findall(path.read_text()):
         if '_build' not in name:
             assert list(ROOT.glob(name)), name
+
+
+@every_page
+def test_named_tests_exist(path):
+    for file, name in TEST.findall(path.read_text()):
+        assert f'def {name}(' in (ROOT / file).read_text(), name
 
 
 @every_page

@@ -101,6 +101,39 @@ def test_an_exact_matching_is_an_operator_of_the_file(build, exported):
     assert 'ata_mm.solve_lap' in str(exported(build(), 'torch').graph)
 
 
+@pytest.mark.parametrize(
+    'options, operator',
+    [
+        (dict(matcher=dict(type='LocalMatcher', radius=1)), 'solve_lap'),
+        (
+            dict(
+                matcher=dict(
+                    type='CoarseToFineMatcher', max_exact=2, group_size=2
+                )
+            ),
+            'match_pairs',
+        ),
+        (dict(matcher='SinkhornMatcher'), 'aten.exp'),
+    ],
+    ids=['local', 'coarse to fine', 'soft'],
+)
+def test_matchers_are_exported(build, exported, options, operator):
+    assert operator in str(exported(build(**options), 'torch').graph)
+
+
+def test_temporal_attention_is_exported(build, exported):
+    graph = exported(build(type='TemporalAttention'), 'torch').graph
+    assert 'ata_mm' not in str(graph)
+
+
+def test_averaging_is_exported(tiny_config, exported, tmp_path):
+    temporal = dict(_delete_=True, type='TemporalAveraging')
+    cfg = load_config(tiny_config, {'model.backbone.temporal': temporal})
+    path = str(tmp_path / 'averaging.pth')
+    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), path)
+    exported(VideoRecognizer(cfg, path, 'cpu'), 'torch')
+
+
 def test_a_full_disk_leaves_the_previous_file(build, tmp_path):
     recognizer, path = build(), tmp_path / 'm.pt2'
     clips = example_clips(recognizer)
@@ -116,7 +149,7 @@ def test_a_full_disk_leaves_the_previous_file(build, tmp_path):
     assert os.listdir(tmp_path) == ['m.pt2']
 
 
-def test_scores_of_a_recognizer_2d(build_2d, video_root):
+def test_scores_of_a_recognizer_2d(build_2d, exported, video_root):
     options = dict(average_clips='prob', num_classes=2, in_channels=512)
     recognizer = build_2d(
         backbone=TSM,
@@ -129,6 +162,7 @@ def test_scores_of_a_recognizer_2d(build_2d, video_root):
     torch.testing.assert_close(
         scores.mean(0), recognizer.scores(video_root / '0.mp4')
     )
+    exported(recognizer, 'torch')
 
 
 def test_a_recognizer_2d_is_exported_with_its_neck(build_2d, exported):

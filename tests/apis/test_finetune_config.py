@@ -79,7 +79,16 @@ def test_schedule_is_that_of_the_weights(read):
 
 
 @pytest.mark.parametrize(
-    'name, ratio', [('pan left', 0.0), ('clockwise', 0.0), ('cutting', 0.5)]
+    'name, ratio',
+    [
+        ('pan left', 0.0),
+        ('Right', 0.0),
+        ('anticlockwise', 0.0),
+        ('LINKS', 0.0),
+        ('rechtsum', 0.0),
+        ('bright', 0.0),  # part of a word
+        ('cutting', 0.5),
+    ],
 )
 def test_classes_with_a_side_are_not_mirrored(read, name, ratio):
     cfg, text = read(classes=(name, 'other'))

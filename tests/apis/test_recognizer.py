@@ -274,3 +274,13 @@ def test_a_model_of_extracted_frames_reads_videos(
     scores = VideoRecognizer(cfg, str(checkpoint), 'cpu').scores
     video = video_root / '0.mp4'
     assert scores(video).equal(recognizer.scores(video))
+
+
+def test_other_statistics_than_those_of_the_checkpoint_are_warned_of(
+    tiny_config, checkpoint
+):
+    options = {'model.data_preprocessor.mean': [0.0, 0.0, 0.0]}
+    with pytest.warns(UserWarning, match='the mean and std of the weights'):
+        VideoRecognizer(
+            load_config(tiny_config, options), str(checkpoint), 'cpu'
+        )

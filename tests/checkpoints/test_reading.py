@@ -40,6 +40,15 @@ def test_other_objects_are_refused(tmp_path):
         read_state_dict(path)
 
 
+@pytest.mark.parametrize(
+    'key, other', [('state_dict', 'state_dict_ema'), ('model', 'model_ema')]
+)
+def test_averaged_weights_are_not_read(key, other):
+    averaged = dict(weight=torch.ones(3))
+    read = read_state_dict({other: averaged, key: WEIGHTS})
+    assert torch.equal(read['weight'], WEIGHTS['weight'])
+
+
 def test_averaged_weights_beside_others_are_named(monkeypatch):
     messages = []
     monkeypatch.setattr(

@@ -6,6 +6,7 @@ import sys
 import pytest
 from mmengine.config import Config
 
+from ata_mm.apis.config import load_config
 from ata_mm.cli import finetune as module
 from ata_mm.cli.arguments import add_finetune_options
 from ata_mm.cli.finetune import (
@@ -179,3 +180,38 @@ def test_folders_are_named_in_full(args, tmp_path):
     (tmp_path / 'clips.v1').mkdir()
     args.data = [str(tmp_path / 'clips.v1')]
     assert default_folder(args).name == 'clips.v1_ATATimeSformer-micro'
+
+
+def test_options_reach_the_config(tmp_path):
+    for name in 'ab':
+        (tmp_path / 'data' / name).mkdir(parents=True)
+        for number in range(4):
+            (tmp_path / 'data' / name / f'{number}.mp4').touch()
+    parser = argparse.ArgumentParser()
+    add_finetune_options(parser)
+
+    def prepare(folder, *words):
+        backbone = '--backbone=ATATimeSformer-micro'
+        args = parser.parse_args([str(tmp_path / 'data'), backbone, *words])
+        cfg = load_config(prepare_config(args, tmp_path / folder))
+        lines = (tmp_path / folder / 'val.txt').read_text().splitlines()
+        return cfg, len(lines)
+
+    cfg, validated = prepare(
+        'given',
+        '--epochs=7',
+        '--frames=4',
+        '--batch-size=3',
+        '--seed=5',
+        '--val-share=0.5',
+        '--img-size=48',
+        '--temporal=TemporalAttention',
+    )
+    assert cfg.train_cfg.max_epochs == 7 and validated == 4
+    assert cfg.train_dataloader.batch_size == 3
+    assert cfg.randomness.seed == 5
+    backbone = cfg.model.backbone
+    assert (backbone.num_frames, backbone.img_size) == (4, 48)
+    assert backbone.temporal.type == 'TemporalAttention'
+    cfg, validated = prepare('default')
+    assert cfg.train_cfg.max_epochs == 30 and validated == 2

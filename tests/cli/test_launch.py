@@ -123,3 +123,17 @@ def test_a_hook_for_bad_videos_is_kept(scope):
     cfg = Config(dict(custom_hooks=hooks))
     guard_videos(cfg)
     assert cfg.custom_hooks == hooks
+
+
+def test_pixels_that_are_not_normalised_are_warned_of(
+    tiny_config, tmp_path, monkeypatch
+):
+    messages = []
+    monkeypatch.setattr(
+        'ata_mm.cli.launch.print_log',
+        lambda message, **_: messages.append(message),
+    )
+    none = {f'model.data_preprocessor.{key}': None for key in ('mean', 'std')}
+    args = Namespace(work_dir=str(tmp_path), launcher='none', local_rank=0)
+    prepare(load_config(tiny_config, none), args, ['train', 'val'])
+    assert 'Expected mean and std in model.data_preprocessor' in messages[0]

@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from ata_mm.cli.result_files import ResultFile, newest_metrics
 
 
@@ -42,17 +44,24 @@ def test_lines_can_be_read_at_once(tmp_path):
         assert videos(file.path) == ['a']
 
 
-def test_two_processes_do_not_write_to_one_file(tmp_path):
+def test_a_file_that_another_process_writes_to_is_refused(tmp_path):
     path = str(tmp_path / 'out.jsonl')
     code = (
-        'import sys, fcntl; file = open(sys.argv[1], "ab+");'
-        'fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)'
+        'import fcntl, sys; file = open(sys.argv[1], "ab+");'
+        'fcntl.lockf(file, fcntl.LOCK_EX); print(flush=True);'
+        'sys.stdin.read()'
     )
-    with ResultFile(path):
-        other = subprocess.run(
-            [sys.executable, '-c', code, path], capture_output=True
-        )
-    assert b'BlockingIOError' in other.stderr
+    other = subprocess.Popen(
+        [sys.executable, '-c', code, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    next(other.stdout)
+    try:
+        with pytest.raises(ValueError, match='writing to .*out.jsonl'):
+            ResultFile(path)
+    finally:
+        other.communicate()
 
 
 # A process that has a file, and a thread that waits for another one.

@@ -3,6 +3,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import mmaction
 import mmengine.runner  # noqa: F401  for torch.load of its checkpoints
 import pytest
 import torch
@@ -303,6 +304,7 @@ def test_a_run_of_another_config_is_not_resumed(
     state = whole_run / 'epoch_3.pth'
     message = error(train(tmp_path, option, resume=[state]))
     assert reason in message and f'load_from={state}' in message
+    assert 'Traceback' in next(tmp_path.glob('*/*.log')).read_text()
 
 
 def test_another_length_of_the_epoch_is_said(train, tmp_path, whole_run):
@@ -319,3 +321,50 @@ def test_a_misspelt_option_of_the_hook_is_refused(train, tmp_path):
         done.stderr.replace("'", '')
     )
     assert not list(tmp_path.glob('*.pth'))
+
+
+def test_a_damaged_checkpoint_and_another_batch_size_are_said(train, tmp_path):
+    options = (
+        'default_hooks.checkpoint.by_epoch=False',
+        'default_hooks.checkpoint.max_keep_ckpts=-1',
+        'train_cfg.max_epochs=1',
+    )
+    killed = train(tmp_path, *options, *fault('before_train_iter', 3))
+    assert killed.returncode == -signal.SIGKILL
+    path = tmp_path / 'iter_3.pth'
+    path.write_bytes(path.read_bytes()[:-500])
+    done = train(
+        tmp_path, *options, 'train_dataloader.batch_size=2', resume=[]
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    assert f'Resuming from {tmp_path}/iter_2.pth. Passed over: ' in said
+    assert f'{path}' in said.split('Passed over: ')[1]
+    assert 'Epoch 1 starts from its beginning' in said
+    # Two batches, and then an epoch of two.
+    assert torch.load(tmp_path / 'iter_4.pth')['meta']['iter'] == 4
+
+
+def test_the_launcher_of_mmaction2_resumes(run, tiny_config, tmp_path):
+    script = Path(mmaction.__file__).parent / '.mim' / 'tools' / 'train.py'
+    options = [
+        f'{split}_dataloader.persistent_workers=False'
+        for split in ('train', 'val', 'test')
+    ]
+    options.append('runner_type=ResumableRunner')
+    for epochs, words in ((1, ['--seed', 3]), (2, ['--resume'])):
+        done = run(
+            str(script),
+            tiny_config,
+            '--work-dir',
+            tmp_path,
+            *words,
+            '--cfg-options',
+            *options,
+            f'train_cfg.max_epochs={epochs}',
+            OMP_NUM_THREADS='1',  # in a fresh interpreter
+        )
+        assert done.returncode == 0, done.stderr
+    assert 'resumed epoch: 1, iter: 2' in done.stdout + done.stderr
+    state = torch.load(tmp_path / 'epoch_2.pth')
+    assert 'run_state' in state['message_hub']['runtime_info']

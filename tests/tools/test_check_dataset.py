@@ -164,3 +164,12 @@ def test_faults_beyond_the_limit_are_counted(run, tiny_config, tmp_path):
     assert done.stderr.count('fault: ') == 2
     assert '… and 5 more' in done.stderr
     assert done.stdout.endswith('faults: 7\n')
+
+
+def test_pixels_that_are_not_normalised_are_warned_of(run, tiny_config):
+    none = [f'model.data_preprocessor.{key}=None' for key in ('mean', 'std')]
+    done = run(
+        'check_dataset.py', tiny_config, '--no-decode', '--cfg-options', *none
+    )
+    assert done.returncode == 0
+    assert 'warning: Expected mean and std' in done.stderr

@@ -87,6 +87,7 @@ def test_a_killed_process_is_recovered(run, faulty, tmp_path):
         path = tmp_path / name / 'epoch_3.pth'
         states.append(CheckpointLoader.load_checkpoint(str(path)))
     assert (tmp_path / 'killed' / 'kill_before_train_iter_2').exists()
+    assert 'resumed epoch: 2, iter: 2' in done.stdout + done.stderr
     whole, killed = (state['state_dict'] for state in states)
     assert all(torch.equal(whole[key], killed[key]) for key in whole)
 
@@ -179,6 +180,7 @@ def test_dist_test_equals_test(run, tiny_config, checkpoint, dump, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     alone, together = (pickle.loads(p.read_bytes()) for p in (dump, path))
+    assert len(alone) == len(together) == 4
     for one, other in zip(alone, together):
         torch.testing.assert_close(one['pred_score'], other['pred_score'])
 

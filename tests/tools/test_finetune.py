@@ -128,6 +128,7 @@ def test_an_unreadable_video_is_named_before_the_training(run, data, tmp_path):
     )
     assert done.returncode == 1 and '== training' not in done.stdout
     assert 'pan left/1.mp4' in done.stderr
+    assert 'error: Remove or replace what is named above' in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -140,3 +141,19 @@ def test_wrong_names_are_one_line(run, data, tmp_path, backbone, message):
     )
     assert done.returncode == 1 and message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_same_command_goes_on(run, data, finetuned):
+    """Also to a larger number of epochs; the last test of this training."""
+    folder = finetuned[1]
+    config = folder / 'config.py'
+    text = config.read_text().replace('max_epochs=1', 'max_epochs=2')
+    config.write_text(text)
+    lists = {path: path.read_text() for path in folder.glob('*.txt')}
+    done = run('finetune.py', data, '--work-dir', folder, *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    assert config.read_text() == text
+    assert {path: path.read_text() for path in lists} == lists
+    assert 'resumed epoch: 1' in (folder / 'train.log').read_text()
+    assert '== cost' not in done.stdout
+    assert (folder / 'train' / 'epoch_2.pth').exists()

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from ata_mm.apis import VideoRecognizer
+from ata_mm.cli.library import Process
+
 ROOT = Path(__file__).resolve().parents[2]
 
 DEADLY = """
@@ -28,6 +31,7 @@ class DeadlyInit(VideoInit):
             os.kill(os.getpid(), signal.SIGSEGV)
         return super().transform(results)
 """
+SLEEP = "__import__('time').sleep(60)"
 WITH_DEADLY = """
 custom_imports = dict(imports=['ata_mm', 'deadly'])
 test_pipeline = [dict(type='DeadlyInit'), *_base_.test_pipeline[1:]]
@@ -296,3 +300,62 @@ def test_decoding_processes_have_cores(variables, threads, monkeypatch):
         assert torch.get_num_threads() == (threads if variables else 1)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    'words, own',
+    [(['--views', '1x2'], dict(views='1x2')), (['--amp'], dict(amp=True))],
+    ids=['views', 'amp'],
+)
+def test_options_reach_the_model(
+    run, tiny_config, checkpoint, video_root, words, own
+):
+    video = video_root / '0.mp4'
+    model = '--config', tiny_config, '--checkpoint', checkpoint
+    done = run('predict.py', video, *model, '--topk', 1, *words)
+    entry = json.loads(done.stdout)
+    plain, other = (
+        VideoRecognizer(tiny_config, str(checkpoint), 'cpu', **options)
+        for options in ({}, own)
+    )
+    ((label, score),) = other(video, topk=1)
+    assert entry['labels'] == [label]
+    assert entry['scores'] == pytest.approx([score], abs=1e-6)
+    assert not torch.allclose(
+        plain.scores(video), other.scores(video), atol=1e-5
+    )
+
+
+def test_a_slow_video_is_left_out(
+    run, tiny_config, checkpoint, video_root, tmp_path
+):
+    (tmp_path / 'deadly.py').write_text(
+        DEADLY.replace('os.kill(os.getpid(), signal.SIGSEGV)', SLEEP)
+    )
+    config = tmp_path / 'slow.py'
+    config.write_text(f'_base_ = {str(tiny_config)!r}\n{WITH_DEADLY}')
+    slow = shutil.copy(video_root / '1.mp4', tmp_path / 'deadly.mp4')
+    done = run(
+        'predict.py',
+        slow,
+        video_root / '0.mp4',
+        '--config',
+        config,
+        '--checkpoint',
+        checkpoint,
+        '--time-limit',
+        1,
+        PYTHONPATH=f'{ROOT}{os.pathsep}{tmp_path}',
+    )
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert 'was not read within 1 s' in first['error']
+    assert done.returncode == 1 and second['labels']
+
+
+def test_processes_take_gpus_in_turn(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    find_device = importlib.import_module('predict').find_device
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 4)
+    assert find_device(None, Process(9, 16, 5)) == 'cuda:1'
+    assert find_device('cpu', Process(9, 16, 5)) == 'cpu'
+    assert find_device(None, Process()) is None

@@ -190,3 +190,28 @@ def test_a_full_disk_ends_the_stream_with_whole_files(
     assert f"'{tmp_path / 'overlay.mp4'}'. Make room" in message
     assert (tmp_path / 'predictions.jsonl').read_text() == done.stdout
     assert not (tmp_path / 'overlay.mp4').exists()
+
+
+def test_a_restart_keeps_the_files_and_fps_replaces_the_times(
+    run, tiny_config, checkpoint, video_root, tmp_path
+):
+    words = (
+        video_root / '0.mp4',
+        '--config',
+        tiny_config,
+        '--checkpoint',
+        checkpoint,
+        '--window',
+        8,
+        '--stride',
+        8,
+        '--out-dir',
+        tmp_path,
+        '--fps',
+    )
+    first, second = (run('predict_stream.py', *words, n) for n in (20, 40))
+    assert json.loads(first.stdout.splitlines()[1])['start'] == 0.4
+    assert json.loads(second.stdout.splitlines()[1])['start'] == 0.2
+    assert (tmp_path / 'predictions_1.jsonl').read_text() == first.stdout
+    assert (tmp_path / 'predictions.jsonl').read_text() == second.stdout
+    assert (tmp_path / 'overlay_1.mp4').exists()

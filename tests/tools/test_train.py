@@ -1,4 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import json
 import os
 import runpy
 import sys
@@ -60,6 +61,7 @@ def test_training_resumes(run, tiny_config, work_dir):
         'train_cfg.max_epochs=2',
     )
     assert done.returncode == 0, done.stderr
+    assert 'resumed epoch: 1, iter: 2' in done.stdout + done.stderr
     assert torch.load(work_dir / 'epoch_2.pth')['meta']['iter'] == 4
 
 
@@ -82,6 +84,13 @@ def test_seed_wins_over_the_config(options):
         'randomness.deterministic=True',
     )
     assert cfg.randomness == dict(seed=7, deterministic=True)
+
+
+def test_randomness(options):
+    cfg = options('--deterministic', '--diff-rank-seed')
+    assert cfg.randomness == dict(
+        seed=None, deterministic=True, diff_rank_seed=True
+    )
 
 
 def test_auto_scale_lr(options):
@@ -281,3 +290,56 @@ def test_training_by_iterations_skips_bad_videos(train_on, tmp_path):
     done = train_on('empty.mp4', workers=2, loop=loop)
     assert done.returncode == 0, done.stderr
     assert '1 videos were skipped' in done.stdout + done.stderr
+
+
+def test_a_config_without_the_hook_skips_bad_videos(
+    run, tiny_config, video_root, tmp_path
+):
+    (tmp_path / 'empty.mp4').touch()
+    lines = [f'{video_root}/{i}.mp4 {i % 2}\n' for i in range(4)]
+    (tmp_path / 'list.txt').write_text(
+        ''.join([*lines, f'{tmp_path}/empty.mp4 0\n'])
+    )
+    done = run(
+        'train.py',
+        tiny_config,
+        '--no-validate',
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        f'train_dataloader.dataset.ann_file={tmp_path}/list.txt',
+        'train_dataloader.batch_size=1',  # the last batch is kept
+    )
+    assert done.returncode == 0, done.stderr
+    (log,) = tmp_path.glob('*/*.log')
+    (note,) = (log.parent / 'bad_videos.jsonl').read_text().splitlines()
+    assert json.loads(note)['video'].endswith('empty.mp4')
+
+
+MULTI_LABEL = """
+_base_ = {base!r}
+labels = dict(multi_class=True, num_classes=2, ann_file={list!r})
+model = dict(cls_head=dict(
+    num_classes=2, multi_class=True, loss_cls=dict(type='BCELossWithLogits')))
+inner = dict(_base_.dataset, pipeline=_base_.train_pipeline, **labels)
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='ClassBalancedDataset', oversample_thr=0.5,
+    dataset=inner))
+val_dataloader = test_dataloader = dict(dataset=labels)
+val_evaluator = test_evaluator = dict(
+    type='AccMetric', metric_list=('mean_average_precision',))
+"""
+
+
+def test_several_labels_are_trained_with_class_balanced_sampling(
+    run, tiny_config, tmp_path
+):
+    file = tmp_path / 'list.txt'
+    file.write_text('0.mp4 0 1\n1.mp4 1\n2.mp4 0\n3.mp4 1\n')
+    config = tmp_path / 'multi_label.py'
+    config.write_text(
+        MULTI_LABEL.format(base=str(tiny_config), list=str(file))
+    )
+    done = run('train.py', config, '--work-dir', tmp_path / 'work')
+    assert done.returncode == 0, done.stderr
+    assert 'acc/mean_average_precision' in done.stdout + done.stderr

@@ -253,3 +253,44 @@ def test_demo(run, tmp_path):
     done = run('visualize.py', '--demo', '--out-dir', tmp_path)
     assert done.returncode == 0, done.stderr
     assert str(tmp_path / 'roll_clockwise' / 'routes.html') in done.stdout
+
+
+def test_options_without_a_model(visualize, video_root, tmp_path):
+    words = [
+        '--num-frames',
+        '4',
+        '--interval',
+        '3',
+        '--rows',
+        '6',
+        '--refine',
+        '1',
+    ]
+    video = video_root / '0.mp4'
+    assert visualize(video, *words, '--out-dir', tmp_path) == 0
+    page = (tmp_path / '0' / 'routes.html').read_text()
+    for text in ('"numbers":[5,8,11,14]', '"grid":[6,8]', 'refined 1 times'):
+        assert text in page
+
+
+def test_models_of_other_frames_are_not_compared(
+    visualize, tiny_config, video_root, tmp_path, capfd
+):
+    other = tmp_path / 'other.py'
+    other.write_text(f"""
+_base_ = {str(tiny_config)!r}
+test_pipeline = _base_.test_pipeline
+test_pipeline[1].update(frame_interval=3)
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+""")
+    words = '--config', tiny_config, other, '--out-dir', tmp_path
+    assert visualize(video_root / '0.mp4', *words) == 1
+    assert 'sample the same frames' in capfd.readouterr().err
+
+
+def test_a_view_that_a_model_lacks_is_named(
+    visualize, tiny_config, video_root, tmp_path, capfd
+):
+    words = '--config', tiny_config, '--view', 3, '--out-dir', tmp_path
+    assert visualize(video_root / '0.mp4', *words) == 1
+    assert 'a view from 0 to 2' in capfd.readouterr().err

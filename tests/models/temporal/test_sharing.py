@@ -121,6 +121,25 @@ def test_recomputation_solves_no_matching_again(solved, build, options):
     assert plain.split() == recomputed.split()
 
 
+@pytest.mark.parametrize(
+    'build, part',
+    [
+        (timesformer, 'blocks.0.mlp'),
+        (partial(resnet, blocks='layer4.*'), 'temporal.0.attn'),
+    ],
+    ids=['vit', 'resnet'],
+)
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_the_backward_pass_recomputes(build, part, with_cp):
+    model, calls = build(with_cp).train(), []
+    # Before the module: its recomputation may end within it.
+    model.get_submodule(part).register_forward_pre_hook(
+        lambda *_: calls.append(part)
+    )
+    model(CLIP).sum().backward()
+    assert len(calls) == 1 + with_cp
+
+
 @builds
 def test_recomputation_gives_equal_gradients(build, options):
     gradients = []
