@@ -132,17 +132,19 @@ def read_video_files(cfg: Config) -> None:
     dataset.pipeline = steps
 
 
-def check_checkpoint(path: str) -> None:
+def check_checkpoint(path: str | Path) -> None:
     """Raise if a local checkpoint does not exist.
 
     URLs are not checked; mmengine downloads them.
 
     Args:
-        path (str): A file or folder, or an address such as ``https://…``.
+        path (str | Path): A file or folder, or an address such as
+            ``https://…``.
 
     Raises:
         FileNotFoundError: If the path is local and does not exist.
     """
+    path = str(path)
     # A folder may be that of a HuggingFace model.
     if '://' not in path and not osp.exists(osp.expanduser(path)):
         raise FileNotFoundError(

@@ -46,7 +46,7 @@ class VideoRecognizer:
 
     Args:
         config (str | Path | Config): The config, or its file.
-        checkpoint (str): The trained weights: a file or a URL.
+        checkpoint (str | Path): The trained weights: a file or a URL.
         device (str, optional): ``'cpu'``, ``'cuda'``, ``'cuda:1'``, … .
             Defaults to None, the GPU if available.
         views (str, optional): Crops x clips, such as ``'3x1'`` for three crops
@@ -68,11 +68,12 @@ class VideoRecognizer:
     def __init__(
         self,
         config: str | Path | Config,
-        checkpoint: str,
+        checkpoint: str | Path,
         device: str | None = None,
         views: str | None = None,
         amp: bool = False,
     ) -> None:
+        checkpoint = str(checkpoint)
         cfg = (
             load_config(config)
             if not isinstance(config, Config)

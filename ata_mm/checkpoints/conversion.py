@@ -149,7 +149,7 @@ def convert_state_dict(
 
     Args:
         state_dict (dict): Keys of the backbone alone (see
-            :func:`~ata_mm.checkpoints.conversion.split_head`).
+            :func:`~ata_mm.checkpoints.heads.split_head`).
         backbone (nn.Module): An ``ATATimeSformer`` or an ``ATABackbone``; not
             changed.
         source_grid (tuple[int, int], optional): The grid of the checkpoint's

@@ -44,10 +44,10 @@ def resize_pos_embed(
         )
     if source is None and not _is_square(num):
         raise ValueError(
-            f'Expected a pos_embed of {num_prefix} + S^2 tokens, a class '
-            f'token and a square grid, got {pos_embed.shape[1]} tokens. '
-            'Models with a distillation token or without a class token are '
-            'not supported.'
+            f'Expected a pos_embed of {num_prefix} + S^2 tokens, those that '
+            'are not patches and a square grid, got '
+            f'{pos_embed.shape[1]} tokens. Use a model with as many tokens '
+            'that are not patches as the checkpoint has.'
         )
     old = tuple(source or (math.isqrt(num),) * 2)
     if old == tuple(grid):

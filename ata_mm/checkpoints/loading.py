@@ -39,6 +39,7 @@ from .key_tables import (
 )
 from .reading import Source, check_finite_weights, name_of, read_state_dict
 
+_WRAPPER = re.compile(r'^(?:module\.|_orig_mod\.)+')
 _HEAD_NORM = re.compile(r'^image\.(?:head\.norm|fc_norm)\.weight$')
 
 
@@ -322,6 +323,8 @@ def name_as_recognizer(checkpoint: dict, model: nn.Module) -> StateDict:
         ValueError: If the checkpoint has no state_dict.
     """
     state_dict = read_state_dict(checkpoint)
+    for key in [k for k in state_dict if _WRAPPER.match(k)]:
+        state_dict[_WRAPPER.sub('', key)] = state_dict.pop(key)
     backbone = model.get_submodule('backbone')
     keys, head = split_head(state_dict, backbone_keys(backbone))
     classifier, reason = fit_classifier(head, model)

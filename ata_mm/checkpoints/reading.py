@@ -8,7 +8,7 @@ import os
 
 import torch
 from mmengine.logging import print_log
-from mmengine.runner.checkpoint import _load_checkpoint
+from mmengine.runner import CheckpointLoader
 
 from .key_tables import StateDict
 
@@ -38,7 +38,7 @@ def read_checkpoint(path: str, logger: str | None = None) -> dict:
             objects that cannot be read safely. See
             :mod:`ata_mm.compat.checkpoint_files`.
     """
-    return _load_checkpoint(path, map_location='cpu', logger=logger)
+    return CheckpointLoader.load_checkpoint(path, 'cpu', logger)
 
 
 def read_state_dict(source: Source) -> StateDict:

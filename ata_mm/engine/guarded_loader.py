@@ -1,8 +1,10 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Data loader that survives the death of its workers."""
 
+import copy
 import logging
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
 from ata_mm.video import VideoError
-from ata_mm.video.reader import stopped_decoder, too_slow
+from ata_mm.video.reader import KILLED, killed, stopped_decoder, too_slow
 
 from .bad_videos import (
     SKIPPED,
@@ -78,7 +80,8 @@ class GuardedLoader:
 
     def _begin(self) -> Iterator[Any]:
         batches = iter(self._guarded)
-        if self._guarded.num_workers:
+        in_main = threading.current_thread() is threading.main_thread()
+        if self._guarded.num_workers and in_main:
             # torch raises from this signal, wherever the main thread is. It
             # notices the death of a worker without it, within 5 s.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -111,7 +114,11 @@ class GuardedLoader:
         raise error
 
     def _fault(self, batches: Any) -> VideoError | None:
-        """Return what a dead worker was reading, and its end."""
+        """Return what a dead worker was reading, and its end.
+
+        Raises:
+            VideoError: If it was killed from outside.
+        """
         for index, worker in enumerate(getattr(batches, '_workers', ())):
             code = worker.exitcode
             if code in (None, 0, CANNOT_SEND):  # not by a video
@@ -119,6 +126,8 @@ class GuardedLoader:
             video = self.journal.last_read(index)
             if not video:
                 continue
+            if code in KILLED:
+                raise killed(video, code)
             if code == TOO_SLOW:
                 return too_slow(video, self.journal.time_limit)
             return stopped_decoder(video, code)
@@ -168,17 +177,8 @@ def _copy(loader: DataLoader, batches: _Batches) -> DataLoader:
             'are left when a worker dies, got in_order=False. Remove it from '
             'the config.'
         )
-    workers: int | None = loader.num_workers or None
-    return DataLoader(
-        loader.dataset,
-        batch_sampler=batches,
-        num_workers=loader.num_workers,
-        collate_fn=loader.collate_fn,
-        pin_memory=loader.pin_memory,
-        timeout=loader.timeout,
-        worker_init_fn=loader.worker_init_fn,
-        multiprocessing_context=loader.multiprocessing_context,
-        generator=loader.generator,
-        prefetch_factor=loader.prefetch_factor if workers else None,
-        persistent_workers=loader.persistent_workers,
-    )
+    clone = copy.copy(loader)
+    # DataLoader guards the attribute against changes after workers have
+    # started.
+    object.__setattr__(clone, 'batch_sampler', batches)
+    return clone

@@ -86,8 +86,11 @@ class RunStateHook(Hook):
         self._record(runner, batch=0)
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Seed the generators."""
+        """Seed the generators, and the data loader by the position too."""
         seed_generators(runner.seed, _VALIDATION, runner.iter)
+        sampler = runner.val_dataloader.batch_sampler
+        if isinstance(sampler, SeededBatchSampler):
+            sampler.epoch = runner.iter  # not the passes of this process
 
     def after_val_epoch(
         self, runner: Runner, metrics: dict | None = None

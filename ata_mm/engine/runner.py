@@ -134,6 +134,11 @@ class ResumableRunner(Runner):
             if 'by_epoch' in loop and 'type' not in loop:
                 by_epoch = loop.pop('by_epoch')
                 loop['type'] = list(_LOOPS)[0 if by_epoch else 1]
+            if 'type' not in loop:
+                raise ValueError(
+                    'Expected train_cfg with by_epoch or a type, such as '
+                    f"type='EpochBasedTrainLoop', got {loop}."
+                )
             loop['type'] = _replace(loop['type'], _LOOPS)
         return super().build_train_loop(loop)
 

@@ -71,7 +71,7 @@ class DecordReader(VideoReader):
 
     def close(self) -> None:
         """Release the file."""
-        del self._reader
+        self.__dict__.pop('_reader', None)
         super().close()
 
     def _decode(self, indices: list[int]) -> dict[int, np.ndarray]:

@@ -6,6 +6,7 @@ import os
 import os.path as osp
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import cv2
 
@@ -90,7 +91,7 @@ def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
     seen = set(map(_identity, above)) - {_identity(start)}
     waiting = [folder]  # links: a folder is known by its own name, if any
     for top in waiting:
-        for path, folders, files in os.walk(top):
+        for path, folders, files in os.walk(top, onerror=_raise):
             identity = _identity(path)
             if identity in seen:
                 folders.clear()
@@ -100,6 +101,10 @@ def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
             below = (osp.join(path, name) for name in folders)
             waiting += filter(osp.islink, below)
             yield path, [file for file in files if not file.startswith('.')]
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error  # os.walk would leave the folder out
 
 
 def _identity(path: str | Path) -> tuple[int, int]:

@@ -79,6 +79,9 @@ class Workers(Generic[Item, Value]):
             the caller does something else. Their results wait in memory.
             Defaults to 1.
 
+    Raises:
+        ValueError: If ``number`` or ``ahead`` is below 1.
+
     Example:
         >>> with Workers(count_frames, time_limit=60) as count:
         ...     count('clip.mp4')
@@ -92,6 +95,11 @@ class Workers(Generic[Item, Value]):
         name: Callable[[Item], str] = str,
         ahead: int = 1,
     ) -> None:
+        if number < 1 or ahead < 1:
+            raise ValueError(
+                'Expected number and ahead of at least 1 process and item, '
+                f'got {number} and {ahead}.'
+            )
         self._function = function
         self._time_limit = time_limit
         self._name = name

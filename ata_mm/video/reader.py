@@ -27,6 +27,10 @@ class VideoError(ValueError):
         return f'{text} {self.remedy}'.rstrip()
 
 
+# Exit codes of processes that no decoder, but the system or a user has ended.
+KILLED = (-signal.SIGKILL, -signal.SIGTERM)
+
+
 def stopped_decoder(video: str, code: int) -> VideoError:
     """Return the error for a file that ended the process that read it.
 
@@ -35,11 +39,28 @@ def stopped_decoder(video: str, code: int) -> VideoError:
         code (int): Exit code of the process, minus the signal if one
             killed it.
     """
+    if code in KILLED:
+        return killed(video, code)
     end = signal.Signals(-code).name if code < 0 else f'status {code}'
     return VideoError(
         video,
         f'stops the decoder ({end})',
         'It is damaged: restore it, or leave it out.',
+    )
+
+
+def killed(video: str, code: int) -> VideoError:
+    """Return the error for a file whose process was killed from outside.
+
+    Args:
+        video (str): The file.
+        code (int): Exit code of the process, one of :data:`KILLED`.
+    """
+    return VideoError(
+        video,
+        f'was being read when its process was killed '
+        f'({signal.Signals(-code).name})',
+        'If that was for lack of memory, use fewer processes or workers.',
     )
 
 

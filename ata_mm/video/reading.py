@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Open videos: files at random positions, and streams in order."""
 
+import os
 import os.path as osp
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,14 +31,16 @@ DECODERS = ('auto', 'decord', 'pyav', 'opencv', 'torchcodec')
 
 
 def open_video(
-    video: str, decoder: str = 'auto', num_threads: int = 1
+    video: str | os.PathLike[str],
+    decoder: str = 'auto',
+    num_threads: int = 1,
 ) -> VideoReader:
     """Open a video file for random access.
 
     All decoders give the same frames for the same numbers, or an error.
 
     Args:
-        video (str): The file.
+        video (str | PathLike): The file.
         decoder (str): ``'pyav'``, exact in every container; ``'decord'``, for
             the files in which it is right, see
             :func:`~ata_mm.video.why_not_decord`; ``'opencv'``, which reads
@@ -59,6 +62,7 @@ def open_video(
         raise ValueError(
             f'Expected a decoder of {", ".join(DECODERS)}, got {decoder!r}.'
         )
+    video = os.fspath(video)
     check_video_file(video)
     if decoder in ('auto', 'decord'):
         return _open_with_decord(video, decoder == 'auto', num_threads)
@@ -155,11 +159,12 @@ class FrameSource:
         ...         ...
     """
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+    def __init__(self, source: str | os.PathLike[str]) -> None:
+        self.source = source = os.fspath(source)
         self.is_file = not source.isdecimal() and '://' not in source
         self.num_frames: int | None = None
         self.span: tuple[float, float] | None = None
+        self._is_read = False
         if self.is_file:
             self._open_file()
         else:
@@ -200,6 +205,10 @@ class FrameSource:
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or None
 
     def _file_frames(self) -> Iterator[np.ndarray]:
+        if self._is_read:  # from the start again
+            self._container.close()
+            self._open_file()
+        self._is_read = True
         to_rgb, number = rgb_converter(self._stream), 0
         for frame in decode_all(self.source, self._container, self._stream):
             self.span = self._span(frame, number)

@@ -69,7 +69,7 @@ def stuck():
 @pytest.mark.parametrize(
     'fate, reason',
     [
-        (killed, r'stops the decoder \(SIGKILL\)'),
+        (killed, r'was being read when its process was killed \(SIGKILL\)'),
         (slow, 'was not read within 0.5 s'),
         (stuck, 'was not read within 0.5 s'),
     ],

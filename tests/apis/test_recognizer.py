@@ -284,3 +284,7 @@ def test_other_statistics_than_those_of_the_checkpoint_are_warned_of(
         VideoRecognizer(
             load_config(tiny_config, options), str(checkpoint), 'cpu'
         )
+
+
+def test_a_checkpoint_is_a_path(tiny_config, checkpoint):
+    VideoRecognizer(tiny_config, checkpoint, 'cpu')

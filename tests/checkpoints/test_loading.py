@@ -419,6 +419,16 @@ def test_checkpoint_of_a_recognizer_is_loaded_as_it_is(loaded):
     )
 
 
+@pytest.mark.parametrize('prefix', ['', 'module.', 'module._orig_mod.'])
+def test_a_recognizer_in_wrappers_keeps_its_neck(prefix):
+    model = with_neck()
+    state = randomized(model.state_dict())
+    keys = {prefix + key: value for key, value in state.items()}
+    assert name_as_recognizer(dict(state_dict=keys), model).keys() == (
+        state.keys()
+    )
+
+
 def test_bare_state_dict_of_a_recognizer_keeps_its_keys():
     state = randomized(recognizer().state_dict())
     keys = dict(state)

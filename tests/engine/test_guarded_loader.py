@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from torch.utils.data import DataLoader, Dataset
@@ -93,3 +94,28 @@ def test_batches_in_any_order_are_refused(tmp_path):
     loader = DataLoader(Numbers(journal), num_workers=2, in_order=False)
     with pytest.raises(ValueError, match='Expected a data loader with in_ord'):
         GuardedLoader(loader, journal, True)
+
+
+class Killed(Numbers):
+    """Numbers whose reading is ended by another process, as by the kernel."""
+
+    def __getitem__(self, index):
+        self.journal.update()
+        with self.journal.reading(f'{index}.mp4'):
+            if index == 5:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return index
+
+
+def test_a_video_whose_worker_was_killed_is_not_skipped(tmp_path):
+    journal = Journal(str(tmp_path / 'notes'), 2, 5, 60)
+    loader = DataLoader(Killed(journal), num_workers=2)
+    with pytest.raises(VideoError, match='killed .SIGKILL.*lack of memory'):
+        numbers(GuardedLoader(loader, journal, True))
+    assert not journal.skipped()
+
+
+def test_a_thread_may_load(load):
+    loader = load(workers=1)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(numbers, loader).result() == list(range(12))

@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pickle
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,12 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader
 
 from ata_mm.engine.data_loading import make_resumable
-from ata_mm.engine.random_state import SeededBatch, seed_generators
+from ata_mm.engine.random_state import (
+    SeededBatch,
+    SeededBatchSampler,
+    seed_generators,
+)
+from ata_mm.engine.run_state_hook import RunStateHook
 
 
 def draw() -> tuple:
@@ -90,3 +96,11 @@ def test_a_loader_keeps_what_hooks_read():
     assert len(one) == 4 and one.batch_size == 3
     assert one.batch_sampler.batch_size == 3
     assert one.batch_sampler.sampler is one.sampler
+
+
+def test_a_validation_draws_by_the_position_of_the_training():
+    sampler = SeededBatchSampler(BatchSampler(range(4), 2, False), 3)
+    loader = SimpleNamespace(batch_sampler=sampler)
+    runner = SimpleNamespace(seed=3, iter=5, val_dataloader=loader)
+    RunStateHook().before_val_epoch(runner)
+    assert sampler.epoch == 5  # after a restart, too

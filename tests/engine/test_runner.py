@@ -8,6 +8,8 @@ import mmengine.runner  # noqa: F401  for torch.load of its checkpoints
 import pytest
 import torch
 
+from ata_mm.engine import ResumableRunner
+
 # Random numbers of Python, numpy and torch, in workers and in the model.
 RANDOM = """
 _base_ = {base!r}
@@ -368,3 +370,8 @@ def test_the_launcher_of_mmaction2_resumes(run, tiny_config, tmp_path):
     assert 'resumed epoch: 1, iter: 2' in done.stdout + done.stderr
     state = torch.load(tmp_path / 'epoch_2.pth')
     assert 'run_state' in state['message_hub']['runtime_info']
+
+
+def test_a_training_without_a_loop_is_named():
+    with pytest.raises(ValueError, match='Expected train_cfg with by_epoch'):
+        ResumableRunner.build_train_loop(None, dict(max_epochs=1))

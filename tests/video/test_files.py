@@ -163,3 +163,15 @@ def test_a_folder_named_like_a_video_is_none(tmp_path):
     (tmp_path / 'x.mp4').mkdir()
     (tmp_path / 'x.mp4' / 'y.mp4').touch()
     assert find_videos(str(tmp_path)) == [str(tmp_path / 'x.mp4' / 'y.mp4')]
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
+    def scandir(path):
+        if str(path).endswith('deep'):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return whole(path)
+
+    whole = os.scandir
+    monkeypatch.setattr(os, 'scandir', scandir)
+    with pytest.raises(PermissionError, match='deep'):
+        find_videos(str(folder))

@@ -153,3 +153,9 @@ def test_values_outlive_the_next_one():
     with Workers(lambda level: np.full((64, 64), level)) as workers:
         first, second = workers(1), workers(2)
     assert (first == 1).all() and (second == 2).all()
+
+
+@pytest.mark.parametrize('options', [dict(number=0), dict(ahead=0)])
+def test_no_processes_or_items_are_refused(options):
+    with pytest.raises(ValueError, match='at least 1 process and item'):
+        Workers(abs, **options)

@@ -177,3 +177,17 @@ def test_missing_file_is_not_decoded():
         decoding('x.mp4'),
     ):
         pytest.fail('the block must not run')
+
+
+def test_a_file_can_be_read_again(video_root):
+    with FrameSource(video_root / '0.mp4') as frames:
+        first, second = list(frames), list(frames)
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize('decoder', ['auto', 'decord', 'pyav', 'opencv'])
+def test_a_path_is_opened_and_closed_twice(decoder, tmp_path):
+    make_video(tmp_path / 'a.mp4')
+    reader = open_video(tmp_path / 'a.mp4', decoder)
+    reader.close()
+    reader.close()
