@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from ata_mm.video.pipeline import NOT_VIDEO, step_names
+from ata_mm.video.pipeline import NOT_VIDEO, sampling_index, step_names
 
 from .config_keys import check_keys, check_option_keys
 
@@ -118,9 +118,9 @@ def read_video_files(cfg: Config) -> None:
     names = step_names(steps)
     if not NOT_VIDEO.intersection(names):
         return
-    samples = [i for i, name in enumerate(names) if 'Sample' in name]
+    sample = sampling_index(steps)
     modality = dataset.get('modality', 'RGB')
-    if not samples or 'RawFrameDecode' not in names or modality != 'RGB':
+    if sample is None or 'RawFrameDecode' not in names or modality != 'RGB':
         raise ValueError(
             'Expected a test pipeline that reads video files, or RGB frames '
             f'by RawFrameDecode, got {", ".join(names)} of modality '
@@ -128,7 +128,7 @@ def read_video_files(cfg: Config) -> None:
             'VideoInit, SampleFrames and VideoDecode.'
         )
     steps[names.index('RawFrameDecode')] = dict(type='VideoDecode')
-    steps.insert(samples[0], dict(type='VideoInit'))
+    steps.insert(sample, dict(type='VideoInit'))
     dataset.pipeline = steps
 
 

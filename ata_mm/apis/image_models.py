@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
+from ata_mm.video.pipeline import step_names
+
 PACKAGES = ('timm', 'torchvision', 'mmpretrain')
 
 # In units of pixels, 0…255.
@@ -237,11 +239,12 @@ def _feature_map(kind: str) -> dict:
 
 
 def _crop_size(cfg) -> int:
-    steps = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    steps = dataset.get('pipeline', ())
     sizes = [
         step.get('crop_size', step.get('scale'))
-        for step in steps.get('pipeline', ())
-        if 'Crop' in str(step['type']) or str(step['type']) == 'Resize'
+        for step, name in zip(steps, step_names(steps))
+        if 'Crop' in name or name == 'Resize'
     ]
     size = sizes[-1] if sizes else 224
     return size if isinstance(size, int) else size[-1]

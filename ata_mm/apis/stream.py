@@ -12,7 +12,7 @@ from mmengine.dataset import Compose
 from ata_mm.introspection import temporal_modules
 from ata_mm.models import ATA
 from ata_mm.ops import MatchingCache
-from ata_mm.video.pipeline import step_names
+from ata_mm.video.pipeline import decoding_index, sampling_index, step_names
 
 from .recognizer import VideoRecognizer
 
@@ -363,14 +363,14 @@ def find_sampling(steps: list[dict]) -> ClipSampling:
         ValueError: If there is no such transform.
     """
     names = step_names(steps)
-    samples = [index for index, name in enumerate(names) if 'Sample' in name]
-    if not samples:
+    sample = sampling_index(steps)
+    if sample is None:
         raise ValueError(
             'Expected a transform that samples frames in the '
             f'test pipeline, got {", ".join(names)}.'
         )
-    name, step = names[samples[0]], steps[samples[0]]
-    frames, segments = step['clip_len'], 1
+    name, step = names[sample], steps[sample]
+    frames, segments = step.get('clip_len', 1), 1
     if frames == 1:  # Recognizer2D
         frames = segments = step.get('num_clips', 1)
     dense = name in ('SampleFrames', 'DenseSampleFrames') and segments == 1
@@ -399,11 +399,11 @@ def _interval(clip: ClipSampling, window: int | None) -> int:
 def _split(steps: list[dict]) -> tuple[Compose, Compose]:
     """Return the transforms of single frames, and those that pack a clip."""
     names = step_names(steps)
-    decodes = [i for i, name in enumerate(names) if 'Decode' in name]
-    if not decodes or 'FormatShape' not in names[decodes[0] :]:
+    decode = decoding_index(steps)
+    if decode is None or 'FormatShape' not in names[decode:]:
         raise ValueError(
             'Expected a test pipeline that decodes videos, with FormatShape '
             f'after decoding, got {", ".join(names)}.'
         )
     end = names.index('FormatShape')
-    return Compose(steps[decodes[0] + 1 : end]), Compose(steps[end:])
+    return Compose(steps[decode + 1 : end]), Compose(steps[end:])

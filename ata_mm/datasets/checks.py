@@ -15,7 +15,12 @@ from mmaction.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from ata_mm.video.pipeline import step_names, type_name
+from ata_mm.video.pipeline import (
+    decoding_index,
+    sampling_index,
+    step_names,
+    type_name,
+)
 
 from .annotations import (
     AnnotationFile,
@@ -219,17 +224,15 @@ def segment_faults(cfg: Config) -> list[ValueError]:
         dataloader = cfg.get(f'{loader}_dataloader')
         for part in _parts(dataloader.dataset) if dataloader else ():
             steps = part.get('pipeline') or ()
-            frames = [
-                step.get('clip_len', 1) * step.get('num_clips', 1)
-                for step, name in zip(steps, step_names(steps))
-                if 'Sample' in name
-            ]
-            if frames and frames[0] % segments:
+            index = sampling_index(steps)
+            sample = {} if index is None else steps[index]
+            frames = sample.get('clip_len', 1) * sample.get('num_clips', 1)
+            if sample and frames % segments:
                 faults.append(
                     ValueError(
                         f'Expected {segments} frames of a video in '
                         f'{loader}_dataloader, as num_segments of ATANeck, or '
-                        f'a multiple, got {frames[0]}. Set '
+                        f'a multiple, got {frames}. Set '
                         f'num_clips={segments} in the SampleFrames of its '
                         'pipeline.'
                     )
@@ -316,7 +319,7 @@ def _decoder(steps: Sequence[dict]) -> tuple[dict, ...]:
     """Return the transforms of a pipeline that open and decode a video."""
     names = step_names(steps)
     inits = [i for i, name in enumerate(names) if name.endswith('Init')]
-    decodes = [i for i, name in enumerate(names) if 'Decode' in name]
-    if not inits or not decodes:
+    decode = decoding_index(steps)
+    if not inits or decode is None:
         return ()
-    return tuple(dict(steps[i]) for i in (inits[0], decodes[0]))
+    return tuple(dict(steps[i]) for i in (inits[0], decode))

@@ -11,6 +11,8 @@ from mmengine.config import Config
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ata_mm.video.pipeline import sampling_index, step_names
+
 from .listener import AlignmentEvent, Listener
 
 
@@ -141,18 +143,18 @@ def view_shape(
 def _view_of_pipeline(cfg: Config, images: bool) -> tuple[int, int, int]:
     loader = cfg.get('test_dataloader') or {}
     steps = loader.get('dataset', {}).get('pipeline', [])
-    sample = [step for step in steps if 'clip_len' in step]
-    crop = [step for step in steps if 'Crop' in str(step.get('type'))]
-    if not sample or not crop:
+    names = step_names(steps)
+    sample = sampling_index(steps)
+    crop = [step for step, name in zip(steps, names) if 'Crop' in name]
+    if sample is None or not crop:
         raise ValueError(
             'Expected a test_dataloader whose pipeline samples frames '
             '(clip_len=...) and crops them, which gives the size of a view, '
-            f'got {[step.get("type") for step in steps]}. Set the size with '
-            '--shape T H W.'
+            f'got {", ".join(names)}. Set the size with --shape T H W.'
         )
-    frames = sample[0].clip_len
+    frames = steps[sample].get('clip_len', 1)
     if images:
-        frames *= sample[0].get('num_clips', 1)
+        frames *= steps[sample].get('num_clips', 1)
     size = crop[-1].get('crop_size', crop[-1].get('size'))
     width, height = (size, size) if isinstance(size, int) else size
     return frames, height, width

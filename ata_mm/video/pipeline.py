@@ -72,22 +72,20 @@ def set_views(cfg: Config, crops: int, clips: int) -> None:
             f'Expected 1, 3 or 10 crops of 1 clip or more, got {crops} crops '
             f'of {clips} clips. Views are written as CROPSxCLIPS.'
         )
-    sample = _find(
-        pipeline,
-        lambda name: 'Sample' in name,
-        'a transform that samples frames, such as SampleFrames',
-    )
+    sample = sampling_index(pipeline)
+    if sample is None:
+        raise _missing(
+            'a transform that samples frames, such as SampleFrames', pipeline
+        )
     if pipeline[sample].get('clip_len') == 1:
         raise ValueError(
             'Expected a clip of several frames, but the frames of this 2D '
             'recognizer are the num_clips of its SampleFrames. Change the '
             'test pipeline in the config instead of the views.'
         )
-    crop = _find(
-        pipeline,
-        lambda name: name in CROPS.values(),
-        'one of ' + ', '.join(CROPS.values()),
-    )
+    crop = _first(pipeline, lambda name: name in CROPS.values())
+    if crop is None:
+        raise _missing('one of ' + ', '.join(CROPS.values()), pipeline)
     if crops == 3:
         _check_short_side(pipeline[:crop], pipeline[crop].crop_size)
     pipeline[sample].num_clips = clips
@@ -107,16 +105,33 @@ def count_views(cfg: Config) -> int:
     views = 1
     pipeline = cfg.test_dataloader.dataset.pipeline
     crops = {name: number for number, name in CROPS.items()}
-    for name, step in zip(step_names(pipeline), pipeline):
-        if 'Sample' in name and step.get('clip_len') != 1:
-            views *= step.get('num_clips', 1)
+    for name in step_names(pipeline):
         views *= crops.get(name, 1)
+    sample = sampling_index(pipeline)
+    if sample is not None and pipeline[sample].get('clip_len') != 1:
+        views *= pipeline[sample].get('num_clips', 1)
     return views
 
 
 def step_names(pipeline: Sequence[dict]) -> list[str]:
     """Return the names of the transforms of a pipeline, without scope."""
     return [type_name(step['type']) for step in pipeline]
+
+
+def sampling_index(pipeline: Sequence[dict]) -> int | None:
+    """Return the index of the transform that samples frames, if any.
+
+    The names of those of MMAction2 contain 'Sample', such as SampleFrames.
+    """
+    return _first(pipeline, lambda name: 'Sample' in name)
+
+
+def decoding_index(pipeline: Sequence[dict]) -> int | None:
+    """Return the index of the transform that decodes frames, if any.
+
+    The names of those of MMAction2 contain 'Decode', such as DecordDecode.
+    """
+    return _first(pipeline, lambda name: 'Decode' in name)
 
 
 def type_name(type_: Any) -> str:
@@ -222,17 +237,18 @@ def _warn_short(video: str, reason: str) -> None:
     warnings.warn(f'{video} {reason}', stacklevel=4)
 
 
-def _find(
-    pipeline: Sequence[dict], matches: Callable[[str], bool], expected: str
-) -> int:
+def _first(
+    pipeline: Sequence[dict], matches: Callable[[str], bool]
+) -> int | None:
     """Return the index of the first transform whose name matches."""
     names = step_names(pipeline)
-    for index, name in enumerate(names):
-        if matches(name):
-            return index
-    raise ValueError(
+    return next((i for i, name in enumerate(names) if matches(name)), None)
+
+
+def _missing(expected: str, pipeline: Sequence[dict]) -> ValueError:
+    return ValueError(
         f'Expected {expected} in the test pipeline to set views, '
-        f'got {", ".join(names)}.'
+        f'got {", ".join(step_names(pipeline))}.'
     )
 
 
