@@ -142,6 +142,7 @@ def test_mmcv_is_left_to_the_user(setup_cfg):
                 'mmpretrain',
                 'routes',
                 'torchcodec',
+                'transformers',
             ),
         ),
     ],

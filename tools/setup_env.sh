@@ -13,7 +13,7 @@
 if [ "${1:-}" = --integrations ]; then
     _ata_venv=.venv-integrations
     _ata_constraints=constraints-integrations.txt
-    _ata_more=,timm,torchvision,mmpretrain,routes,torchcodec
+    _ata_more=,timm,torchvision,mmpretrain,routes,torchcodec,transformers
 else
     _ata_venv=.venv
     _ata_constraints=constraints.txt

@@ -8,12 +8,12 @@ from torch import nn
 
 from .key_tables import StateDict
 
-_WRAPPER = re.compile(r'^(?:module|model|backbone|timesformer)\.')
+_WRAPPER = re.compile(r'^(?:module|model|backbone|timesformer|vit|convnext)\.')
 # Anywhere in a key: torch.compile of a part of a model.
 _COMPILED = re.compile(r'(?<![^.])_orig_mod\.')
 _HEAD = re.compile(
     r'^(?:neck|cls_head|aux_head|heads?(?!\.norm\.)|head_dist|_?fc|'
-    r'classifier|last_linear|pre_logits)\.|'
+    r'classifier|last_linear|pre_logits|pooler)\.|'
     r'^(?:n_averaged|steps)$'  # counters of averaged weights
 )
 _CLASSIFIER = re.compile(
@@ -31,7 +31,7 @@ def split_head(
 
     Args:
         state_dict (dict): Keys as published, with or without the prefixes
-            ``module.``, ``model.``, ``backbone.`` and ``timesformer.``.
+            ``module.``, ``model.``, ``backbone.`` and those of transformers.
         own (Container[str]): Keys that belong to the backbone even if they
             look like a prefix or a head, see :func:`backbone_keys`. Defaults
             to none.

@@ -8,13 +8,14 @@ marker its keys match too.
 
 Sources of the names: facebookresearch/TimeSformer, facebookresearch/ConvNeXt,
 ShoufaChen/CycleMLP, MMAction2 1.2.0, mmpretrain 1.2.0, timm, and
-TimesformerForVideoClassification of HuggingFace's transformers.
+HuggingFace's transformers (TimesformerModel, ViTModel, ConvNextModel).
 """
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 StateDict = dict[str, Tensor]
@@ -33,6 +34,9 @@ class KeyLayout(NamedTuple):
         marker (str): Pattern of a key that identifies the layout.
         renames (tuple[tuple[str, str]]): Pairs of a pattern and its
             replacement, applied in this order. Defaults to none.
+        joins (tuple[tuple[str, tuple[str]]]): Parts of names of ata_mm, and
+            the parts of the renamed keys whose tensors are concatenated along
+            the first dimension. Defaults to none.
         copies (tuple[tuple[str, str]]): Replacements that turn the name of a
             missing parameter into that of the parameter to copy. Defaults to
             none.
@@ -51,6 +55,7 @@ class KeyLayout(NamedTuple):
     name: str
     marker: str
     renames: Renames = ()
+    joins: tuple[tuple[str, tuple[str, ...]], ...] = ()
     copies: Renames = ()
     zeros: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
@@ -93,7 +98,31 @@ def _mmcv_attention(index: int, target: str) -> Renames:
     )
 
 
-def _image_vit(name: str, marker: str, renames: Renames = ()) -> KeyLayout:
+# In memory, transformers 5 has other names for the layers of a ViT than in
+# files.
+_HUGGINGFACE_VIT = (
+    (r'^embeddings\.cls_token$', 'cls_token'),
+    (r'^embeddings\.position_embeddings$', 'pos_embed'),
+    (r'^embeddings\.time_embeddings$', 'time_embed'),
+    (r'^embeddings\.patch_embeddings\.projection\.', 'patch_embed.proj.'),
+    (r'^(encoder\.layer|layers)\.', 'blocks.'),
+    (r'\.temporal_layernorm\.', '.temporal.norm.'),
+    (r'\.temporal_attention\.', '.temporal.attention.'),
+    (r'\.temporal_dense\.', '.temporal.temporal_fc.'),
+    (r'\.attention\.attention\.', '.attn.'),
+    (r'\.attention\.(output\.dense|o_proj)\.', '.attn.proj.'),
+    (r'\.attention\.([qkv]_proj)\.', r'.attn.\1.'),
+    (r'\.layernorm_before\.', '.norm1.'),
+    (r'\.layernorm_after\.', '.norm2.'),
+    (r'\.intermediate\.dense\.', '.mlp.fc1.'),
+    (r'\.output\.dense\.', '.mlp.fc2.'),
+    (r'^layernorm\.', 'norm.'),
+)
+
+
+def _image_vit(
+    name: str, marker: str, renames: Renames = (), **options: Any
+) -> KeyLayout:
     """Return the layout of an image ViT.
 
     As in TimeSformer, temporal attention starts as a copy of the spatial
@@ -109,6 +138,7 @@ def _image_vit(name: str, marker: str, renames: Renames = ()) -> KeyLayout:
             (r'\.temporal\.attn\.', '.attn.'),
         ),
         zeros=(_TIME_BIAS, r'^time_embed$', r'\.temporal\.temporal_fc\.'),
+        **options,
     )
 
 
@@ -144,23 +174,7 @@ TIMESFORMER_MMACTION = KeyLayout(
 TIMESFORMER_HUGGINGFACE = KeyLayout(
     'TimeSformer (HuggingFace)',
     r'^encoder\.layer\.\d+\.temporal_attention\.',
-    renames=(
-        (r'^embeddings\.cls_token$', 'cls_token'),
-        (r'^embeddings\.position_embeddings$', 'pos_embed'),
-        (r'^embeddings\.time_embeddings$', 'time_embed'),
-        (r'^embeddings\.patch_embeddings\.projection\.', 'patch_embed.proj.'),
-        (r'^encoder\.layer\.', 'blocks.'),
-        (r'\.temporal_layernorm\.', '.temporal.norm.'),
-        (r'\.temporal_attention\.', '.temporal.attention.'),
-        (r'\.temporal_dense\.', '.temporal.temporal_fc.'),
-        (r'\.attention\.attention\.qkv\.', '.attn.qkv.'),
-        (r'\.attention\.output\.dense\.', '.attn.proj.'),
-        (r'\.layernorm_before\.', '.norm1.'),
-        (r'\.layernorm_after\.', '.norm2.'),
-        (r'\.intermediate\.dense\.', '.mlp.fc1.'),
-        (r'\.output\.dense\.', '.mlp.fc2.'),
-        (r'^layernorm\.', 'norm.'),
-    ),
+    renames=_HUGGINGFACE_VIT,
     zeros=(_TIME_BIAS,),
 )
 
@@ -188,6 +202,17 @@ VIT_MMPRETRAIN = _image_vit(
     ),
 )
 
+VIT_HUGGINGFACE = _image_vit(
+    'image ViT (HuggingFace)',
+    r'^(encoder\.layer|layers)\.\d+\.attention\.'
+    r'(attention\.query|q_proj)\.',
+    _HUGGINGFACE_VIT,
+    joins=(
+        ('.attn.qkv.', ('.attn.query.', '.attn.key.', '.attn.value.')),
+        ('.attn.qkv.', ('.attn.q_proj.', '.attn.k_proj.', '.attn.v_proj.')),
+    ),
+)
+
 VIT_TIMM = _image_vit('image ViT (timm)', r'^blocks\.\d+\.attn\.')
 
 ATA_TIMESFORMER = KeyLayout(
@@ -204,6 +229,7 @@ TIMESFORMER = Family(
         TIMESFORMER_HUGGINGFACE,
         VIT_MMACTION,
         VIT_MMPRETRAIN,
+        VIT_HUGGINGFACE,
         ATA_TIMESFORMER,
         VIT_TIMM,
     ),
@@ -282,6 +308,22 @@ CONVNEXT_TIMM = _image_model(
     ),
 )
 
+CONVNEXT_HUGGINGFACE = _image_model(
+    'ConvNeXt (HuggingFace)',
+    r'^encoder\.stages\.\d+\.layers\.\d+\.dwconv\.',
+    (
+        (r'^embeddings\.patch_embeddings\.', 'downsample_layers.0.0.'),
+        (r'^embeddings\.layernorm\.', 'downsample_layers.0.1.'),
+        (
+            r'^encoder\.stages\.(\d+)\.downsampling_layer\.',
+            r'downsample_layers.\1.',
+        ),
+        (r'^encoder\.(stages\.\d+)\.layers\.', r'\1.'),
+        (r'\.layer_scale_parameter$', '.gamma'),
+        (r'(^|\.)layernorm\.', r'\1norm.'),
+    ),
+)
+
 CYCLEMLP_OFFICIAL = _image_model(
     'CycleMLP (official)', r'^network\.\d+\.\d+\.attn\.sfc_h\.'
 )
@@ -300,6 +342,7 @@ CONVNEXT = Family(
             CONVNEXT_OFFICIAL,
             CONVNEXT_MMPRETRAIN,
             CONVNEXT_TIMM,
+            CONVNEXT_HUGGINGFACE,
         )
     ),
 )
@@ -399,6 +442,13 @@ def rename(state_dict: StateDict, layout: KeyLayout) -> StateDict:
         layout (KeyLayout): Their layout.
 
     Returns:
-        dict: The same tensors under their new keys.
+        dict: The same tensors under their new keys, some of them joined.
     """
-    return {substitute(layout.renames, k): v for k, v in state_dict.items()}
+    renamed = {substitute(layout.renames, k): v for k, v in state_dict.items()}
+    for joint, parts in layout.joins:
+        for key in [key for key in renamed if parts[0] in key]:
+            keys = [key.replace(parts[0], part) for part in parts]
+            if renamed.keys() >= set(keys):
+                name = key.replace(parts[0], joint)
+                renamed[name] = torch.cat([renamed.pop(k) for k in keys])
+    return renamed

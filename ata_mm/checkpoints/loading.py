@@ -46,15 +46,15 @@ _HEAD_NORM = re.compile(r'^image\.(?:head\.norm|fc_norm)\.weight$')
 def load_pretrained(model: nn.Module, source: Source) -> LoadReport:
     """Load a checkpoint into a backbone of ata_mm or its recognizer.
 
-    ``ATATimeSformer`` takes image ViTs (timm, mmaction2, mmpretrain keys),
-    TimeSformer (official, mmaction2 and HuggingFace keys) and our own;
-    ``ATABackbone`` takes its image model in the model's own keys, ConvNeXt
-    also in those of mmpretrain and timm, and our own; bare ``ConvNeXt`` and
-    ``CycleMLP`` models take the same image models. The prefixes ``module.``,
-    ``model.`` and ``backbone.``, a neck and a head are optional. Position
-    embeddings are interpolated to other image sizes, time embeddings to other
-    clip lengths. The classifier is loaded if the model has one of the same
-    shape. The report is logged.
+    ``ATATimeSformer`` takes image ViTs (timm, mmaction2, mmpretrain and
+    HuggingFace keys), TimeSformer (official, mmaction2 and HuggingFace keys)
+    and our own; ``ATABackbone`` takes its image model in the model's own keys,
+    ConvNeXt also in those of mmpretrain, timm and HuggingFace, and our own;
+    bare ``ConvNeXt`` and ``CycleMLP`` models take the same image models. The
+    prefixes ``module.``, ``model.`` and ``backbone.``, a neck and a head are
+    optional. Position embeddings are interpolated to other image sizes, time
+    embeddings to other clip lengths. The classifier is loaded if the model has
+    one of the same shape. The report is logged.
 
     Args:
         model (nn.Module): The backbone, or a recognizer that has one as

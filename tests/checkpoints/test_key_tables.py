@@ -57,6 +57,7 @@ def test_other_backbones_are_an_error():
         (toys.official, 'TimeSformer (official)'),
         (toys.huggingface, 'TimeSformer (HuggingFace)'),
         (toys.image_vit, 'image ViT (timm)'),
+        (toys.huggingface_vit, 'image ViT (HuggingFace)'),
         (toys.mmpretrain_vit, 'image ViT (mmpretrain)'),
         (lambda: timesformer().state_dict(), 'ata_mm'),
         (lambda: mmaction('divided_space_time'), 'TimeSformer (mmaction2)'),
@@ -153,6 +154,29 @@ def test_huggingface_model_without_a_classifier():
     model = timesformer()
     load_pretrained(model, source)
     assert torch.equal(model.norm.weight, source['layernorm.weight'])
+
+
+@pytest.mark.parametrize('names', [(), toys.TRANSFORMERS_5])
+def test_weights_of_a_huggingface_vit_land_where_they_belong(names):
+    model, source = timesformer(), toys.huggingface_vit(names)
+    report = load_pretrained(model, source)
+    assert report.dropped == ['pooler.dense.weight']
+    keys, _ = split_head(source)
+    pattern = 'v_proj' if names else 'value'
+    values = [keys[key] for key in keys if f'{pattern}.weight' in key]
+    assert torch.equal(model.blocks[1].attn.qkv.weight[48:], values[1])
+    assert torch.equal(
+        model.blocks[1].temporal.attn.qkv.weight[48:], values[1]
+    )
+
+
+def test_a_vit_without_biases_of_keys_is_not_joined():  # BEiT
+    source = toys.huggingface_vit()
+    for block in range(2):
+        name = f'vit.encoder.layer.{block}.attention.attention.key.bias'
+        del source[name]
+    with pytest.raises(ValueError, match='attn.query.bias'):
+        load_pretrained(timesformer(), source)
 
 
 def test_image_weights_in_keys_of_mmaction2():

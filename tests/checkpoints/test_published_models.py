@@ -8,7 +8,11 @@ from torch import nn
 from ata_mm.checkpoints import load_pretrained, read_state_dict
 from ata_mm.models import ATATimeSformer
 from ata_mm.models.backbones.convnext import ConvNeXt
-from tests.checkpoints.toys import Video, recognizer
+from tests.checkpoints.toys import (
+    Video,
+    assert_equal,
+    recognizer,
+)
 
 ARCH = dict(depths=[2, 2, 6, 2], channels=[40, 80, 160, 320])  # atto
 
@@ -62,6 +66,41 @@ def test_vit_of_timm():
     )
 
 
+TRANSFORMERS_VIT = dict(
+    hidden_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=3,
+    intermediate_size=96,
+    image_size=32,
+    patch_size=8,
+)
+
+
+def test_vit_of_transformers():
+    transformers = pytest.importorskip('transformers')
+    cfg = transformers.ViTConfig(**TRANSFORMERS_VIT)
+    model, peer = image_vit(24), randomize(transformers.ViTModel(cfg))
+    assert_same(
+        lambda x: model(x[:, :, None]),
+        lambda x: peer(x).last_hidden_state[:, 0],
+        model,
+        peer,
+        32,
+    )
+
+
+def test_folder_of_a_vit_of_transformers(tmp_path):
+    transformers = pytest.importorskip('transformers')
+    cfg = transformers.ViTConfig(**TRANSFORMERS_VIT)
+    peer = transformers.ViTForImageClassification(cfg)
+    peer.save_pretrained(tmp_path)
+    files, memory = image_vit(24), image_vit(24)
+    report = load_pretrained(files, tmp_path)
+    assert report.layout == 'image ViT (HuggingFace)'
+    load_pretrained(memory, peer.state_dict())
+    assert_equal(files, memory.state_dict())
+
+
 def test_vit_of_mmpretrain():
     models = pytest.importorskip('mmpretrain.models')
     arch = dict(
@@ -92,6 +131,26 @@ def test_convnext_of_mmpretrain(linear_pw_conv):
         lambda x: peer(x)[0],
         model,
         randomize(peer),
+        64,
+    )
+
+
+@pytest.mark.parametrize(
+    'final_norm, output',
+    [(False, 'last_hidden_state'), (True, 'pooler_output')],
+)
+def test_convnext_of_transformers(final_norm, output):
+    transformers = pytest.importorskip('transformers')
+    cfg = transformers.ConvNextConfig(
+        depths=ARCH['depths'], hidden_sizes=ARCH['channels']
+    )
+    peer = randomize(transformers.ConvNextModel(cfg))
+    model = Video(ConvNeXt(ARCH, final_norm=final_norm)).eval()
+    assert_same(
+        lambda x: model.image(x).squeeze((2, 3)),
+        lambda x: peer(x)[output],
+        model,
+        peer,
         64,
     )
 

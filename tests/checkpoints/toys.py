@@ -33,6 +33,16 @@ HUGGINGFACE = {
     'patch_embed.proj': 'embeddings.patch_embeddings.projection',
     'norm': 'layernorm',
 }
+# Those of an image ViT in memory, by transformers 5. Its files have the above.
+TRANSFORMERS_5 = {
+    'encoder.layer.': 'layers.',
+    'attention.attention.query.': 'attention.q_proj.',
+    'attention.attention.key.': 'attention.k_proj.',
+    'attention.attention.value.': 'attention.v_proj.',
+    'attention.output.dense.': 'attention.o_proj.',
+    'intermediate.dense.': 'mlp.fc1.',
+    'output.dense.': 'mlp.fc2.',
+}
 # The names of the parts of a ConvNeXt in other code bases.
 CONVNEXT = dict(
     official=dict(head='head'),
@@ -44,7 +54,7 @@ CONVNEXT = dict(
         head='head.fc',
     ),
     timm=dict(
-        stem='stem',
+        stem={'0': 'stem.0', '1': 'stem.1'},
         downsample='stages.1.downsample',
         block='stages.{}.blocks.{}',
         dwconv='conv_dw',
@@ -52,6 +62,15 @@ CONVNEXT = dict(
         pwconv2='mlp.fc2',
         norm='head.norm',
         head='head.fc',
+    ),
+    HuggingFace=dict(
+        stem={'0': 'embeddings.patch_embeddings', '1': 'embeddings.layernorm'},
+        downsample='encoder.stages.1.downsampling_layer',
+        block='encoder.stages.{}.layers.{}',
+        block_norm='layernorm',
+        gamma='layer_scale_parameter',
+        norm='layernorm',
+        head='classifier',
     ),
 )
 
@@ -142,11 +161,31 @@ def huggingface(num_classes=5):
     }
 
 
+def huggingface_vit(names=()):
+    """A checkpoint with the keys of ViTModel, some of them replaced."""
+    keys = {}
+    for key, value in timm_vit().items():
+        key = huggingface_key(key).replace('timesformer.', 'vit.')
+        if '.qkv.' in key:
+            for name, part in zip(('query', 'key', 'value'), value.chunk(3)):
+                keys[key.replace('qkv', name)] = part
+        else:
+            keys[key] = value
+    for theirs, others in dict(names).items():
+        keys = {key.replace(theirs, others): v for key, v in keys.items()}
+    return {**keys, 'vit.pooler.dense.weight': torch.randn(24, 24)}
+
+
+def timm_vit():
+    """An image ViT with timm's keys, without a head."""
+    model = timesformer('TemporalAveraging', num_frames=1)
+    return randomized(model.state_dict())
+
+
 def image_vit():
     """A checkpoint with timm's keys."""
-    model = timesformer('TemporalAveraging', num_frames=1)
     return {
-        **randomized(model.state_dict()),
+        **timm_vit(),
         'pre_logits.fc.weight': torch.randn(24, 24),
         'head.weight': torch.randn(10, 24),
         'head.bias': torch.randn(10),
@@ -163,9 +202,8 @@ def mmpretrain_vit():
         'blocks.': 'layers.',
         'patch_embed.proj.': 'patch_embed.projection.',
     }
-    model = timesformer('TemporalAveraging', num_frames=1)
     keys = {}
-    for key, value in randomized(model.state_dict()).items():
+    for key, value in timm_vit().items():
         if key.startswith('norm.'):
             key = key.replace('norm.', 'ln1.')
         for ours, theirs in names.items():
@@ -179,13 +217,14 @@ def convnext_key(key, code):
     names, parts = CONVNEXT[code], key.split('.')
     if parts[0] == 'norm':
         parts[0] = names.get('norm', 'norm')
+    elif parts[:2] == ['downsample_layers', '0']:
+        stem = names.get('stem', {})
+        parts[:3] = [stem.get(parts[2], '.'.join(parts[:3]))]
     elif parts[0] == 'downsample_layers':
-        name = 'stem' if parts[1] == '0' else 'downsample'
-        parts[:2] = [names.get(name, '.'.join(parts[:2]))]
+        parts[:2] = [names.get('downsample', '.'.join(parts[:2]))]
     else:
-        layer = (
-            parts[3] if parts[3] == 'norm' else names.get(parts[3], parts[3])
-        )
+        part = 'block_norm' if parts[3] == 'norm' else parts[3]
+        layer = names.get(part, parts[3])
         block = names.get('block', 'stages.{}.{}').format(*parts[1:3])
         parts = [block, layer, *parts[4:]]
     return '.'.join(parts)
