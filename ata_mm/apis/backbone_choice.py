@@ -2,10 +2,11 @@
 """Choose the settings of a recognizer by the name of its backbone."""
 
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from importlib.util import find_spec
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -74,7 +75,7 @@ class Own(NamedTuple):
     weights: str | None = None
     statistics: Any = None
     size: int = 224
-    temporal: dict = {}
+    temporal: Mapping[str, Any] = MappingProxyType({})
     patch_size: int | None = None
 
 

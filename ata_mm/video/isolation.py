@@ -332,9 +332,20 @@ def _attempt(
         try:
             value = function(item)
         except Exception as raised:
-            error = ExceptionWithTraceback(raised, raised.__traceback__)
+            error = ExceptionWithTraceback(
+                _picklable(raised), raised.__traceback__
+            )
     notes = [str(w.message) for w in caught if w.category is UserWarning]
     return value, error, notes
+
+
+def _picklable(error: Exception) -> Exception:
+    """Return an error that another process can read, the same if it can."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # its constructor has other arguments, or holds a lock
+        return RuntimeError(f'{type(error).__name__}: {error}')
+    return error
 
 
 def _reduce_tensor(x: torch.Tensor) -> tuple[Callable, tuple]:

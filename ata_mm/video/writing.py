@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
@@ -48,6 +49,7 @@ class VideoWriter:
     ) -> None:
         self.size = size
         self._path = str(path)
+        self._written = 0
         # Only the FFmpeg backend: if it fails, others would write a file of
         # another format under the same name.
         with nullcontext() if codec == 'mp4v' else _silent_stderr():
@@ -89,6 +91,7 @@ class VideoWriter:
                 f'3), got {frame.shape}.'
             )
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        self._written += 1
 
     def close(self) -> None:
         """Complete the file.
@@ -101,11 +104,19 @@ class VideoWriter:
             return
         self._writer.release()
         # OpenCV does not report that writing failed.
-        if os.path.isfile(self._path) and not _is_whole(self._path):
+        if os.path.isfile(self._path) and not self._is_whole():
             os.remove(self._path)
             raise OSError(
                 errno.ENOSPC, 'The video cannot be written whole', self._path
             )
+
+    def _is_whole(self) -> bool:
+        if is_mp4_without_index(self._path):
+            return False
+        size = declared_size(self._path)
+        if size is None:  # MPEG files declare none
+            return _count_frames(self._path) >= self._written
+        return size <= os.path.getsize(self._path)
 
 
 def write_video(
@@ -161,11 +172,13 @@ def _mpeg4_rate(fps: float) -> float:
     return min(fit, key=lambda n: (abs(n - near), n % 10)) / 1000
 
 
-def _is_whole(path: str) -> bool:
-    size = declared_size(path)
-    return not is_mp4_without_index(path) and (
-        size is not None and size <= os.path.getsize(path)
-    )
+def _count_frames(path: str) -> int:
+    """Return the number of coded frames, which are not decoded."""
+    try:
+        with av.open(path) as container:
+            return sum(packet.size > 0 for packet in container.demux(video=0))
+    except (av.FFmpegError, IndexError):  # nothing, or no video
+        return 0
 
 
 @contextmanager

@@ -54,6 +54,24 @@ def test_errors_reach_the_caller():
         workers('fail')
 
 
+class TwoArguments(Exception):
+    def __init__(self, file, reason):
+        super().__init__(f'{file}: {reason}')
+
+
+def test_errors_that_cannot_be_pickled_cost_one_item():
+    def work(item):
+        if item == 'bad':
+            raise TwoArguments(item, 'no frames')
+        return item
+
+    with Workers(work) as workers:
+        outcomes = list(workers.imap(['a', 'bad', 'b']))
+    assert [outcome.value for outcome in outcomes] == ['a', None, 'b']
+    with pytest.raises(RuntimeError, match='TwoArguments: bad: no frames'):
+        outcomes[1].get()
+
+
 def test_warnings_reach_the_caller():
     with Workers(work) as workers, pytest.warns(UserWarning, match='careful'):
         assert workers('warn') == 'warn'

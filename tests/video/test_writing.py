@@ -7,6 +7,11 @@ from ata_mm.video import FrameSource, VideoWriter, open_video, write_video
 RED = np.full((48, 64, 3), (200, 30, 30), np.uint8)
 
 
+def noise(number):
+    state = np.random.RandomState(0)
+    return state.randint(0, 255, (number, 48, 64, 3), np.uint8)
+
+
 def read(path):
     """Frames of a file, (T, H, W, 3)."""
     with open_video(str(path)) as reader:
@@ -90,12 +95,28 @@ def test_path_that_cannot_be_written(tmp_path):
         VideoWriter(tmp_path, 10, (64, 48))
 
 
+@pytest.mark.parametrize('suffix', ['avi', 'mkv', 'mov', 'mpg', 'ts'])
+def test_other_containers(tmp_path, suffix):
+    write_video(tmp_path / f'a.{suffix}', noise(5), fps=25)
+    assert len(read(tmp_path / f'a.{suffix}')) == 5
+
+
+@pytest.mark.parametrize('suffix', ['mpg', 'ts'])
+def test_a_full_disk_of_a_container_that_declares_no_size(
+    tmp_path, full_disk, suffix
+):
+    path = tmp_path / f'a.{suffix}'
+    with full_disk(8000), pytest.raises(OSError, match=path.name):
+        write_video(path, noise(9), 25)
+    assert not path.exists()
+
+
 @pytest.mark.parametrize('codec', ['mp4v', 'MJPG'])
 @pytest.mark.parametrize('share', [0.0, 0.5, 0.99])
 def test_a_full_disk_leaves_no_half_of_a_video(
     tmp_path, full_disk, codec, share
 ):
-    frames = np.random.RandomState(0).randint(0, 255, (9, 48, 64, 3), np.uint8)
+    frames = noise(9)
     whole, path = tmp_path / 'whole.mp4', tmp_path / 'a.mp4'
     write_video(whole, frames, 10, codec)
     limit = full_disk(int(share * whole.stat().st_size))
