@@ -36,7 +36,8 @@ def expected_statistics(
         statistics are not known.
     """
     backbone = cfg.model.get('backbone') or {}
-    image = backbone.get('image_backbone') or {}
+    image = backbone.get('image_backbone')
+    image = image if isinstance(image, dict) else {}  # the builder refuses
     weights = weights or _weights(backbone) or _weights(image)
     if not (weights or image.get('weights')):
         return None

@@ -193,7 +193,8 @@ def _pair_by_order(
     names, such as efficientnet_pytorch and timm.
 
     Raises:
-        ValueError: If numbers or shapes differ.
+        ValueError: If numbers, shapes or the last parts of names differ, or
+            the keys are sorted.
     """
     own = {
         key: value
@@ -201,12 +202,21 @@ def _pair_by_order(
         if key.startswith('image.') and not any_match(CONSTANTS, key)
     }
     learned = {k: v for k, v in source.items() if not any_match(CONSTANTS, k)}
+    if list(learned) == sorted(learned):  # a model has weights before biases
+        raise ValueError(
+            'Expected keys of the model, or all tensors in the order of the '
+            'layers, got keys in the order of the alphabet, as safetensors '
+            f'writes them: {list(source)[:4]}. Load the model by its own '
+            'package, and save its state_dict by torch.save.'
+        )
     for (key, value), (name, one) in zip(learned.items(), own.items()):
-        if value.shape != one.shape:
+        leaves = _LEAF.search(key), _LEAF.search(name)
+        others = all(leaves) and leaves[0][1] != leaves[1][1]
+        if value.shape != one.shape or others:
             raise ValueError(
                 'Expected keys of the model, or tensors of the same shapes in '
-                f'the same order, got {_layer(key)} {tuple(value.shape)} at '
-                f'the place of {_layer(name)} {tuple(one.shape)}. Use the '
+                f'the same order, got {key[6:]} {tuple(value.shape)} at the '
+                f'place of {name[6:]} {tuple(one.shape)}. Use the '
                 "model with the checkpoint's architecture."
             )
     if len(learned) != len(own):

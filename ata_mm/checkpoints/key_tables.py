@@ -46,6 +46,8 @@ class KeyLayout(NamedTuple):
             the model. Defaults to none.
         drops (tuple[str]): Keys of the checkpoint that the model may lack.
             Defaults to none.
+        names (str): Pattern of the parameters, in the names of ata_mm, that
+            a model of the layout can have. Defaults to any.
         native (bool): Whether the layout is that of ata_mm itself. Its
             position embeddings are on the model's grid; elsewhere they are on
             a square grid, even if the number of tokens agrees. Defaults to
@@ -60,6 +62,7 @@ class KeyLayout(NamedTuple):
     zeros: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     drops: tuple[str, ...] = ()
+    names: str = ''
     native: bool = False
 
 
@@ -80,6 +83,12 @@ class Family(NamedTuple):
 
 # Attention without a time bias equals attention with a bias of zero.
 _TIME_BIAS = r'\.time_bias$'
+
+_TIMESFORMER_NAMES = (
+    r'^(cls_token|pos_embed|time_embed)$|^(patch_embed\.proj|norm)\.|'
+    r'^blocks\.\d+\.(norm[12]|attn\.(qkv|proj)|mlp\.fc[12]|'
+    r'temporal\.(norm|attn\.(qkv|proj)|temporal_fc))\.(weight|bias)$'
+)
 
 _MMCV_LAYER = r'^transformer_layers\.layers\.(\d+)\.'
 _MMCV_FFN = (
@@ -138,6 +147,7 @@ def _image_vit(
             (r'\.temporal\.attn\.', '.attn.'),
         ),
         zeros=(_TIME_BIAS, r'^time_embed$', r'\.temporal\.temporal_fc\.'),
+        names=_TIMESFORMER_NAMES,
         **options,
     )
 
@@ -151,6 +161,7 @@ TIMESFORMER_OFFICIAL = KeyLayout(
         (r'^(blocks\.\d+)\.temporal_fc\.', r'\1.temporal.temporal_fc.'),
     ),
     zeros=(_TIME_BIAS,),
+    names=_TIMESFORMER_NAMES,
 )
 
 TIMESFORMER_MMACTION = KeyLayout(
@@ -169,6 +180,7 @@ TIMESFORMER_MMACTION = KeyLayout(
         *_MMCV_FFN,
     ),
     zeros=(_TIME_BIAS,),
+    names=_TIMESFORMER_NAMES,
 )
 
 TIMESFORMER_HUGGINGFACE = KeyLayout(
@@ -176,6 +188,7 @@ TIMESFORMER_HUGGINGFACE = KeyLayout(
     r'^encoder\.layer\.\d+\.temporal_attention\.',
     renames=_HUGGINGFACE_VIT,
     zeros=(_TIME_BIAS,),
+    names=_TIMESFORMER_NAMES,
 )
 
 VIT_MMACTION = _image_vit(
@@ -202,10 +215,11 @@ VIT_MMPRETRAIN = _image_vit(
     ),
 )
 
+# Also a TimeSformer of space-only or joint attention.
 VIT_HUGGINGFACE = _image_vit(
     'image ViT (HuggingFace)',
     r'^(encoder\.layer|layers)\.\d+\.attention\.'
-    r'(attention\.query|q_proj)\.',
+    r'(attention\.(query|qkv)|q_proj)\.',
     _HUGGINGFACE_VIT,
     joins=(
         ('.attn.qkv.', ('.attn.query.', '.attn.key.', '.attn.value.')),
@@ -252,8 +266,20 @@ _TEMPORAL = r'^temporal\.'
 _FINAL_NORM = r'^image\.norm\.'
 
 
+_CONVNEXT_NAMES = (
+    r'^image\.stages\.\d+\.\d+\.gamma$|'
+    r'^image\.(downsample_layers\.\d\.\d|norm|'
+    r'stages\.\d+\.\d+\.(dwconv|norm|pwconv[12]))\.(weight|bias)$'
+)
+_CYCLEMLP_NAMES = (
+    r'^image\.(patch_embed\.proj|norm|network\.\d+\.proj|'
+    r'network\.\d+\.\d+\.(norm[12]|mlp\.fc[12]|'
+    r'attn\.(mlp_c|proj|reweight\.fc[12]|sfc_[hw])))\.(weight|bias|offset)$'
+)
+
+
 def _image_model(
-    name: str, marker: str, renames: Renames = (), native: bool = False
+    name: str, marker: str, renames: Renames = (), **options: Any
 ) -> KeyLayout:
     """Return the layout of an image model.
 
@@ -266,7 +292,7 @@ def _image_model(
         renames=(*renames, (r'^(?!image\.)', 'image.')),
         keeps=(_TEMPORAL, *CONSTANTS),
         drops=CONSTANTS,
-        native=native,
+        **options,
     )
 
 
@@ -282,7 +308,9 @@ ATA_BACKBONE = KeyLayout(
 ATA_IMAGE = _image_model('image model (ata_mm)', r'^image\.', native=True)
 
 CONVNEXT_OFFICIAL = _image_model(
-    'ConvNeXt (official)', r'^stages\.\d+\.\d+\.dwconv\.'
+    'ConvNeXt (official)',
+    r'^stages\.\d+\.\d+\.dwconv\.',
+    names=_CONVNEXT_NAMES,
 )
 
 CONVNEXT_MMPRETRAIN = _image_model(
@@ -293,6 +321,7 @@ CONVNEXT_MMPRETRAIN = _image_model(
         (r'\.pointwise_conv(\d)\.', r'.pwconv\1.'),
         (r'^norm3\.', 'norm.'),
     ),
+    names=_CONVNEXT_NAMES,
 )
 
 CONVNEXT_TIMM = _image_model(
@@ -306,6 +335,7 @@ CONVNEXT_TIMM = _image_model(
         (r'\.mlp\.fc(\d)\.', r'.pwconv\1.'),
         (r'^head\.norm\.', 'norm.'),
     ),
+    names=_CONVNEXT_NAMES,
 )
 
 CONVNEXT_HUGGINGFACE = _image_model(
@@ -322,10 +352,13 @@ CONVNEXT_HUGGINGFACE = _image_model(
         (r'\.layer_scale_parameter$', '.gamma'),
         (r'(^|\.)layernorm\.', r'\1norm.'),
     ),
+    names=_CONVNEXT_NAMES,
 )
 
 CYCLEMLP_OFFICIAL = _image_model(
-    'CycleMLP (official)', r'^network\.\d+\.\d+\.attn\.sfc_h\.'
+    'CycleMLP (official)',
+    r'^network\.\d+\.\d+\.attn\.sfc_h\.',
+    names=_CYCLEMLP_NAMES,
 )
 
 

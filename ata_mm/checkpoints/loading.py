@@ -40,6 +40,10 @@ from .key_tables import (
 from .reading import Source, check_finite_weights, name_of, read_state_dict
 
 _WRAPPER = re.compile(r'^(?:module\.|_orig_mod\.)+')
+_PASS_CONFIG = (
+    'For another image model, pass the config of its ATABackbone, for a '
+    'trained recognizer its config.'
+)
 _HEAD_NORM = re.compile(r'^image\.(?:head\.norm|fc_norm)\.weight$')
 
 
@@ -369,13 +373,20 @@ class AdaptCheckpointHook(Hook):
 
 
 def _rename(keys: StateDict) -> tuple[StateDict, LoadReport]:
-    """Rename the keys of a backbone whose layout identifies its family."""
+    """Rename the keys of a backbone whose layout identifies its family.
+
+    Raises:
+        ValueError: If the layout is unknown, or its models lack a key.
+    """
     try:
         layout = find_key_layout(keys, IDENTIFIABLE)
     except ValueError as error:
-        raise ValueError(
-            f'{error} For another image model, pass the config '
-            'of its ATABackbone, for a trained recognizer its config.'
-        ) from None
+        raise ValueError(f'{error} {_PASS_CONFIG}') from None
     renamed = rename(keys, layout)
+    unknown = [key for key in renamed if not re.match(layout.names, key)]
+    if unknown:
+        raise ValueError(
+            f'Expected the keys of an {layout.name} alone, got '
+            f'{len(unknown)} others: {unknown[:8]}. {_PASS_CONFIG}'
+        )
     return renamed, LoadReport(layout.name, loaded=list(renamed))

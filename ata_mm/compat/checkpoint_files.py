@@ -20,6 +20,7 @@ import string
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape, glob
+from os import PathLike
 from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlparse
@@ -74,14 +75,16 @@ def load_from_ceph(
 
 
 def load_checkpoint(
-    filename: str, map_location: Any = None, logger: Any = 'current'
+    filename: str | PathLike[str],
+    map_location: Any = None,
+    logger: Any = 'current',
 ) -> dict:
     """Read a checkpoint from any source that mmengine knows.
 
     Replaces ``CheckpointLoader.load_checkpoint``.
 
     Args:
-        filename (str): A file, a folder of HuggingFace, or a URL.
+        filename (str | PathLike): A file, a folder of HuggingFace, or a URL.
         map_location: As in ``torch.load``. Defaults to None.
         logger: As in mmengine. Defaults to ``'current'``.
 
@@ -92,8 +95,16 @@ def load_checkpoint(
         FileNotFoundError: If the file does not exist.
         URLError: If it cannot be downloaded.
         ValueError: If it is damaged, not a dict, or holds objects that could
-            run code. All errors name the file.
+            run code. All errors name the file. Also if no file is named.
     """
+    if not isinstance(filename, (str, PathLike)):
+        raise ValueError(
+            f'Expected the path or URL of a checkpoint, got {filename!r}: a '
+            'part of the model starts from pretrained weights, and none are '
+            'named. Name them, or set its option to False, such as '
+            'pretrained2d=False of ResNetTSM.'
+        )
+    filename = os.fspath(filename)
     with naming(filename):
         if _is_url(filename) and _needs_name(_url_path(filename)):
             found = load_from_local(_download(filename), map_location)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 from mmengine.config import Config
+from mmengine.utils import to_2tuple
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -145,16 +146,25 @@ def _view_of_pipeline(cfg: Config, images: bool) -> tuple[int, int, int]:
     steps = loader.get('dataset', {}).get('pipeline', [])
     names = step_names(steps)
     sample = sampling_index(steps)
-    crop = [step for step, name in zip(steps, names) if 'Crop' in name]
-    if sample is None or not crop:
+    sizes = list(filter(None, map(_output_size, names, steps)))
+    if sample is None or not sizes:
         raise ValueError(
             'Expected a test_dataloader whose pipeline samples frames '
-            '(clip_len=...) and crops them, which gives the size of a view, '
+            '(clip_len=...) and crops them, or resizes them with '
+            'keep_ratio=False, which gives the size of a view, '
             f'got {", ".join(names)}. Set the size with --shape T H W.'
         )
     frames = steps[sample].get('clip_len', 1)
     if images:
         frames *= steps[sample].get('num_clips', 1)
-    size = crop[-1].get('crop_size', crop[-1].get('size'))
-    width, height = (size, size) if isinstance(size, int) else size
+    width, height = to_2tuple(sizes[-1])
     return frames, height, width
+
+
+def _output_size(name: str, step: dict) -> int | Sequence[int] | None:
+    """Return the size of the frames after a transform, if it sets one."""
+    if 'Crop' in name:
+        return step.get('crop_size', step.get('size'))
+    if name == 'Resize' and not step.get('keep_ratio', True):
+        return step['scale']
+    return None

@@ -60,6 +60,12 @@ def test_those_of_timm_are_known():
     assert fault(config(*HALF, backbone)) is None
 
 
+@pytest.mark.parametrize('image', ['timm.resnet18', [dict(type='ResNet')]])
+def test_an_image_backbone_that_is_no_dict_is_left_to_the_builder(image):
+    backbone = dict(type='ATABackbone', image_backbone=image)
+    assert fault(config(*HALF, backbone)) is None
+
+
 def test_weights_to_start_from_count_too():
     cfg = config(*IMAGENET, backbone=dict(type='ATATimeSformer'))
     found = expected_statistics(cfg, 'timesformer_divST_8xb8.pth')

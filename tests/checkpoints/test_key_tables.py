@@ -291,7 +291,7 @@ def test_weights_under_other_names_are_paired_by_order_and_shape():
         (lambda keys: keys.popitem(), 'got 99 tensors for 100'),
         (
             lambda keys: keys.update({next(iter(keys)): torch.zeros(2)}),
-            r'at the place of conv1.conv \(64, 3, 7, 7\)',
+            r'at the place of conv1.conv.weight \(64, 3, 7, 7\)',
         ),
     ],
 )
@@ -300,4 +300,21 @@ def test_other_shapes_are_not_paired(change, message):
     source = renamed(model.image, 'layer_')
     change(source)
     with pytest.raises(ValueError, match=message):
+        load_pretrained(model, source)
+
+
+def test_names_that_end_otherwise_are_not_paired():
+    model = Video(ResNet(18))
+    source = renamed(model.image, 'layer_')
+    keys = list(source)
+    keys[1:3] = keys[2], keys[1]  # weight and bias of bn1, of one shape
+    with pytest.raises(ValueError, match='layer_2.bias .* conv1.bn.weight'):
+        load_pretrained(model, {key: source[key] for key in keys})
+
+
+def test_keys_in_the_order_of_the_alphabet_are_not_paired():
+    model = Video(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)))
+    source = {name: torch.zeros(8, 8) for name in ('key', 'query')}
+    model.image[0].bias = model.image[1].bias = None
+    with pytest.raises(ValueError, match='order of the alphabet'):
         load_pretrained(model, source)

@@ -232,6 +232,21 @@ def test_conversion_of_an_unknown_image_model_needs_a_config():
         convert_checkpoint({'layer1.0.conv1.weight': torch.ones(1)})
 
 
+@pytest.mark.parametrize(
+    'source, layer',
+    [
+        (image_vit, 'blocks.0.ls1.gamma'),
+        (mmpretrain_vit, 'backbone.layers.0.gamma_1'),
+        (official, 'model.blocks.0.attn.q_norm.weight'),
+        (lambda: convnext()[0], 'stages.0.0.grn.weight'),
+        (lambda: convnext('timm')[0], 'stages.0.blocks.0.mlp.grn.weight'),
+    ],
+)
+def test_conversion_of_layers_that_no_backbone_has_is_refused(source, layer):
+    with pytest.raises(ValueError, match=r'alone, got 1 others: \['):
+        convert_checkpoint({**source(), layer: torch.ones(8)})
+
+
 def test_conversion_of_a_known_image_model_needs_no_model():
     source, state = convnext('timm')
     converted, report = convert_checkpoint(source)

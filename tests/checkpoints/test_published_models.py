@@ -12,6 +12,7 @@ from tests.checkpoints.toys import (
     Video,
     assert_equal,
     recognizer,
+    timesformer,
 )
 
 ARCH = dict(depths=[2, 2, 6, 2], channels=[40, 80, 160, 320])  # atto
@@ -218,19 +219,26 @@ def test_weights_of_a_model_with_versions_are_taken():
     assert torch.equal(*weights)
 
 
+@torch.no_grad()
+def test_joint_timesformer_of_transformers():
+    transformers = pytest.importorskip('transformers')
+    cfg = transformers.TimesformerConfig(
+        num_frames=4, attention_type='joint_space_time', **TRANSFORMERS_VIT
+    )
+    peer = randomize(transformers.TimesformerModel(cfg))
+    model = timesformer('JointAttention').eval()
+    load_pretrained(model, peer.state_dict())
+    x = torch.randn(2, 3, 4, 32, 32)
+    expected = peer(x.transpose(1, 2)).last_hidden_state[:, 0]
+    torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_timesformer_of_transformers():
     transformers = pytest.importorskip('transformers')
     peer = randomize(
         transformers.TimesformerForVideoClassification(
             transformers.TimesformerConfig(
-                image_size=32,
-                patch_size=8,
-                num_frames=4,
-                hidden_size=24,
-                num_hidden_layers=2,
-                num_attention_heads=3,
-                intermediate_size=96,
-                num_labels=5,
+                num_frames=4, num_labels=5, **TRANSFORMERS_VIT
             )
         )
     )
@@ -240,3 +248,17 @@ def test_timesformer_of_transformers():
     ours = model.cls_head(model.backbone(x))
     theirs = peer(pixel_values=x.transpose(1, 2)).logits
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_a_resnet_of_transformers_is_not_paired(tmp_path):
+    transformers = pytest.importorskip('transformers')
+    timm = pytest.importorskip('timm')
+    cfg = transformers.ResNetConfig(
+        embedding_size=64,
+        hidden_sizes=[64, 128, 256, 512],
+        depths=[2, 2, 2, 2],
+        layer_type='basic',
+    )
+    transformers.ResNetForImageClassification(cfg).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match='order of the alphabet'):
+        load_pretrained(Video(timm.create_model('resnet18')), tmp_path)

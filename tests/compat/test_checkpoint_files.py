@@ -93,6 +93,16 @@ def test_a_missing_file_is_named(suffix):
         load(f'nowhere.{suffix}')
 
 
+def test_a_checkpoint_without_a_name_is_refused():  # ResNetTSM
+    with pytest.raises(ValueError, match='got None.*pretrained2d=False'):
+        CheckpointLoader.load_checkpoint(None)
+
+
+def test_a_path_is_known(tmp_path):
+    torch.save(dict(a=1), tmp_path / 'a.pth')
+    assert CheckpointLoader.load_checkpoint(tmp_path / 'a.pth') == dict(a=1)
+
+
 def test_the_home_directory_is_known(tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     torch.save(WEIGHTS, tmp_path / 'x.pth')

@@ -147,6 +147,14 @@ def test_view_is_that_of_the_test_pipeline():
     assert view_shape(cfg) == (1, 1, 3, 8, 32, 64)
 
 
+@pytest.mark.parametrize('keeps, size', [(True, (32, 64)), (False, (24, 48))])
+def test_a_resize_after_the_crop_counts(keeps, size):
+    cfg = config('NCTHW', clip_len=8)
+    resize = dict(type='Resize', scale=(48, 24), keep_ratio=keeps)
+    cfg.test_dataloader.dataset.pipeline.append(resize)
+    assert view_shape(cfg)[4:] == size
+
+
 def test_view_of_images_is_all_segments():
     cfg = config('NCHW', clip_len=1, num_clips=10)
     assert view_shape(cfg) == (1, 10, 3, 32, 64)
