@@ -210,9 +210,9 @@ def _pair_by_order(
             'package, and save its state_dict by torch.save.'
         )
     for (key, value), (name, one) in zip(learned.items(), own.items()):
-        leaves = _LEAF.search(key), _LEAF.search(name)
-        others = all(leaves) and leaves[0][1] != leaves[1][1]
-        if value.shape != one.shape or others:
+        theirs, ours = _LEAF.search(key), _LEAF.search(name)
+        differ = theirs and ours and theirs[1] != ours[1]
+        if value.shape != one.shape or differ:
             raise ValueError(
                 'Expected keys of the model, or tensors of the same shapes in '
                 f'the same order, got {key[6:]} {tuple(value.shape)} at the '
