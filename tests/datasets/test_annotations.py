@@ -107,6 +107,12 @@ def test_labels_that_count_from_one_are_recognised(listed):
     assert 'line 2' in str(fault) and 'they count from 1' in str(fault)
 
 
+def test_labels_that_count_from_zero_need_more_classes(listed):
+    samples, _ = read_samples(listed('a.mp4 0', 'b.mp4 2'))
+    (fault,) = label_faults(samples, 2)
+    assert 'set num_classes in cls_head above 2' in str(fault)
+
+
 def test_missing_videos_are_found(listed):
     samples, _ = read_samples(
         listed('a.mp4 0', 'lost.mp4 0', 'sub/lost.mp4 1')

@@ -96,6 +96,12 @@ def test_what_is_nearer_hides_in_the_right_view():
     assert hidden[:, :2].all() and not hidden[:, 2:].any()
 
 
+def test_a_surface_less_than_a_pixel_nearer_hides_nothing():
+    disparity = np.zeros((32, 32))
+    disparity[:, 1::2] = 0.6  # onto the pixels at their left
+    assert np.isfinite(stereo(disparity).follow(GRID)).all()
+
+
 def test_disparity_has_one_direction():
     with pytest.raises(ValueError, match='source 0 and target 1.*1 and 0'):
         stereo(np.zeros((32, 32))).follow(GRID, 1, 0)

@@ -77,11 +77,28 @@ def test_two_patches_off_are_not():
     assert (found.visible, found.within, found.mean_error) == (8, 0, 2)
 
 
+def test_distances_are_euclidean():
+    clip = moving(0, 0)
+    clip.layers[0].poses[1, :, 2] = 4 * -SIDE, 3 * -SIDE
+    large = LayeredClip(np.zeros((2, 64, 64, 3), np.uint8), clip.layers)
+    alignment = Alignment(torch.arange(64).expand(1, 2, 64))
+    found = count_followed(alignment, large, (8, 8))['1']
+    assert found.visible == 20 and found.mean_error == 5
+
+
 def test_steps_are_judged_from_where_the_route_is():
     found = count_followed(shifted(0, 0, 1), moving(0, 1, 2), GRID)
     # The first step stays, the second follows the content at the wrong place.
     assert found['step'].visible == 24 and found['step'].exact == 12
     assert found['3'] == RouteCount()
+
+
+def test_steps_on_a_wide_grid_are_those_of_their_patches():
+    wide = np.zeros((2, 32, 48, 3), np.uint8)
+    clip = LayeredClip(wide, moving(0, 0).layers)
+    alignment = Alignment(torch.arange(24).expand(1, 2, 24))
+    found = count_followed(alignment, clip, (4, 6))['step']
+    assert found.visible == 24 and found.distance == 0
 
 
 def test_steps_between_patches_are_judged_from_there():

@@ -136,6 +136,12 @@ def test_accuracy_is_plotted_over_speed():
     assert axes.lines[0].get_ydata()[-1] == pytest.approx(0.25)
 
 
+def test_videos_are_plotted_in_the_order_of_their_speeds():
+    shuffled = dict(RESULTS[0], speeds=[3, 9, 0, 7, 1, 8, 2, 6, 4, 5])
+    (line,) = plot_speed([shuffled], videos=1).axes[0].lines
+    assert list(line.get_xdata()) == list(range(10))
+
+
 def test_speeds_that_are_not_known_are_named():
     results = [{k: v for k, v in r.items() if k != 'speeds'} for r in RESULTS]
     with pytest.raises(ValueError, match="'ATA', 'attention' without"):

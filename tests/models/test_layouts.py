@@ -107,13 +107,28 @@ def test_prefix_tokens_of_the_model_are_tried_first():
     assert found == Layout('NLC', 8, (7, 7))
 
 
+def test_stated_prefix_tokens_go_with_incomplete_patches():
+    # 210 pixels are no multiple of 16.
+    layout = dict(kind='NLC', prefix_tokens=1)
+    found = find_layout((1, 183, 8), (224, 210), layout)
+    assert found == Layout('NLC', 8, (14, 13), 1)
+
+
 def test_refuses_an_ambiguous_shape():
     with pytest.raises(ValueError, match="NCHW or NHWC. Set layout='NCHW'"):
         find_layout((1, 8, 8, 8), (32, 32))
 
 
 @pytest.mark.parametrize(
-    'shape', [(64, 49, 96), (1, 77, 96), (1, 9, 6, 3), (1, 4, 8, 7, 7), (1,)]
+    'shape',
+    [
+        (64, 49, 96),
+        (1, 77, 96),
+        (1, 173, 96),  # 13 x 13 incomplete patches and 4 tokens
+        (1, 9, 6, 3),
+        (1, 4, 8, 7, 7),
+        (1,),
+    ],
 )
 def test_refuses_a_shape_that_is_not_a_map(shape):
     with pytest.raises(ValueError, match='is not such a map'):

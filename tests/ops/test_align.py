@@ -136,6 +136,15 @@ def test_refuses_a_matcher_that_matches_a_patch_twice():
         align_frames(torch.randn(1, 3, 4, 2), matcher=nearest)
 
 
+def test_refuses_a_matcher_that_matches_beyond_the_last_patch():
+
+    def beyond(similarity):
+        return torch.full(similarity.shape[:-1], 6)
+
+    with pytest.raises(ValueError, match='permutations of 0..5'):
+        align_frames(torch.randn(1, 4, 6, 8), matcher=beyond)
+
+
 def test_routes_keep_the_order_on_the_meta_device():
     x = torch.empty(2, 3, 4, 5, device='meta')
     alignment = align_frames(x)

@@ -403,6 +403,7 @@ def test_routes_keep_the_order_on_the_meta_device():
         dict(min_similarity=2),
         dict(min_similarity=-1.1),
         dict(min_similarity=float('nan')),
+        dict(min_similarity=False),
         dict(support_radius=-1),
         dict(support_radius=0.5),
     ],

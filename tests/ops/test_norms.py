@@ -77,6 +77,17 @@ def test_zeros_remain_zeros():
     assert normalize(torch.zeros(2, 4)).equal(torch.zeros(2, 4))
 
 
+@pytest.mark.parametrize('scale', [1e-9, 1e-20, 1e20])
+def test_normalized_features_have_norm_one(scale):
+    norm = normalize(clip() * scale).norm(dim=-1)
+    torch.testing.assert_close(norm, torch.ones(1, 3, 36))
+
+
+def test_denormal_features_can_be_normalized():
+    found = normalize(torch.full((2, 4), 1e-42))
+    torch.testing.assert_close(found, torch.full((2, 4), 0.5))
+
+
 def test_gradients_pass():
     x = (clip() * 1e20).requires_grad_()
     normalize(x)[..., 0].sum().backward()

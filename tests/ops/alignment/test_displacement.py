@@ -376,3 +376,11 @@ def test_gradients_of_sampling_are_correct(verb):
         lambda p, v: getattr(BilinearSampling(p, grid), verb)(v),
         (positions, values),
     )
+
+
+def test_gradients_of_chained_displacements_are_correct():
+    steps = torch.rand(1, 3, 12, 2, dtype=torch.double) - 0.5
+    assert torch.autograd.gradcheck(
+        lambda steps: chain_displacements(steps, (3, 4)),
+        steps.requires_grad_(),
+    )

@@ -103,6 +103,13 @@ def test_segments_of_frame_0_are_zero():
         assert torch.equal(alignment.segments[:, t] == 0, together)
 
 
+@pytest.mark.parametrize('frames', [2, 5, 8, 32])
+def test_routes_of_any_length_are_one_segment_if_all_is_accepted(frames):
+    matching, accepted = random_matching(pairs=frames - 1)
+    every = torch.ones_like(accepted)
+    assert not Alignment.from_matching(matching, every).segments.any()
+
+
 def test_rematching_moves_each_route_on_from_where_it_is():
     matching, accepted = random_matching()
     again, accepted_again = random_matching()

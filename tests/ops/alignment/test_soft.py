@@ -159,6 +159,14 @@ def test_positions_are_not_rounded_under_autocast():
     assert torch.equal(under, alignment.align(positions))
 
 
+def test_rematched_plans_are_not_rounded_under_autocast():
+    first, again = torch.rand(2, 1, 3, 9, 9).softmax(-1)
+    alignment = SoftAlignment.from_matching(first)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        under = alignment.rematch(again)
+    assert torch.equal(under.plans, alignment.rematch(again).plans)
+
+
 @pytest.mark.parametrize(
     'plans', [torch.rand(1, 2, 3, 4), torch.rand(2, 3, 3), torch.eye(3).long()]
 )

@@ -21,6 +21,17 @@ def test_sums_come_closer_to_one_with_iterations():
     assert off[0] > off[1] > off[2] and off[2] < 1e-4
 
 
+def test_columns_sum_to_one_by_default():
+    sums = SinkhornMatcher().match_frames(torch.randn(2, 4, 49, 64)).sum(-2)
+    assert (sums - 1).abs().max() < 0.01
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float64])
+def test_plans_are_fp32(dtype):
+    plan = SinkhornMatcher()(torch.rand(9, 9, dtype=dtype))
+    assert plan.dtype == torch.float32
+
+
 def test_routes_through_many_frames_are_means_of_patches():
     x = torch.randn(1, 32, 49, 8).cumsum(1)
     alignment = align_frames(x, SinkhornMatcher(num_iters=2))

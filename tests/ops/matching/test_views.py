@@ -8,6 +8,7 @@ from ata_mm.ops.matching.views import DenseSimilarity, FeatureSimilarity
 from ata_mm.ops.norms import normalize
 
 PAIRS, NUM, CHANNELS = 3, 10, 4
+LEAST = 0.3
 
 
 @pytest.fixture
@@ -27,6 +28,11 @@ def view(request, features, whole):
     if request.param == 'given':
         return DenseSimilarity(whole)
     return FeatureSimilarity(*features)
+
+
+@pytest.fixture
+def raised(features):
+    return FeatureSimilarity(*features, least=LEAST)
 
 
 def test_all(view, whole):
@@ -67,6 +73,22 @@ def test_matched_patches(view, whole):
     torch.testing.assert_close(found[2, 0], whole[2, 0, NUM - 1])
 
 
-def test_features_may_have_a_least_similarity(features, whole):
-    view = FeatureSimilarity(*features, least=0.1)
-    torch.testing.assert_close(view.dense(), whole.clamp_min(0.1))
+def test_features_may_have_a_least_similarity(raised, whole):
+    torch.testing.assert_close(raised.dense(), whole.clamp_min(LEAST))
+
+
+def test_swapped_frames_keep_the_least_similarity(raised, whole):
+    expected = whole.clamp_min(LEAST).transpose(1, 2)
+    torch.testing.assert_close(raised.transposed().dense(), expected)
+
+
+def test_groups_keep_the_least_similarity(raised, whole):
+    every = torch.arange(NUM).expand(PAIRS, 1, -1)
+    found = raised.select(every, every).dense().squeeze(1)
+    torch.testing.assert_close(found, whole.clamp_min(LEAST))
+
+
+def test_matched_patches_have_the_least_similarity(raised, whole):
+    found = raised.matched(torch.arange(NUM).expand(PAIRS, -1))
+    expected = whole.diagonal(dim1=1, dim2=2).clamp_min(LEAST)
+    torch.testing.assert_close(found, expected)
