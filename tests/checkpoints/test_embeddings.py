@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ata_mm.checkpoints.embeddings import (
     resize_pos_embed,
@@ -28,6 +29,22 @@ def test_rows_and_columns_are_not_swapped():
     plane = resize_pos_embed(embed, (8, 6))[0, 1:, 0].view(8, 6)
     assert (plane.diff(dim=0) > 0).all()
     torch.testing.assert_close(plane, plane[:, :1].expand(8, 6))
+
+
+def test_positions_are_those_of_the_centres_of_patches():
+    plane = torch.randn(1, 8, 4, 4)
+    resized = resize_pos_embed(plane.flatten(2).transpose(1, 2), (6, 8), 0)
+    expected = F.interpolate(
+        plane, (6, 8), mode='bicubic', align_corners=False
+    )
+    torch.testing.assert_close(
+        resized, expected.flatten(2).transpose(1, 2), rtol=0, atol=0
+    )
+
+
+def test_positions_keep_their_precision():
+    embed = torch.randn(1, 1 + 16, 8).half()
+    assert resize_pos_embed(embed, (6, 6)).dtype == torch.half
 
 
 def test_refuses_positions_of_no_square_grid():

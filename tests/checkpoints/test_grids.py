@@ -68,6 +68,13 @@ def test_as_many_patches_in_another_grid_are_interpolated(loaded):
     assert max(across) - min(across) < 1e-5
 
 
+def test_keys_are_converted_for_a_model_of_as_many_patches(wide):
+    keys, _ = convert_checkpoint(wide, build((48, 48)))
+    plane = keys['backbone.pos_embed'][0, 1:, 0].view(6, 6)
+    assert (plane.diff(dim=0) > 0).all()
+    torch.testing.assert_close(plane, plane[:, :1].expand(6, 6))
+
+
 def test_the_same_grid_is_loaded_unchanged(wide):
     model = build((32, 72))
     model.backbone.pos_embed.data.zero_()

@@ -96,6 +96,19 @@ def test_columns_named_path_and_label_come_before_others(folder):
     assert {video.path[:2] for video in found.videos} == {'a/', 'b/'}
 
 
+def test_numbers_as_classes_are_sorted_as_numbers(folder):
+    rows = [
+        f'{name}/{number}.mp4,{label}'
+        for name, label in (('a', 2), ('b', 10))
+        for number in range(2)
+    ]
+    path = folder / 'list.csv'
+    path.write_text('\n'.join(['path,label', *rows]))
+    found = read_own_videos([str(path)])
+    assert found.classes == ['2', '10']
+    assert ('b/0.mp4', 1, None) in of(found.videos)
+
+
 def test_lists_for_training_and_validation(folder):
     (folder / 'classes.txt').write_text('first\nsecond\n')
     (folder / 'one.txt').write_text('a/0.mp4 0\nb/0.mp4 1\n')
@@ -105,6 +118,17 @@ def test_lists_for_training_and_validation(folder):
     assert [video.split for video in found.videos] == 2 * ['train'] + 2 * [
         'val'
     ]
+
+
+def test_paths_of_a_list_are_relative_to_its_folder(folder):
+    data = []
+    for name in 'ab':
+        data.append(str(folder / name / 'list.txt'))
+        (folder / name / 'list.txt').write_text('0.mp4 0\n1.mp4 1\n')
+    found = read_own_videos(data)
+    assert found.root == str(folder / 'a')
+    paths = [video.path for video in found.videos]
+    assert paths == ['0.mp4', '1.mp4', '../b/0.mp4', '../b/1.mp4']
 
 
 def write(folder, name, text):

@@ -42,7 +42,12 @@ def test_the_split_depends_on_the_seed_alone():
 
 @pytest.mark.parametrize(
     'template',
-    ['v_Archery_g{:02d}_c{:02d}', 'match{}_clip{}', 'a{:010d}_{:06d}_000020'],
+    [
+        'v_Archery_g{:02d}_c{:02d}',
+        'match{}_clip{}',
+        'Match{}_Clip{}',
+        'a{:010d}_{:06d}_000020',
+    ],
 )
 def test_clips_of_a_recording_stay_together(template):
     found = made(

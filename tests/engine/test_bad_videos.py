@@ -1,7 +1,9 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import os
 import random
+import signal
 import time
+from pathlib import Path
 
 import pytest
 from torch.utils.data import DataLoader, Dataset
@@ -44,6 +46,17 @@ def test_notes_reach_other_processes_once(new_journal):
     (note,) = main.update()
     assert note == (SKIPPED, 'a.mp4', 'a.mp4 is empty.')
     assert main.update() == [] and main.is_skipped('a.mp4')
+
+
+def test_a_line_that_is_half_written_is_read_later(new_journal):
+    worker, main = new_journal(), new_journal()
+    worker.add(SKIPPED, 'a.mp4', 'a.mp4 is empty.')
+    path = Path(main.path)
+    line = path.read_bytes()
+    path.write_bytes(line[:-5])
+    assert main.update() == []
+    path.write_bytes(line)
+    assert [note.video for note in main.update()] == ['a.mp4']
 
 
 def test_short_videos_are_not_skipped(new_journal):
@@ -116,6 +129,12 @@ def test_reading_ends_after_the_time_limit(new_journal):
     late = pytest.raises(VideoError, match='a.mp4 was not read within 0.1 s')
     with late, new_journal(time_limit=0.1).reading('a.mp4'):
         time.sleep(5)
+
+
+def test_no_alarm_is_left_after_a_video(new_journal):
+    with new_journal().reading('a.mp4'):
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
 def test_bad_video_is_skipped_and_noted(new_journal, tmp_path):

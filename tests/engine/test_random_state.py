@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader
 
+from ata_mm.engine import random_state
 from ata_mm.engine.data_loading import make_resumable
 from ata_mm.engine.random_state import (
     SeededBatch,
@@ -81,6 +82,14 @@ def test_samples_differ_between_epochs_and_seeds():
     passes = [list(one), list(one), list(loader(seed=2))]
     drawn = {sample[1:] for batches in passes for b in batches for sample in b}
     assert len(drawn) == 30
+
+
+def test_processes_of_a_training_draw_other_numbers(monkeypatch):
+    drawn = set()
+    for rank in range(2):
+        monkeypatch.setattr(random_state, 'get_rank', lambda r=rank: r)
+        drawn |= {sample for batch in loader() for sample in batch}
+    assert len(drawn) == 20
 
 
 def test_batches_are_skipped_once():

@@ -84,6 +84,13 @@ def test_a_copied_folder_resumes_from_itself(folder):
     assert newest(copy).path == str(copy / 'iter_10.pth')
 
 
+def test_the_name_of_a_folder_is_no_pattern(tmp_path):
+    folder = tmp_path / 'run[1]'
+    folder.mkdir()
+    save(folder / 'iter_2.pth', 2)
+    assert newest(folder).path == str(folder / 'iter_2.pth')
+
+
 def test_the_last_checkpoint_is_that_of_a_moved_folder(folder, tmp_path):
     moved = shutil.move(folder, tmp_path.parent / f'{folder.name}_moved')
     assert last_checkpoint(moved) == str(moved / 'iter_10.pth')

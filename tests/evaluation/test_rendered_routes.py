@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from ata_mm.cli.study import load_study
 from ata_mm.evaluation import rendered_routes
 from ata_mm.evaluation.known_motion import LayeredClip
+from ata_mm.evaluation.mutual_information import MutualInformation
 from ata_mm.evaluation.rendered_routes import (
     describe_routes,
     load_clips,
@@ -90,6 +91,24 @@ def _centres(grid):
 def test_a_single_video_has_routes_but_no_control(described):
     for block in described('refined ATA', videos=1):
         assert 'followed' in block and 'aligned' not in block
+
+
+def test_information_is_that_beyond_the_control(described, monkeypatch):
+    means = {
+        f'block{index}/before/{name}': value
+        for index in range(2)
+        for name, value in dict(
+            in_place=0.5,
+            in_place_unrelated=0.25,
+            aligned=0.75,
+            aligned_unrelated=0.125,
+        ).items()
+    }
+    monkeypatch.setattr(
+        MutualInformation, 'compute_metrics', lambda self, results: means
+    )
+    for block in described('refined ATA', videos=1):
+        assert (block['in_place'], block['aligned']) == (0.25, 0.625)
 
 
 def test_routes_alone_need_no_probe(described, monkeypatch):

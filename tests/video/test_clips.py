@@ -32,6 +32,17 @@ def test_middle_view_is_the_default(cfg, video_root):
     assert torch.equal(read_view(video, cfg).inputs, middle)
 
 
+def test_middle_view_of_ten_crops_is_not_flipped(tiny_config, video_root):
+    views = []
+    for kind in ('TenCrop', 'CenterCrop'):
+        cfg = load_config(tiny_config)
+        for step in cfg.test_dataloader.dataset.pipeline:
+            if step['type'] == 'ThreeCrop':  # of 32 x 43 pixels
+                step.update(type=kind, crop_size=27)
+        views.append(read_view(str(video_root / '0.mp4'), cfg).inputs)
+    assert torch.equal(*views)
+
+
 def test_numbers_of_the_frames(cfg, video_root):
     clip = read_view(str(video_root / '0.mp4'), cfg)
     assert np.diff(clip.numbers).tolist() == [2, 2, 2]
@@ -64,6 +75,12 @@ def test_pictures_are_cut_into_square_patches(video_root):
     height, width = clip.frames[0].shape[:2]
     assert height / 6 == width / 8
     assert np.diff(clip.numbers).tolist() == [2] * 4
+
+
+def test_frames_are_those_of_the_middle(write_video, tmp_path):
+    write_video(tmp_path / 'a.mp4', num_frames=29)
+    clip, _ = read_clip(str(tmp_path / 'a.mp4'), 5, 2)
+    assert clip.numbers == [10, 12, 14, 16, 18]
 
 
 def test_short_video_is_not_overrun(write_video, tmp_path):

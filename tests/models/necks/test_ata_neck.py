@@ -149,6 +149,12 @@ def test_encodings_distinguish_the_direction_of_time(option, distinguishes):
     assert torch.allclose(mean, reverse, atol=1e-5) is not distinguishes
 
 
+def test_stochastic_depth_has_the_rate_of_the_config():
+    module = neck(num_blocks=2, drop_path_rate=0.3)
+    rates = [block.drop_path.drop_prob for block in module.blocks]
+    assert rates == [0.3, 0.3]
+
+
 def test_route_encoding_is_on_by_default():
     assert neck(temporal=None).blocks[0].route_encoding
 

@@ -85,6 +85,11 @@ def test_split_undoes_join():
     assert torch.equal(split_frames(joined, 4), x)
 
 
+def test_joined_frames_have_the_mean_class_token():
+    x = torch.randn(2, 4, 10, 24)
+    assert torch.equal(join_frames(x)[:, 0, 0], x[:, :, 0].mean(1))
+
+
 @pytest.mark.parametrize('temporal', ['TemporalAttention', 'JointAttention'])
 def test_class_token_is_common_to_the_frames_of_a_clip(temporal):
     tokens = block(temporal)(torch.randn(2, 4, 10, 24))[:, :, 0]

@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 
 from ata_mm.checkpoints import load_pretrained
 from ata_mm.models import ATATimeSformer
+from ata_mm.models.temporal import AlignmentSharing
 
 TEMPORAL = ['TemporalAveraging', 'TemporalAttention', 'ATA', 'JointAttention']
 
@@ -155,9 +156,42 @@ def test_position_embedding_is_initialised_at_position_std(position_init):
     assert model.pos_embed[:, 0].abs().max() < 0.1
 
 
+def test_time_embedding_is_initialised_at_time_std():
+    model = build(randomize=False, time_std=2.0, embed_dims=480)
+    assert 1.8 < model.time_embed.std() < 2.2
+
+
+def test_one_block_that_mixes_frames_needs_a_time_embedding():
+    averaging = dict(type='TemporalAveraging')
+    model = build('ATA', temporal_blocks=[0], other_temporal=averaging)
+    assert model.time_embed is not None
+    assert build(averaging).time_embed is None
+
+
 def test_refuses_an_unknown_position_init():
     with pytest.raises(ValueError, match="'sincos', got 'zeros'"):
         build(position_init='zeros')
+
+
+def test_stochastic_depth_of_the_mlp_drops_clips():
+    model = build('TemporalAttention', randomize=False, drop_path_rate=0.5)
+    block = model.train().blocks[-1]
+    torch.nn.init.zeros_(block.attn.proj.weight)
+    x = torch.randn(64, 4, 17, 24)
+    same = (block(x) == x)[:, :, 1:].flatten(2).all(2)  # (B, T)
+    assert torch.equal(same, same[:, :1].expand_as(same))
+    assert 8 < same[:, 0].sum() < 56
+
+
+def test_content_is_matched_without_the_position_embedding():
+    block = build(dict(type='ATA', match_on='content')).blocks[0]
+    x, position = torch.randn(2, 4, 17, 24), 100 * torch.randn(1, 1, 16, 24)
+    embedded = torch.cat([x[:, :, :1], x[:, :, 1:] + position], 2)
+    actual, expected = (
+        block.alignment(tokens, added, (4, 4), AlignmentSharing())
+        for tokens, added in ((embedded, position), (x, None))
+    )
+    assert torch.equal(actual.routes, expected.routes)
 
 
 def test_temporal_averaging_averages_the_frames():

@@ -150,6 +150,11 @@ def test_maps_may_be_of_another_size():
     assert resnet()(clips(1, 96, 64)).shape == (1, 512, 4, 3, 2)
 
 
+def test_tokens_alone_have_a_fixed_grid():
+    assert build(TokenModel).grid == (4, 4)
+    assert build(MapModel).grid is None
+
+
 @pytest.mark.parametrize('image', TOYS[2:])
 def test_returns_the_class_token_of_each_frame(image):
     model, x = build(image, output='cls_token').eval(), clips()
@@ -183,6 +188,13 @@ def test_unused_parameters_are_frozen_and_logged(monkeypatch):
     frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
     assert frozen == ['image.head.weight', 'image.head.bias']
     assert "['head.weight', 'head.bias']" in logged[0]
+
+
+def test_parameters_in_use_are_found_without_gradients():
+    with torch.no_grad():
+        model = build(MapModel, randomize=False)
+    frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
+    assert frozen == ['image.head.weight', 'image.head.bias']
 
 
 RECOMPUTING = {
