@@ -18,7 +18,7 @@ from .reading import open_video
 _MIN_SIDE = 448  # least side of a displayed frame, in pixels
 
 # Index of the middle crop by number of crops: ThreeCrop has it last; TenCrop
-# has two of its five flipped pairs after it.
+# has pairs of a crop and its mirror image, the middle one last.
 _MIDDLE_CROP = {3: 2, 10: 8}
 
 
