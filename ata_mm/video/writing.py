@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
 from .containers import declared_size, is_mp4_without_index
+from .pyav import open_container, read_packets, video_stream
+from .reader import VideoError
 
 _MPEG4_TICKS = 2**16 - 1  # per second, at most
 
@@ -175,9 +176,11 @@ def _mpeg4_rate(fps: float) -> float:
 def _count_frames(path: str) -> int:
     """Return the number of coded frames, which are not decoded."""
     try:
-        with av.open(path) as container:
-            return sum(packet.size > 0 for packet in container.demux(video=0))
-    except (av.FFmpegError, IndexError):  # nothing, or no video
+        with open_container(path) as container:
+            stream = video_stream(path, container)
+            packets = read_packets(container, stream)
+            return sum(packet.size > 0 for packet in packets)
+    except VideoError:  # nothing was written, or less than a frame
         return 0
 
 
