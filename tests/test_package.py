@@ -90,10 +90,13 @@ def test_an_unknown_attribute_is_named():
 
 def test_import_loads_no_more_packages_than_mmaction():
     show = "print(' '.join({name.split('.')[0] for name in sys.modules}))"
-    # mmaction cannot be imported without the shim in this module.
+    # mmaction cannot be imported without the first shim, and beside
+    # transformers not without the second.
     mmaction = python(
         f'import sys; sys.path.append({COMPAT!r})\n'
-        'import localizers_drn; localizers_drn.apply()\n'
+        'import localizers_drn, multimodal\n'
+        'localizers_drn.apply()\n'
+        'multimodal.apply()\n'
         f'{MMACTION}\n{show}'
     )
     ours = python(
