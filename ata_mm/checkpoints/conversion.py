@@ -202,12 +202,13 @@ def _pair_by_order(
         if key.startswith('image.') and not any_match(CONSTANTS, key)
     }
     learned = {k: v for k, v in source.items() if not any_match(CONSTANTS, k)}
-    if list(learned) == sorted(learned):  # a model has weights before biases
+    # A model has weights before biases.
+    if len(learned) > 1 and list(learned) == sorted(learned):
         raise ValueError(
             'Expected keys of the model, or all tensors in the order of the '
             'layers, got keys in the order of the alphabet, as safetensors '
-            f'writes them: {list(source)[:4]}. Load the model by its own '
-            'package, and save its state_dict by torch.save.'
+            f'writes them: {[_in_image(key) for key in source][:4]}. Load the '
+            'model by its own package, and save its state_dict by torch.save.'
         )
     for (key, value), (name, one) in zip(learned.items(), own.items()):
         theirs, ours = _LEAF.search(key), _LEAF.search(name)
@@ -215,9 +216,9 @@ def _pair_by_order(
         if value.shape != one.shape or differ:
             raise ValueError(
                 'Expected keys of the model, or tensors of the same shapes in '
-                f'the same order, got {key[6:]} {tuple(value.shape)} at the '
-                f'place of {name[6:]} {tuple(one.shape)}. Use the '
-                "model with the checkpoint's architecture."
+                f'the same order, got {_in_image(key)} {tuple(value.shape)} '
+                f'at the place of {_in_image(name)} {tuple(one.shape)}. Use '
+                "the model with the checkpoint's architecture."
             )
     if len(learned) != len(own):
         raise ValueError(
@@ -232,8 +233,12 @@ def _pair_by_order(
     return {name: source[key] for name, key in pairs}
 
 
+def _in_image(key: str) -> str:
+    return key.removeprefix('image.')
+
+
 def _layer(key: str) -> str:
-    return _LEAF.sub('', key[len('image.') :])
+    return _LEAF.sub('', _in_image(key))
 
 
 def _drop_unused(

@@ -386,7 +386,7 @@ def _rename(keys: StateDict) -> tuple[StateDict, LoadReport]:
     unknown = [key for key in renamed if not re.match(layout.names, key)]
     if unknown:
         raise ValueError(
-            f'Expected the keys of an {layout.name} alone, got '
+            f'Expected keys of this layout alone: {layout.name}; got '
             f'{len(unknown)} others: {unknown[:8]}. {_PASS_CONFIG}'
         )
     return renamed, LoadReport(layout.name, loaded=list(renamed))
