@@ -21,27 +21,21 @@ from .embeddings import (
     resize_time_bias,
     resize_time_embed,
 )
-from .key_tables import (
-    CONSTANTS,
-    CONVNEXT,
-    CYCLEMLP,
-    IMAGE_UNCHANGED,
+from .key_layouts import (
     KeyLayout,
     StateDict,
     any_match,
-    find_family,
     find_key_layout,
     has_key,
     rename,
     substitute,
 )
+from .key_tables import CONVNEXT, CYCLEMLP, IMAGE_UNCHANGED, find_family
+from .pairing import LEAF, layer_name, pair_by_order
 
 _EMBEDDINGS = (r'(^|\.)((pos|time)_embed(ding)?|time_bias)$',)
 # The name of the patch grid in the metadata of a state_dict.
 GRID = 'grid'
-_LEAF = re.compile(
-    r'\.(weight|bias|running_mean|running_var|num_batches_tracked)$'
-)
 # Inside a key, also a number at the end of a segment is an index (layer2.); at
 # the end of the key only a whole segment is one, since fc1 is a name.
 _INDEX = re.compile(r'\d+(?=\.)|(?<=\.)\d+$')
@@ -169,7 +163,13 @@ def convert_state_dict(
     report = LoadReport(layout.name)
     renamed = rename(state_dict, layout)
     if layout is IMAGE_UNCHANGED and not renamed.keys() & target.keys():
-        renamed = _pair_by_order(renamed, target, report)
+        keys = pair_by_order(renamed, target)
+        renamed = {name: renamed[key] for name, key in keys.items()}
+        report.layout = 'image model, names of another package'
+        report.paired = [
+            f'{layer_name(key)} = {layer_name(name)}'
+            for name, key in keys.items()
+        ]
     renamed = _drop_unused(renamed, target, layout, report)
     converted = {}
     for key, value in renamed.items():
@@ -182,63 +182,6 @@ def convert_state_dict(
     _start_missing(converted, target, layout, report)
     _check_complete(converted, target, layout)
     return converted, report
-
-
-def _pair_by_order(
-    source: StateDict, target: StateDict, report: LoadReport
-) -> StateDict:
-    """Name parameters by their place among those of the model.
-
-    For code bases that define the same layers in the same order under other
-    names, such as efficientnet_pytorch and timm.
-
-    Raises:
-        ValueError: If numbers, shapes or the last parts of names differ, or
-            the keys are sorted.
-    """
-    own = {
-        key: value
-        for key, value in target.items()
-        if key.startswith('image.') and not any_match(CONSTANTS, key)
-    }
-    learned = {k: v for k, v in source.items() if not any_match(CONSTANTS, k)}
-    # A model has weights before biases.
-    if len(learned) > 1 and list(learned) == sorted(learned):
-        raise ValueError(
-            'Expected keys of the model, or all tensors in the order of the '
-            'layers, got keys in the order of the alphabet, as safetensors '
-            f'writes them: {[_in_image(key) for key in source][:4]}. Load the '
-            'model by its own package, and save its state_dict by torch.save.'
-        )
-    for (key, value), (name, one) in zip(learned.items(), own.items()):
-        theirs, ours = _LEAF.search(key), _LEAF.search(name)
-        differ = theirs and ours and theirs[1] != ours[1]
-        if value.shape != one.shape or differ:
-            raise ValueError(
-                'Expected keys of the model, or tensors of the same shapes in '
-                f'the same order, got {_in_image(key)} {tuple(value.shape)} '
-                f'at the place of {_in_image(name)} {tuple(one.shape)}. Use '
-                "the model with the checkpoint's architecture."
-            )
-    if len(learned) != len(own):
-        raise ValueError(
-            'Expected keys of the model, or as many tensors of the same '
-            f'shapes, got {len(learned)} tensors for {len(own)}, from '
-            f'{_layer(next(iter(source)))} on. Use the model with the '
-            "checkpoint's architecture."
-        )
-    report.layout = 'image model, names of another package'
-    pairs = list(zip(own, learned))
-    report.paired = [f'{_layer(key)} = {_layer(name)}' for name, key in pairs]
-    return {name: source[key] for name, key in pairs}
-
-
-def _in_image(key: str) -> str:
-    return key.removeprefix('image.')
-
-
-def _layer(key: str) -> str:
-    return _LEAF.sub('', _in_image(key))
 
 
 def _drop_unused(
@@ -365,7 +308,7 @@ def _row(title: str, keys: list[str]) -> str:
 
     Layers that differ in their indices alone are listed once, with ``*``.
     """
-    layers = (_LEAF.sub('', key) for key in keys)
+    layers = (LEAF.sub('', key) for key in keys)
     names = dict.fromkeys(_INDEX.sub('*', layer) for layer in layers)
     return textwrap.fill(
         f'{len(keys):6d} {title}: {", ".join(names)}',

@@ -6,7 +6,7 @@ from collections.abc import Container
 
 from torch import nn
 
-from .key_tables import StateDict
+from .key_layouts import StateDict
 
 _WRAPPER = re.compile(r'^(?:module|model|backbone|timesformer|vit|convnext)\.')
 # Anywhere in a key: torch.compile of a part of a model.

@@ -30,13 +30,8 @@ from .heads import (
     unused_classifier,
     unused_head,
 )
-from .key_tables import (
-    ATA_BACKBONE,
-    IDENTIFIABLE,
-    StateDict,
-    find_key_layout,
-    rename,
-)
+from .key_layouts import StateDict, find_key_layout, rename
+from .key_tables import ATA_BACKBONE, IDENTIFIABLE
 from .reading import Source, check_finite_weights, name_of, read_state_dict
 
 _WRAPPER = re.compile(r'^(?:module\.|_orig_mod\.)+')

@@ -10,7 +10,7 @@ import torch
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 
-from .key_tables import StateDict
+from .key_layouts import StateDict
 
 Source = str | os.PathLike[str] | dict
 

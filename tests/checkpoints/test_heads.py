@@ -113,3 +113,8 @@ def test_keys_of_a_used_classifier_are_not_unused():
     head = {'head.weight': 1, 'head.bias': 2, 'pre_logits.fc.bias': 3}
     assert unused_head(head, CLASSIFIER) == ['pre_logits.fc.bias']
     assert unused_head(head, {}) == list(head)
+
+
+def test_classifier_of_efficientnet_is_not_part_of_the_backbone():
+    keys, head = split_head({'_fc.weight': 1, '_conv_head.weight': 2})
+    assert list(keys) == ['_conv_head.weight'] and list(head) == ['_fc.weight']

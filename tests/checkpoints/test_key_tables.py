@@ -6,19 +6,14 @@ from torch import nn
 
 from ata_mm.checkpoints import load_pretrained
 from ata_mm.checkpoints.heads import split_head
+from ata_mm.checkpoints.key_layouts import find_key_layout, rename
 from ata_mm.checkpoints.key_tables import (
     CONVNEXT,
     CYCLEMLP,
     FAMILIES,
     IMAGE,
     TIMESFORMER,
-    KeyLayout,
-    any_match,
     find_family,
-    find_key_layout,
-    has_key,
-    rename,
-    substitute,
 )
 from ata_mm.models.backbones.convnext import ConvNeXt
 from ata_mm.models.backbones.cyclemlp import CycleMLP
@@ -101,20 +96,6 @@ def test_renaming_twice_changes_nothing():
     once = rename(keys, TIMESFORMER.layouts[0])
     assert once.keys() == rename(once, TIMESFORMER.layouts[0]).keys()
     assert 'blocks.1.temporal.attn.qkv.weight' in once
-
-
-def test_renames_apply_in_order_and_keep_the_tensors():
-    layout = KeyLayout('toy', '', renames=((r'^a\.', 'b.'), (r'^b\.', 'c.')))
-    weight = torch.ones(1)
-    assert rename({'a.weight': weight}, layout) == {'c.weight': weight}
-    assert substitute(layout.renames, 'b.bias') == 'c.bias'
-
-
-def test_markers_match_the_start_and_patterns_anywhere():
-    assert has_key('norm', ['head', 'norm1'])
-    assert not has_key('norm', ['head.norm'])
-    assert any_match(['head', 'norm'], 'blocks.0.norm1')
-    assert not any_match(['head'], 'blocks.0.norm1')
 
 
 def test_official_weights_land_where_they_belong():
@@ -224,11 +205,6 @@ def test_model_in_its_own_keys():
     assert_equal(model.image, source)
 
 
-def test_classifier_of_efficientnet_is_not_part_of_the_backbone():
-    keys, head = split_head({'_fc.weight': 1, '_conv_head.weight': 2})
-    assert list(keys) == ['_conv_head.weight'] and list(head) == ['_fc.weight']
-
-
 def test_our_image_model_alone():
     _, state = toys.convnext()
     model = Video(ConvNeXt(ARCH, final_norm=True))
@@ -258,63 +234,3 @@ def test_another_model_is_an_error():
 def test_a_model_without_parameters_has_no_family():
     with pytest.raises(ValueError, match='got Identity'):
         find_family(nn.Identity())
-
-
-def renamed(model, prefix):
-    """Random weights of a model under names that no layout has."""
-    state = randomized(model.state_dict())
-    return {
-        f'{prefix}{i}.{key.rsplit(".", 1)[1]}': value
-        for i, (key, value) in enumerate(state.items())
-        if not key.endswith('num_batches_tracked')
-    }
-
-
-def test_weights_under_other_names_are_paired_by_order_and_shape():
-    model = Video(ResNet(18))
-    source = renamed(model.image, 'layer_')
-    report = load_pretrained(model, source)
-    own = [
-        value
-        for key, value in model.image.state_dict().items()
-        if not key.endswith('num_batches_tracked')
-    ]
-    for value, other in zip(own, source.values()):
-        assert torch.equal(value, other)
-    assert report.paired[0] == 'layer_0 = conv1.conv'
-    assert 'paired by order and shape' in str(report)
-
-
-@pytest.mark.parametrize(
-    'change, message',
-    [
-        (lambda keys: keys.popitem(), 'got 99 tensors for 100'),
-        (
-            lambda keys: keys.update({next(iter(keys)): torch.zeros(2)}),
-            r'at the place of conv1.conv.weight \(64, 3, 7, 7\)',
-        ),
-    ],
-)
-def test_other_shapes_are_not_paired(change, message):
-    model = Video(ResNet(18))
-    source = renamed(model.image, 'layer_')
-    change(source)
-    with pytest.raises(ValueError, match=message):
-        load_pretrained(model, source)
-
-
-def test_names_that_end_otherwise_are_not_paired():
-    model = Video(ResNet(18))
-    source = renamed(model.image, 'layer_')
-    keys = list(source)
-    keys[1:3] = keys[2], keys[1]  # weight and bias of bn1, of one shape
-    with pytest.raises(ValueError, match='layer_2.bias .* conv1.bn.weight'):
-        load_pretrained(model, {key: source[key] for key in keys})
-
-
-def test_keys_in_the_order_of_the_alphabet_are_not_paired():
-    model = Video(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)))
-    source = {name: torch.zeros(8, 8) for name in ('key', 'query')}
-    model.image[0].bias = model.image[1].bias = None
-    with pytest.raises(ValueError, match='order of the alphabet'):
-        load_pretrained(model, source)
