@@ -5,8 +5,8 @@ title = 'Photo motion, frozen image model, top-1 by speed: chance 0.125'
 config = 'configs/photos/ata_efficientnet_photo_motion.py'
 # After 4 epochs temporal attention is at chance, with 1e-3 as with 3e-3.
 options = {'train_cfg.max_epochs': 16}
-# Tried by temporal attention and ATA. The other arms have the learning rate of
-# the config.
+# Tried by temporal attention, ATA and refined ATA. The other arms have the
+# learning rate of the config.
 _rates = {'optim_wrapper.optimizer.lr': [3e-4, 1e-3, 3e-3, 1e-2]}
 selection = dict(seed=100, metric='all')
 seeds = [0, 1, 2]
@@ -19,6 +19,7 @@ _attention = dict(
     zero_init=False,
     time_bias_slopes=(2.0, 0.25),
 )
+_refined = {f'{_temporal}.support_radius': 1, f'{_temporal}.route_heads': 2}
 arms = {
     'averaging': dict(
         options={_temporal: dict(_delete_=True, type='TemporalAveraging')}
@@ -28,7 +29,7 @@ arms = {
         options={_temporal: dict(_attention, route_encoding=False)}
     ),
     'ATA': dict(grid=_rates),
-    # With the learning rate of the arms below, to compare with them.
+    # With the learning rate of the arms without a grid, to compare with them.
     'ATA, lr=1e-3': dict(),
     # The control of the next: routes cannot encode positions there.
     'ATA, no route encoding': dict(
@@ -40,12 +41,8 @@ arms = {
             f'{_temporal}.route_encoding': False,
         }
     ),
-    'refined ATA': dict(
-        options={
-            f'{_temporal}.support_radius': 1,
-            f'{_temporal}.route_heads': 2,
-        }
-    ),
+    'refined ATA': dict(grid=_rates, options=_refined),
+    'refined ATA, lr=1e-3': dict(options=_refined),
     'random routes': dict(options={f'{_temporal}.matcher': 'RandomMatcher'}),
 }
 baseline = 'temporal attention'
