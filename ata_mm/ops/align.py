@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from .alignment import Alignment
-from .alignment.hard import take_frames
+from .alignment.matches import take_frames
 from .matching import (
     AutoMatcher,
     Matcher,

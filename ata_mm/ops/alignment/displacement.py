@@ -10,13 +10,8 @@ from torch import Tensor
 from ..lap import solve_on_cpu
 from ..types import Grid
 from ..validation import check_grid
-from .hard import (
-    Alignment,
-    Anchors,
-    check_matches,
-    prepend_frame_0,
-    take_clip,
-)
+from .hard import Alignment
+from .matches import Anchors, check_matches, prepend_frame_0, take_clip
 
 # Below this total weight a splatted value fades to 0 rather than being divided
 # by an ever smaller number. This also bounds the gradient.

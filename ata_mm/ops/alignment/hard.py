@@ -2,7 +2,6 @@
 """Alignment along routes of whole patches (Sec. 3.3)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,11 +16,17 @@ from ..permutation import (
     permute,
 )
 from ..types import Grid
-from ..validation import check, check_grid, check_tensor
-
-# The frames that matches come from: one for each frame from 1 on, or for each
-# route in it, int64 of shape (B, T-1, N).
-Anchors = Sequence[int] | Tensor
+from ..validation import check_grid, check_tensor
+from .matches import (
+    Anchors,
+    check_anchors,
+    check_matches,
+    check_route_anchors,
+    find_segments,
+    prepend_frame_0,
+    take_clip,
+    take_frames,
+)
 
 
 class Alignment:
@@ -89,13 +94,13 @@ class Alignment:
         if accepted is not None:
             check_tensor(accepted, 'accepted', shape, torch.bool)
         if isinstance(anchors, Tensor):
-            _check_route_anchors(anchors, shape)
+            check_route_anchors(anchors, shape)
         else:
-            _check_anchors(anchors, shape[1] - 1)
+            check_anchors(anchors, shape[1] - 1)
         self.shape = shape
         self._accepted = accepted
         self._anchors = range(shape[1] - 1) if anchors is None else anchors
-        self.segments = _segments(accepted, self._anchors)
+        self.segments = find_segments(accepted, self._anchors)
 
     @classmethod
     def from_matching(
@@ -369,99 +374,9 @@ class Alignment:
             )
 
 
-def take_clip(x: Tensor, index: int, device: torch.device | None) -> Tensor:
-    """Return one clip of a batch, (1, …), which does not keep it alive."""
-    return x[index, None].detach().clone().to(device)
-
-
-def check_matches(
-    shape: Sequence[int],
-    matching: Tensor,
-    accepted: Tensor | None = None,
-    anchors: Sequence[int] | None = None,
-    dtype: torch.dtype | None = None,
-) -> None:
-    """Raise if the matches of a clip do not fit together.
-
-    Args:
-        shape (Sequence[int]): Expected shape of ``matching``, (B, T-1, N, …).
-        matching (Tensor): The matches into frames 1 to T-1.
-        accepted (Tensor, optional): Expected as bool of shape (B, T-1, N).
-            Defaults to None.
-        anchors (Sequence[int], optional): See :class:`Alignment`. Defaults to
-            None.
-        dtype (torch.dtype, optional): Expected dtype of ``matching``. Defaults
-            to None, any.
-
-    Raises:
-        ValueError: If they do not.
-    """
-    check_tensor(matching, 'matching', shape, dtype)
-    if accepted is not None:
-        check_tensor(accepted, 'accepted', shape[:3], torch.bool)
-    _check_anchors(anchors, shape[1])
-
-
-def _check_anchors(anchors: Sequence[int] | None, pairs: int) -> None:
-    if anchors is not None and (
-        len(anchors) != pairs
-        or not all(0 <= anchor <= t for t, anchor in enumerate(anchors))
-    ):
-        raise ValueError(
-            f'Expected anchors of the {pairs} frames from 1 on, each from 0 '
-            f'to below the index of its frame, got {anchors}.'
-        )
-
-
-def _check_route_anchors(anchors: Tensor, shape: torch.Size) -> None:
-    batch, frames, num = shape
-    check_tensor(anchors, 'anchors', (batch, frames - 1, num), torch.int64)
-    if anchors.is_cuda:  # without the launches
-        return
-    previous = identity(frames - 1, device=anchors.device)[:, None]
-    check(
-        ((anchors >= 0) & (anchors <= previous)).all(),
-        'Expected anchors from 0 to below the index of their frame.',
-    )
-
-
 def _check_permutations(x: Tensor, expected: str) -> None:
     if x.ndim != 3 or x.dtype != torch.int64:
         raise ValueError(
             f'Expected int64 {expected}, got {x.dtype} of shape '
             f'{tuple(x.shape)}.'
         )
-
-
-def _segments(accepted: Tensor | None, anchors: Anchors) -> Tensor | None:
-    """Count the parts of each route: bool (B, T, N) -> int64 (B, T, N)."""
-    if accepted is None:
-        return None
-    before: Sequence[Any] = (
-        anchors.unbind(1) if isinstance(anchors, Tensor) else anchors
-    )
-    kept = accepted.unbind(1)
-    # The frame that a match comes from. A rejected one starts a part, which is
-    # numbered by its frame.
-    sources = [torch.zeros_like(kept[0], dtype=torch.int64)]
-    for t, (source, keep) in enumerate(zip(before, kept[1:]), start=1):
-        sources.append(torch.where(keep, source, t))
-    segments = torch.stack(sources, 1)
-    # Back to the starts, twice as far with every step.
-    for _ in range(len(kept).bit_length()):
-        segments = segments.gather(1, segments)
-    return segments
-
-
-def take_frames(x: Tensor, anchors: Sequence[int] | None) -> Tensor:
-    """Return the frames that matches come from: (B, T, …) -> (B, T-1, …)."""
-    if not anchors:
-        return x[:, :-1]
-    # An index of a list would be copied to a GPU, which synchronises it.
-    return torch.stack([x[:, anchor] for anchor in anchors], 1)
-
-
-def prepend_frame_0(accepted: Tensor) -> Tensor:
-    """Prepend frame 0, which needs no match: (B, T-1, N) -> (B, T, N)."""
-    batch, _, num = accepted.shape
-    return torch.cat([accepted.new_ones(batch, 1, num), accepted], 1)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..lap import solve_on_cpu
-from .hard import (
-    Alignment,
+from .hard import Alignment
+from .matches import (
     Anchors,
     check_matches,
     prepend_frame_0,

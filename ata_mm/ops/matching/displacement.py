@@ -11,7 +11,7 @@ from ..alignment.displacement import (
     accept,
     chain_displacements,
 )
-from ..alignment.hard import check_matches, take_frames
+from ..alignment.matches import check_matches, take_frames
 from ..norms import normalize
 from ..types import Grid
 from ..validation import check_counts, check_finite, check_grid, check_square
