@@ -20,7 +20,7 @@ from ..validation import (
 )
 from .base import Matcher, Matching
 from .exact import ExactMatcher
-from .operator import match_pairs
+from .operator import match_pairs, register_matcher
 from .similarity import unfold_support
 from .views import DenseSimilarity, FeatureSimilarity, Similarity
 
@@ -46,6 +46,7 @@ _CPU_BLOCK, _GPU_BLOCK = 2**18, 2**26
 _GPU_NUMBERS = 2**27
 
 
+@register_matcher
 class CoarseToFineMatcher(Matcher):
     """One-to-one matcher of large maps, nearly optimal.
 

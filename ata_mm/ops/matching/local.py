@@ -20,7 +20,7 @@ from ..validation import (
 )
 from .base import Matcher, Matching
 from .exact import ExactMatcher
-from .operator import match_pairs
+from .operator import match_pairs, register_matcher
 from .similarity import STAY, favour_place, unfold_support
 from .window import correlate_window, gather_window, window_index
 
@@ -28,6 +28,7 @@ from .window import correlate_window, gather_window, window_index
 _MAX_DENSE = MAX_TRITON
 
 
+@register_matcher
 class LocalMatcher(Matcher):
     r"""One-to-one matcher, optimal within a window around every position.
 

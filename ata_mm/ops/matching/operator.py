@@ -7,12 +7,18 @@ or takes some hundred operations, is one node of a compiled or exported graph.
 
 import json
 from functools import cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from ..types import Grid
 from .base import Matcher, Matching
+
+_Kind = TypeVar('_Kind', bound=type[Matcher])
+
+# Matcher classes by name, see :func:`register_matcher`.
+_KINDS: dict[str, type[Matcher]] = {}
 
 _LIBRARY = torch.library.Library('ata_mm', 'FRAGMENT')
 _LIBRARY.define(
@@ -21,11 +27,17 @@ _LIBRARY.define(
 )
 
 
+def register_matcher(kind: _Kind) -> _Kind:
+    """Decorate a matcher class whose matching is the operator in a graph."""
+    _KINDS[kind.__name__] = kind
+    return kind
+
+
 def describe(matcher: Matcher) -> str:
-    """Describe a matcher of this package by class and options.
+    """Describe a matcher of a registered class by class and options.
 
     Args:
-        matcher (Matcher): A `CoarseToFineMatcher` or a `LocalMatcher`.
+        matcher (Matcher): Not of a subclass, which may match otherwise.
 
     Returns:
         str: JSON, from which it can be built again in another process.
@@ -43,7 +55,7 @@ def match_pairs(
     min_similarity: float | None,
     support_radius: int,
 ) -> Matching:
-    """Match frame pairs one to one by a matcher of this package.
+    """Match frame pairs one to one by a matcher of a registered class.
 
     Args:
         matcher (Matcher): See :func:`describe`.
@@ -69,12 +81,8 @@ def match_pairs(
 
 @cache
 def _build(text: str) -> Matcher:
-    from . import coarse_to_fine, local
-
     options = json.loads(text)
-    kinds = (coarse_to_fine.CoarseToFineMatcher, local.LocalMatcher)
-    names = {kind.__name__: kind for kind in kinds}
-    return names[options.pop('type')](**options)
+    return _KINDS[options.pop('type')](**options)
 
 
 def _match_pairs(
