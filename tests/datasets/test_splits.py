@@ -100,6 +100,18 @@ def test_a_class_keeps_clips_to_train_if_another_has_its_recordings():
     assert torn == ['class 1']
 
 
+def test_classes_of_few_recordings_choose_first():
+    found = made(
+        lambda label: [
+            f'match{n}_clip{label}' for n in range(2 if label else 9)
+        ]
+    )
+    for seed in range(5):
+        videos, _, torn = split_videos(found, 0.1, seed)
+        counts = Counter(v.label for v in videos if v.split == 'val')
+        assert counts == {0: 1, 1: 1} and not torn
+
+
 @pytest.mark.parametrize('share', [0.01, 0.99])
 def test_two_videos_of_a_class_are_one_of_each_split(share):
     found = made(lambda _: 'ab')

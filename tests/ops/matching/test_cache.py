@@ -122,6 +122,15 @@ def test_tolerance_accepts_rounding(tolerance, reused):
     assert cache.reused == reused
 
 
+@pytest.mark.parametrize('scale', [1e-3, 1e3, 1e25])
+def test_tolerance_is_relative_to_the_features(scale):
+    for difference, reused in ((1e-4, 11), (1e-1, 0)):
+        cache = MatchingCache(tolerance=1e-2)
+        align_frames(scale * VIDEO, cache=cache)
+        align_frames(scale * (VIDEO + difference), cache=cache)
+        assert cache.reused == reused
+
+
 def test_a_frame_that_differs_in_one_feature_is_solved_again():
     cache, changed = MatchingCache(1e-5), VIDEO.clone()
     align_frames(VIDEO, cache=cache)
