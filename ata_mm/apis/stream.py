@@ -12,7 +12,12 @@ from mmengine.dataset import Compose
 from ata_mm.introspection import temporal_modules
 from ata_mm.models import ATA
 from ata_mm.ops import MatchingCache
-from ata_mm.video.pipeline import decoding_index, sampling_index, step_names
+from ata_mm.video.pipeline import (
+    count_crops,
+    decoding_index,
+    sampling_index,
+    step_names,
+)
 
 from .recognizer import VideoRecognizer
 
@@ -131,6 +136,7 @@ class StreamRecognizer:
             raise ValueError(
                 f'Expected a stride of 1 frame or more, got {stride}.'
             )
+        self._num_crops = count_crops(steps)
         self._transform, self._pack = _split(steps)
         self.reuse_tolerance = reuse_tolerance
         self._ata, self.no_reuse = self._find_ata()
@@ -328,6 +334,13 @@ class StreamRecognizer:
             )
         if self._shared_pairs() == 0:
             return None, 'windows share no frame pair'
+        crops = self._num_crops
+        views = (self.recognizer.model.test_cfg or {}).get('max_testing_views')
+        if views and crops > views:  # the cache has those of the last call
+            return None, (
+                f'max_testing_views={views} calls the model several times for '
+                f'the {crops} crops of a window'
+            )
         for _, module in temporal_modules(self.recognizer.model):
             if isinstance(module, ATA):
                 reason = _why_not_reused(module)

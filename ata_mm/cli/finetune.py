@@ -21,6 +21,7 @@ from ata_mm.datasets.checks import annotation_files
 from ata_mm.datasets.own_videos import read_own_videos
 from ata_mm.datasets.splits import split_videos, write_lists
 from ata_mm.engine.resuming import last_checkpoint
+from ata_mm.video.pipeline import type_name
 
 from .arguments import FINETUNE_DEFAULTS, cfg_option_words, make_folder
 from .console import hide_log, print_message
@@ -210,7 +211,9 @@ def prepare_config(args: argparse.Namespace, folder: Path) -> Path:
                 f'{", ".join(found.classes)}. Remove that file to have it '
                 'written again.'
             )
-        write_lists(found, split.videos, folder)
+        listed = next(annotation_files(load_config(config), ['train'])).file
+        delimiter = listed.delimiter if listed else None
+        write_lists(found, split.videos, folder, delimiter)
         print(f'{config}: kept as it is. The lists beside it are new.')
         return config
     choice = choose(args, len(found.classes))
@@ -316,5 +319,6 @@ def first_video(cfg: Config) -> str:
 def follows_routes(cfg: Config) -> bool:
     """Return whether the model has routes to draw."""
     backbone = cfg.model.backbone
-    temporal = backbone.get('temporal') or dict(type='ATA')
-    return temporal['type'] == 'ATA' and backbone.get('num_frames') != 1
+    temporal = backbone.get('temporal') or {}
+    kind = type_name(temporal.get('type', 'ATA'))
+    return kind == 'ATA' and backbone.get('num_frames') != 1

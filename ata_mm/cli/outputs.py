@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -117,13 +118,15 @@ def unique_stems(videos: Sequence[str]) -> dict[str, str]:
         behind from the second video of a name on.
     """
     names: dict[str, str] = {}
+    used: set[str] = set()
+    numbers: Counter[str] = Counter()
     for video in videos:
         stem = name = Path(video).stem
-        number = 1
-        while name in names.values():
-            number += 1
-            name = f'{stem}_{number}'
+        while name in used:
+            numbers[stem] += 1
+            name = f'{stem}_{numbers[stem] + 1}'
         names[video] = name
+        used.add(name)
     return names
 
 

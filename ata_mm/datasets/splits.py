@@ -76,7 +76,10 @@ def split_videos(found: OwnVideos, val_share: float, seed: int) -> Split:
 
 
 def write_lists(
-    found: OwnVideos, videos: Sequence[OwnVideo], out: Path
+    found: OwnVideos,
+    videos: Sequence[OwnVideo],
+    out: Path,
+    delimiter: str | None = None,
 ) -> str:
     """Write ``train.txt``, ``val.txt`` and ``classes.txt``.
 
@@ -84,13 +87,16 @@ def write_lists(
         found (OwnVideos): For the names of the classes.
         videos (Sequence[OwnVideo]): Videos with a split.
         out (Path): The folder of the files.
+        delimiter (str, optional): Between path and label, as the config has
+            it. Defaults to None, a space if no path contains one, else another
+            mark.
 
     Returns:
-        str: The delimiter of the lines, which no path contains.
+        str: The delimiter.
 
     Raises:
-        ValueError: If paths contain all delimiters, names have a line break,
-            or are not UTF-8.
+        ValueError: If paths contain the delimiter, or all that there are;
+            names have a line break, or are not UTF-8.
     """
     odd = [repr(video.path) for video in videos if not is_utf8(video.path)]
     if odd:
@@ -109,23 +115,29 @@ def write_lists(
             f'ends an entry of a list, got {", ".join(broken[:3])}. Rename '
             'them.'
         )
+    marks = DELIMITERS if delimiter is None else (delimiter,)
     paths = ''.join(video.path for video in videos)
-    free = [mark for mark in DELIMITERS if mark not in paths]
-    if not free:
+    mark = next((mark for mark in marks if mark not in paths), None)
+    if mark is None:
+        first = next(v.path for v in videos if any(m in v.path for m in marks))
+        advice = 'Rename such videos.'
+        if delimiter is not None:
+            advice += ' Or remove the config, to have another mark chosen.'
         raise ValueError(
-            f'Expected names of videos without one of {DELIMITERS}, which '
-            'separates path and label in a list. Rename some.'
+            f'Expected names of videos without {" or ".join(map(repr, marks))}'
+            f', which separates path and label in a list, got {first!r}. '
+            f'{advice}'
         )
     for name in SPLITS:
         lines = [
-            f'{video.path}{free[0]}{video.label}\n'
+            f'{video.path}{mark}{video.label}\n'
             for video in videos
             if video.split == name
         ]
         (out / f'{name}.txt').write_text(''.join(lines), encoding='utf-8')
     names = ''.join(f'{name}\n' for name in found.classes)
     (out / 'classes.txt').write_text(names, encoding='utf-8')
-    return free[0]
+    return mark
 
 
 def _split_recordings(found: OwnVideos, val_share: float, seed: int) -> Split:

@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from math import prod
 from typing import Any
 
 from mmaction.utils import get_str_type
@@ -102,15 +103,18 @@ def count_views(cfg: Config) -> int:
         int: Crops x clips. Transforms of other names count as one crop, and
         the frames of a 2D recognizer as one clip.
     """
-    views = 1
     pipeline = cfg.test_dataloader.dataset.pipeline
-    crops = {name: number for number, name in CROPS.items()}
-    for name in step_names(pipeline):
-        views *= crops.get(name, 1)
+    views = count_crops(pipeline)
     sample = sampling_index(pipeline)
     if sample is not None and pipeline[sample].get('clip_len') != 1:
         views *= pipeline[sample].get('num_clips', 1)
     return views
+
+
+def count_crops(pipeline: Sequence[dict]) -> int:
+    """Return the number of crops of a frame in a pipeline."""
+    crops = {name: number for number, name in CROPS.items()}
+    return prod(crops.get(name, 1) for name in step_names(pipeline))
 
 
 def step_names(pipeline: Sequence[dict]) -> list[str]:

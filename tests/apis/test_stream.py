@@ -7,6 +7,7 @@ from mmaction.apis import init_recognizer
 from ata_mm.apis import StreamRecognizer, VideoRecognizer, load_config
 from ata_mm.models import ATA, TemporalAttention
 from ata_mm.video import FrameSource
+from ata_mm.video.pipeline import set_views
 
 BACKBONE = dict(
     _delete_=True,
@@ -193,6 +194,18 @@ def test_image_model_matches_once(image_model, frames):
     )
     assert scores(cached, frames) == scores(plain, frames)
     assert (cached.cache.solved, cached.cache.reused) == (3 + 6, 2 * 6)
+
+
+@pytest.mark.parametrize('views, reused', [(None, 12), (3, 12), (2, 0)])
+def test_crops_that_run_one_after_the_other_reuse_nothing(
+    image_model, frames, views, reused
+):
+    image_model.model.test_cfg = dict(max_testing_views=views)
+    set_views(image_model.cfg, crops=3, clips=1)
+    stream = StreamRecognizer(image_model, stride=2)
+    list(stream(frames))
+    assert stream.cache.reused == reused
+    assert ('max_testing_views=2' in stream.describe()) == (not reused)
 
 
 def test_blocks_that_share_routes_share_the_cache(build, frames):

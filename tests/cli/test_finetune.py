@@ -17,6 +17,8 @@ from ata_mm.cli.finetune import (
     follows_routes,
     prepare_config,
 )
+from ata_mm.datasets.checks import check_config
+from ata_mm.models import ATA
 
 
 @pytest.fixture
@@ -68,6 +70,23 @@ def test_lists_follow_the_data_until_a_training_begins(
     assert 'in/new.mp4 0' in lines
 
 
+def test_lists_keep_the_delimiter_of_the_config(args, tmp_path, write_video):
+    write_video(tmp_path / 'data' / 'in' / 'a b.mp4', 8)
+    prepare_config(args, tmp_path / 'work')
+    (tmp_path / 'data' / 'in' / 'a b.mp4').unlink()
+    config = prepare_config(args, tmp_path / 'work')
+    check_config(load_config(config))
+
+
+def test_a_name_with_the_delimiter_of_the_config_is_refused(
+    args, tmp_path, write_video
+):
+    prepare_config(args, tmp_path / 'work')
+    write_video(tmp_path / 'data' / 'in' / 'a b.mp4', 8)
+    with pytest.raises(ValueError, match="' '.*got 'in/a b.mp4'"):
+        prepare_config(args, tmp_path / 'work')
+
+
 def test_lists_of_a_training_stay(args, begun, tmp_path, write_video):
     before = (begun / 'train.txt').read_text()
     write_video(tmp_path / 'data' / 'in' / 'new.mp4', 8)
@@ -101,9 +120,16 @@ def test_a_file_is_no_work_dir(args, tmp_path):
 
 @pytest.mark.parametrize(
     'options, expected',
-    [(dict(num_frames=1), False), (dict(num_frames=2), True), ({}, True)],
+    [
+        (dict(num_frames=1), False),
+        (dict(num_frames=2), True),
+        ({}, True),
+        (dict(temporal=dict(support_radius=1)), True),
+        (dict(temporal=dict(type=ATA)), True),
+        (dict(temporal=dict(type='TemporalAttention')), False),
+    ],
 )
-def test_a_model_of_one_frame_has_no_routes(options, expected):
+def test_models_with_routes_have_them_drawn(options, expected):
     cfg = Config(dict(model=dict(backbone=dict(type='ATANet', **options))))
     assert follows_routes(cfg) == expected
 

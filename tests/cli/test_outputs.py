@@ -103,6 +103,11 @@ def test_videos_of_one_name_have_outputs_of_their_own():
     assert list(names.values()) == ['x', 'x_2', 'x_3', 'x_2_2']
 
 
+def test_many_videos_of_one_name():
+    names = unique_stems([f'{n}/video.mp4' for n in range(20_000)])
+    assert len(set(names.values())) == 20_000
+
+
 def test_outputs_of_earlier_runs_are_kept(tmp_path):
     names = 'a.jsonl', 'b.mp4', 'c.csv'
     for run in range(3):

@@ -1,5 +1,7 @@
 # For pretrained models on few videos. What starts without weights, temporal
-# modules and the classifier, learns faster than what has them.
+# modules and the classifier, learns faster than what has them. In mmengine,
+# custom_keys replace norm_decay_mult and bias_decay_mult: the weight decay of
+# these modules includes their norms and biases.
 _base_ = 'adamw_from_scratch.py'
 
 train_cfg = dict(max_epochs=10, val_interval=1)
