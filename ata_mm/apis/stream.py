@@ -4,7 +4,7 @@
 import warnings
 from collections.abc import Iterable, Iterator
 from math import gcd
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.dataset import Compose
@@ -335,7 +335,8 @@ class StreamRecognizer:
         if self._shared_pairs() == 0:
             return None, 'windows share no frame pair'
         crops = self._num_crops
-        views = (self.recognizer.model.test_cfg or {}).get('max_testing_views')
+        test_cfg: Any = self.recognizer.model.test_cfg or {}
+        views = test_cfg.get('max_testing_views')
         if views and crops > views:  # the cache has those of the last call
             return None, (
                 f'max_testing_views={views} calls the model several times for '

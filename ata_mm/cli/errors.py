@@ -3,11 +3,11 @@
 
 import errno
 import logging
-import opcode
 import os
 import re
 import sys
 import sysconfig
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
@@ -60,9 +60,8 @@ def is_user_error(error: Exception) -> bool:
     These are an OSError, which concerns a file; a ValueError by a raise
     statement of this package, OpenMMLab, torch's optimizers and data loaders
     or the user's own code, unlike one by Python or NumPy, which is a fault of
-    the program;
-    and an error of any type that refuses the arguments of a config while a
-    part is built.
+    the program; and an error of any type that refuses the arguments of a
+    config while a part is built.
 
     Args:
         error (Exception): The error, with its traceback.
@@ -122,23 +121,6 @@ def _traceback(error: Exception) -> list[TracebackType]:
     return found
 
 
-def _is_raised(error: Exception) -> bool:
-    """Return whether a raise statement of a known package made an error."""
-    remote = _remote_traceback(error)
-    if remote:
-        return _is_raised_in(remote)
-    trace = _traceback(error)
-    if not trace:
-        return False
-    step = trace[-1]
-    instruction = step.tb_frame.f_code.co_code[step.tb_lasti]
-    if instruction != opcode.opmap['RAISE_VARARGS']:
-        return False
-    file = step.tb_frame.f_code.co_filename
-    known = _PACKAGES.match(_module(error)) is not None
-    return known or not file.startswith(_INSTALLED)
-
-
 def _remote_traceback(error: Exception) -> str:
     """Return the text of the traceback in a worker process, or ''."""
     if isinstance(error.__cause__, RemoteTraceback):
@@ -146,19 +128,22 @@ def _remote_traceback(error: Exception) -> str:
     return str(error) if _from_worker(str(error)) else ''
 
 
-def _is_raised_in(traceback: str) -> bool:
-    """Return whether the last line of code raises, in a known package."""
-    steps = re.findall(r'File "(.+)", line \d+, in .+\n\s+(.*)', traceback)
+def _is_raised(error: Exception) -> bool:
+    """Return whether a raise statement of a known package made an error."""
+    trace = _remote_traceback(error)
+    trace = trace or ''.join(traceback.format_tb(error.__traceback__))
+    steps = re.findall(r'File "(.+)", line \d+, in .+\n\s+(.*)', trace)
     if not steps:
         return False
     file, code = steps[-1]
     if not code.startswith('raise '):
         return False
-    for folder in _INSTALLED:
-        if file.startswith(folder):
-            module = os.path.relpath(file, folder).replace(os.sep, '.')
-            return _PACKAGES.match(module) is not None
-    return True
+    folders = [folder for folder in _INSTALLED if file.startswith(folder)]
+    if not folders:
+        return True
+    # Outside of virtual environments, packages lie below the standard library.
+    module = os.path.relpath(file, max(folders, key=len))
+    return _PACKAGES.match(module.replace(os.sep, '.')) is not None
 
 
 def _module(error: Exception) -> str:

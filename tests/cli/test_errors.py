@@ -99,6 +99,27 @@ def test_faults_of_the_program_keep_their_traceback(call):
         call()
 
 
+@pytest.mark.parametrize(
+    'module, known',
+    [
+        ('json/decoder.py', False),
+        ('site-packages/ata_mm/ops/align.py', True),
+        ('site-packages/numpy/core.py', False),
+        ('site-packages/ata_mm_other/core.py', False),
+    ],
+)
+def test_packages_below_the_standard_library(
+    module, known, tmp_path, monkeypatch
+):
+    folders = str(tmp_path), str(tmp_path / 'site-packages')
+    monkeypatch.setattr(errors, '_INSTALLED', folders)
+    file = tmp_path / module
+    file.parent.mkdir(parents=True)
+    file.write_text("raise ValueError('Expected a number.')\n")
+    code = compile(file.read_text(), file, 'exec')
+    assert is_user_error(caught(exec, code)) == known
+
+
 @pytest.mark.parametrize('pass_on', [from_loader, from_workers])
 def test_an_error_of_a_worker_is_its_last_line(pass_on):
     error = pass_on(refuse)
