@@ -15,12 +15,12 @@ from mmengine.config import Config
 from mmengine.fileio import load
 
 from ata_mm.cli.study import load_study, read_results
-from ata_mm.cli.tables import markdown_row
-from ata_mm.evaluation.study_report import (
+from ata_mm.cli.study_report import (
     group_table,
     result_table,
     route_table,
 )
+from ata_mm.cli.tables import markdown_row
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [

@@ -38,10 +38,10 @@ if __name__ == '__main__':
 
 from ata_mm.cli.errors import user_errors
 from ata_mm.cli.study import load_study
+from ata_mm.cli.study_report import result_table
 from ata_mm.cli.study_runs import run_study
 from ata_mm.cli.tables import markdown_table
 from ata_mm.cli.tool_process import run_tool
-from ata_mm.evaluation.study_report import result_table
 
 STUDY = 'configs/studies/quickstart.py'
 SHOWN = 'refined ATA'  # predicts, and has its routes drawn

@@ -83,9 +83,7 @@ import torch
 
 from ata_mm.cli.errors import user_errors
 from ata_mm.cli.study import Study, load_study
-from ata_mm.cli.study_runs import run_study
-from ata_mm.cli.tables import markdown_table
-from ata_mm.evaluation.study_report import (
+from ata_mm.cli.study_report import (
     group_table,
     plot_curves,
     plot_routes,
@@ -94,6 +92,8 @@ from ata_mm.evaluation.study_report import (
     route_table,
     trial_table,
 )
+from ata_mm.cli.study_runs import run_study
+from ata_mm.cli.tables import markdown_table
 from ata_mm.visualization.canvas import check_figure_file, save_figure
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import pytest
 
-from ata_mm.evaluation.study_report import (
+from ata_mm.cli.study_report import (
     difference,
     group_table,
     plot_curves,

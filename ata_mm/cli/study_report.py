@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from .rendered_routes import ROUTE_COLUMNS, route_row
+from ata_mm.evaluation.rendered_routes import ROUTE_COLUMNS, route_row
 
 Cells = list[list[str]]
 _SAMPLES = 10000  # of a bootstrap
