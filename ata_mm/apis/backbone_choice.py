@@ -54,7 +54,7 @@ _CYCLEMLP_URL = (
 )
 
 
-class Own(NamedTuple):
+class OwnBackbone(NamedTuple):
     """A backbone of ata_mm.
 
     Args:
@@ -343,7 +343,7 @@ def _preprocessor(stated: Statistics) -> dict:
     )
 
 
-def _settle(name: str, own: Own, wanted: Wanted) -> Choice:
+def _settle(name: str, own: OwnBackbone, wanted: Wanted) -> Choice:
     """Choose the settings of a backbone of ata_mm."""
     pretrained = _weights(wanted, own.weights)
     settings: dict[str, Any] = dict(
@@ -385,8 +385,8 @@ _VIT, _CONVNEXT, _CYCLEMLP = (
     'ata_convnext_base',
     'ata_cyclemlp_b5',
 )
-_OWN: dict[str, Own] = {
-    'ATATimeSformer-micro': Own(
+_OWN: dict[str, OwnBackbone] = {
+    'ATATimeSformer-micro': OwnBackbone(
         'ata_timesformer_micro',
         {},
         48,
@@ -395,15 +395,17 @@ _OWN: dict[str, Own] = {
         temporal=dict(zero_init=False, time_bias_slopes=(2.0, 0.25)),
         patch_size=4,
     ),
-    'ATATimeSformer-tiny': Own(
+    'ATATimeSformer-tiny': OwnBackbone(
         _VIT, dict(embed_dims=192, num_heads=3), 192, patch_size=16
     ),
-    'ATATimeSformer-small': Own(
+    'ATATimeSformer-small': OwnBackbone(
         _VIT, dict(embed_dims=384, num_heads=6), 384, patch_size=16
     ),
-    'ATATimeSformer-base': Own(_VIT, {}, 768, _VIT_URL, HALF, patch_size=16),
+    'ATATimeSformer-base': OwnBackbone(
+        _VIT, {}, 768, _VIT_URL, HALF, patch_size=16
+    ),
     **{
-        f'ATAConvNeXt-{size}': Own(
+        f'ATAConvNeXt-{size}': OwnBackbone(
             _CONVNEXT,
             dict(arch=size),
             arch['channels'][-1],
@@ -413,7 +415,7 @@ _OWN: dict[str, Own] = {
         for size, arch in CONVNEXTS.items()
     },
     **{
-        f'ATACycleMLP-{size}': Own(
+        f'ATACycleMLP-{size}': OwnBackbone(
             _CYCLEMLP,
             dict(arch=size),
             arch['channels'][-1],

@@ -55,7 +55,9 @@ def prepare(
     fit_workers(cfg)
     guard_videos(cfg)
     check_config(cfg, loaders)
-    name_preprocessing(cfg, cfg.get('load_from') if 'train' in loaders else '')
+    warn_of_preprocessing(
+        cfg, cfg.get('load_from') if 'train' in loaders else ''
+    )
     make_folder(cfg.work_dir, 'the work directory')
     cfg.launcher = args.launcher
     # torchrun sets LOCAL_RANK; torch.distributed.launch passed an option.
@@ -82,7 +84,7 @@ def check_launcher(launcher: str) -> None:
         )
 
 
-def name_preprocessing(cfg: Config, weights: str | None = None) -> None:
+def warn_of_preprocessing(cfg: Config, weights: str | None = None) -> None:
     """Log a warning if pixels are not normalised as the weights expect.
 
     Args:

@@ -250,7 +250,7 @@ class ATABackbone(VideoBackbone):
         self._check_matched_features()
         self.forward_pass = ForwardPass()
         self._register_hooks(with_cp)
-        self._name_large_maps()
+        self._warn_of_large_maps()
 
     def _inspect_image(
         self, blocks: str | Sequence[str], layout: str | dict
@@ -271,7 +271,7 @@ class ATABackbone(VideoBackbone):
         self.any_size = 'NLC' not in kinds
         _freeze(self.image, unused_parameters(self.image, run.output))
 
-    def _name_large_maps(self) -> None:
+    def _warn_of_large_maps(self) -> None:
         """Warn of maps whose matching takes seconds a frame pair."""
         sizes = {
             name: layout.grid[0] * layout.grid[1]
