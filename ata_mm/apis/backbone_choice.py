@@ -64,7 +64,8 @@ class OwnBackbone(NamedTuple):
         weights (str, optional): URL of published weights. Defaults to None.
         statistics (tuple, optional): Mean and standard deviation of the base.
         size (int): Height and width of its frames. Defaults to 224.
-        temporal (dict): Options that other temporal modules than ATA keep.
+        temporal (dict): Options of ATA and temporal attention. Defaults to
+            none.
         patch_size (int, optional): Side of the patches of a ViT, which is
             built for one size of the frames. Defaults to None.
     """
@@ -209,16 +210,20 @@ def _wrap(image: ImageModel, wanted: Wanted) -> Choice:
     kinds = {layouts[name].kind for name in chosen}
     if len(kinds) == 1:
         backbone['layout'] = kinds.pop()
-    # By default with an encoding of routes in eighths of the channels.
-    encodes = all(layouts[name].channels % 8 == 0 for name in chosen)
-    if wanted.temporal != 'ATA' or not encodes:
-        backbone['temporal'] = dict(type=wanted.temporal)
     comments = {
         'backbone.blocks': _reason(every, chosen, layouts),
         'backbone.head_dims': 'divides the channels of these blocks',
         'backbone.pretrained': _reason_of_weights(wanted, pretrained),
         'data_preprocessor': f'those of {stated.source}',
     }
+    temporal: dict[str, Any] = dict(type=wanted.temporal)
+    if wanted.temporal != 'TemporalAveraging':
+        temporal.update(_MOTION)
+        # Positions and velocities have eighths of the channels each.
+        if any(layouts[name].channels % 8 for name in chosen):
+            temporal.pop('route_encoding')
+        comments['backbone.temporal'] = _REASON_OF_MOTION
+    backbone['temporal'] = temporal
     return Choice(
         image.name,
         [],
@@ -358,13 +363,13 @@ def _settle(name: str, own: OwnBackbone, wanted: Wanted) -> Choice:
                 f'the size of a patch of {name}, got {wanted.img_size}.'
             )
         settings['img_size'] = wanted.img_size
-    if wanted.temporal != 'ATA':
-        options = (
-            own.temporal if wanted.temporal != 'TemporalAveraging' else {}
-        )
-        settings['temporal'] = dict(
-            _delete_=True, type=wanted.temporal, **options
-        )
+    if wanted.temporal == 'ATA':
+        if own.temporal:
+            settings['temporal'] = dict(own.temporal)
+    else:
+        settings['temporal'] = dict(_delete_=True, type=wanted.temporal)
+        if wanted.temporal != 'TemporalAveraging':
+            settings['temporal'].update(own.temporal)
     model: dict[str, Any] = dict(
         backbone=settings,
         cls_head=dict(
@@ -372,6 +377,8 @@ def _settle(name: str, own: OwnBackbone, wanted: Wanted) -> Choice:
         ),
     )
     comments = {'backbone.pretrained': _reason_of_weights(wanted, pretrained)}
+    if own.temporal is _MOTION and wanted.temporal != 'TemporalAveraging':
+        comments['backbone.temporal'] = _REASON_OF_MOTION
     stated = statistics_of_file(pretrained) if pretrained else None
     if stated and (stated.mean, stated.std) != own.statistics:
         model['data_preprocessor'] = _preprocessor(stated)
@@ -384,6 +391,11 @@ _VIT, _CONVNEXT, _CYCLEMLP = (
     'ata_timesformer_base',
     'ata_convnext_base',
     'ata_cyclemlp_b5',
+)
+# Of temporal attention in image models, as in configs/photos.
+_MOTION = dict(route_encoding=True, time_bias_slopes=(2.0, 0.25))
+_REASON_OF_MOTION = (
+    'otherwise nothing in an image model depends on the order of the frames'
 )
 _OWN: dict[str, OwnBackbone] = {
     'ATATimeSformer-micro': OwnBackbone(
@@ -411,6 +423,7 @@ _OWN: dict[str, OwnBackbone] = {
             arch['channels'][-1],
             _CONVNEXT_URL.format(size),
             IMAGENET,
+            temporal=_MOTION,
         )
         for size, arch in CONVNEXTS.items()
     },
@@ -421,6 +434,7 @@ _OWN: dict[str, OwnBackbone] = {
             arch['channels'][-1],
             _CYCLEMLP_URL.format(size.upper()),
             IMAGENET,
+            temporal=_MOTION,
         )
         for size, arch in CYCLEMLPS.items()
     },

@@ -92,12 +92,25 @@ def test_smaller_frames_have_smaller_maps():
     assert choice.model['backbone']['blocks'] == 'layer*.*'
 
 
+@pytest.mark.parametrize('temporal', ['ATA', 'TemporalAttention'])
+@pytest.mark.parametrize(
+    'name', ['ATAConvNeXt-tiny', 'ATACycleMLP-b1', 'timm.resnet18']
+)
+def test_models_without_a_time_embedding_see_the_order(name, temporal):
+    if name.startswith('timm'):
+        pytest.importorskip('timm')
+    wanted = Wanted(3, 4, temporal, 'none', img_size=64)
+    model = build(choose_backbone(name, wanted))
+    for module in model.backbone.temporal:
+        assert module.route_encoding and module.time_bias is not None
+
+
 def test_an_encoding_of_routes_needs_channels_in_eighths():
     pytest.importorskip('timm')
     choice = choose_backbone(
         'timm.rexnet_100', Wanted(5, img_size=64, checkpoint='none')
     )
-    assert choice.model['backbone']['temporal'] == dict(type='ATA')
+    assert 'route_encoding' not in choice.model['backbone']['temporal']
     assert build(choice)
 
 

@@ -9,7 +9,7 @@ model = dict(
         embed_dims=768,
         num_heads=12,
         num_layers=12,
-        drop_path_rate=0.1,
+        drop_path_rate=0.1,  # not stated in the paper
         temporal=dict(type='ATA'),
         # ImageNet-21K, in timm's keys; a local path is possible.
         pretrained='https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-vitjx/jx_vit_base_patch16_224_in21k-e5005f0a.pth',

@@ -1,6 +1,6 @@
 # Sec. 4.1: SGD, 30 epochs, x0.1 at epochs 21 and 27, batch size 64; no weight
 # decay on the class token and the embeddings. The paper states this for its
-# ViT, and no other schedule for ConvNeXt and CycleMLP.
+# ViT, and no other schedule for ConvNeXt and CycleMLP. Momentum is not stated.
 train_cfg = dict(
     type='EpochBasedTrainLoop', max_epochs=30, val_begin=1, val_interval=1
 )

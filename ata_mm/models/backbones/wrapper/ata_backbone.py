@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from mmaction.registry import MODELS
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import ModuleList
 from torch import Tensor, nn
@@ -157,7 +158,7 @@ class ATABackbone(VideoBackbone):
             Defaults to 'all'.
         other_temporal (dict): The temporal module of the other blocks.
             Defaults to ``dict(type='TemporalAttention')``, as in Tables 5
-            and 7.
+            and 7, with the ``route_encoding`` of ``temporal``.
         head_dims (int): Channels per head of temporal attention; a block of
             C channels has C / head_dims heads. Defaults to 32; the error of a
             number that does not fit lists those that do.
@@ -231,8 +232,10 @@ class ATABackbone(VideoBackbone):
         num_blocks = len(self.layouts)
         chosen = chosen_blocks(temporal_blocks, num_blocks)
         temporal = merge_default(temporal, type='ATA', route_encoding=True)
+        is_config = isinstance(temporal, (dict, Config))
+        encodes = is_config and temporal.get('route_encoding', False)
         other_temporal = merge_default(
-            other_temporal, type='TemporalAttention'
+            other_temporal, type='TemporalAttention', route_encoding=encodes
         )
         rates = drop_path_rates(drop_path_rate, num_blocks)
         channels = [one.channels for one in self.layouts]

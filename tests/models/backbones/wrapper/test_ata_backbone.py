@@ -21,6 +21,9 @@ TOYS = [
     dict(type=TokenModel, prefix=5, keyword=True),
 ]
 
+EXACT = dict(type='ATA', matcher=dict(type='ExactMatcher'))
+ATTENTION = dict(type='TemporalAttention')
+
 
 def build(image=MapModel, temporal='ATA', randomize=True, **options):
     """Build a model for 4 frames whose temporal modules are not negligible."""
@@ -120,6 +123,31 @@ def test_temporal_blocks_select_the_blocks():
     model = resnet(temporal_blocks=[0, 7])
     kinds = [type(module).__name__ for module in model.temporal]
     assert kinds == ['ATA', *['TemporalAttention'] * 6, 'ATA']
+
+
+@pytest.mark.parametrize(
+    'temporal, options, sees',
+    [
+        (EXACT, {}, False),
+        (EXACT, dict(route_encoding=True), True),
+        (EXACT, dict(time_bias_slopes=(2.0, 0.25)), True),
+        (ATTENTION, {}, False),
+        (ATTENTION, dict(route_encoding=True), False),  # nothing moves
+        (ATTENTION, dict(time_bias_slopes=(2.0, 0.25)), True),
+    ],
+)
+def test_what_sees_the_order_of_the_frames(temporal, options, sees):
+    model, x = resnet(dict(temporal, **options)).eval(), clips(1, 64, 64)
+    mean, reverse = (model(one).mean(2) for one in (x, x.flip(2)))
+    assert torch.allclose(mean, reverse, atol=1e-4) is not sees
+
+
+@pytest.mark.parametrize('encodes', [True, False])
+def test_other_blocks_have_the_same_encoding(encodes):
+    model = resnet(
+        dict(type='ATA', route_encoding=encodes), temporal_blocks=[0]
+    )
+    assert {module.route_encoding for module in model.temporal} == {encodes}
 
 
 def test_averaging_registers_no_hook():
