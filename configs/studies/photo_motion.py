@@ -22,8 +22,7 @@ _attention = dict(
 _refined = {f'{_temporal}.support_radius': 1, f'{_temporal}.route_heads': 2}
 arms = {
     'averaging': dict(
-        grid=_control_rates,
-        options={_temporal: dict(_delete_=True, type='TemporalAveraging')},
+        options={_temporal: dict(_delete_=True, type='TemporalAveraging')}
     ),
     'temporal attention': dict(grid=_rates, options={_temporal: _attention}),
     'temporal attention, no route encoding': dict(
