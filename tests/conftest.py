@@ -21,6 +21,7 @@ import ata_mm  # noqa: F401  before any mmaction.models, as users do
 
 import av  # noqa: F401  before decord, which loads its libraries globally
 import mmengine.runner  # noqa: F401  whose checkpoints torch.load then reads
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope, init_default_scope
 
 from ata_mm.video import VideoWriter
@@ -84,6 +85,15 @@ def _write_video(
     with VideoWriter(path, fps=10, size=(64, 48)) as out:
         for frame in range(num_frames):
             out.write(np.roll(scene, frame * step, axis=1))
+
+
+@pytest.fixture(autouse=True)
+def keep_log_level():
+    """Restore the level of mmengine's log, which command line tools raise."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -245,6 +245,13 @@ def _names(folder: str, files: bool) -> set[str]:
         return set()
 
 
+def clean_path(path: str) -> str:
+    """Normalise a path, of which ``..`` may follow a link to a folder."""
+    if '://' in path or '..' in path.split(os.sep):
+        return path
+    return osp.normpath(path)
+
+
 def _location(file: AnnotationFile, line: int, text: str) -> str:
     return f'{file.ann_file}, line {line}: {text!r}'
 
@@ -261,14 +268,13 @@ def _parse(file: AnnotationFile, line: int, text: str) -> Sample:
     values = []
     for name, word in zip((*names, *labels), words):
         # int() would also take 1_0 for 10.
-        if not re.fullmatch('-?[0-9]+', word):
+        if not re.fullmatch(r'\s*-?[0-9]+\s*', word):
             raise ValueError(
                 f'{_location(file, line, text)}: Expected {name} to be an '
                 f'integer, got {word!r}.'
             )
         values.append(int(word))
-    path = osp.join(file.data_prefix, path)
-    path = path if '://' in path else osp.normpath(path)
+    path = clean_path(osp.join(file.data_prefix, path))
     numbers = dict(zip(names, values))
     return Sample(file, line, text, path, numbers, (*values[len(names) :],))
 

@@ -79,8 +79,11 @@ def check_config(cfg: Config, loaders: Sequence[str] = LOADERS) -> None:
                 'validated before the run.',
                 logger='current',
             )
-        elif not check_annotations(file, classes)[0].labels:
-            _check_unlabelled(file, cfg.get(f'{loader}_evaluator'))
+        else:
+            samples = check_annotations(file, classes)
+            unlabelled = [one for one in samples if not one.labels]
+            if unlabelled:
+                _check_unlabelled(unlabelled, cfg.get(f'{loader}_evaluator'))
 
 
 def check_annotations(file: AnnotationFile, num_classes: int) -> list[Sample]:
@@ -115,8 +118,17 @@ def check_annotations(file: AnnotationFile, num_classes: int) -> list[Sample]:
     return samples
 
 
-def _check_unlabelled(file: AnnotationFile, evaluator: Any) -> None:
+def _check_unlabelled(samples: Sequence[Sample], evaluator: Any) -> None:
     """Raise, or warn, if metrics would compare predictions with no label."""
+    file = samples[0].file
+    if file.multi_label and 'mmit_mean_average_precision' in _scores(
+        evaluator
+    ):
+        raise ValueError(
+            f'{samples[0].location}: Expected labels on every line for '
+            f'mmit_mean_average_precision, got none on {len(samples)}. Remove '
+            'the lines, or this score from metric_list.'
+        )
     names = [
         type_name(metric.get('type', ''))
         for metric in _metrics(evaluator)
@@ -242,12 +254,16 @@ def segment_faults(cfg: Config) -> list[ValueError]:
 
 def _counts_one_label(evaluator: Any) -> bool:
     """Return whether an AccMetric compares one label with the scores."""
+    return any('mean_average' not in name for name in _scores(evaluator))
+
+
+def _scores(evaluator: Any) -> Sequence[str]:
+    """Return the names of the scores of an AccMetric."""
     for metric in _metrics(evaluator):
         if metric and type_name(metric.get('type', '')) == 'AccMetric':
             names = metric.get('metric_list', ('top_k_accuracy',))
-            names = (names,) if isinstance(names, str) else names
-            return any('mean_average' not in name for name in names)
-    return False
+            return (names,) if isinstance(names, str) else names
+    return ()
 
 
 def _metrics(evaluator: Any) -> Sequence[Any]:
@@ -286,7 +302,7 @@ def _annotation_file(
         return None
     if load is VideoDataset.load_data_list:
         key = 'video'
-        options = dict(delimiter=dataset.get('delimiter', ' '))
+        options: dict[str, Any] = dict(delimiter=_delimiter(dataset))
     elif load is RawframeDataset.load_data_list:
         key, options = 'img', _frame_options(dataset)
     else:
@@ -300,6 +316,17 @@ def _annotation_file(
         multi_label=bool(dataset.get('multi_class')),
         **options,
     )
+
+
+def _delimiter(dataset: ConfigDict) -> str | None:
+    delimiter = dataset.get('delimiter', ' ')
+    if not (delimiter is None or (delimiter and isinstance(delimiter, str))):
+        raise ValueError(
+            f'Expected the delimiter of {dataset.ann_file} to be a string or '
+            f'None, white space, got {delimiter!r}. Set it in the file of the '
+            'config: --cfg-options splits at commas.'
+        )
+    return delimiter
 
 
 def _frame_options(dataset: ConfigDict) -> dict:

@@ -2,14 +2,23 @@
 """Own videos and their classes: folders, CSV files and lists."""
 
 import csv
+import io
+import os
 import os.path as osp
+import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ata_mm.video.files import SUFFIXES, walk_videos
 
-from .annotations import AnnotationFile, read_lines, read_samples
+from .annotations import (
+    AnnotationFile,
+    clean_path,
+    read_lines,
+    read_samples,
+)
 
 SPLITS = ('train', 'val')
 _SPLIT_NAMES = dict(
@@ -112,6 +121,7 @@ def read_own_videos(
         )
     _check_files(found, data[0])
     _check_contradictions(found, data[0])
+    found = _without_repetitions(found, data[0])
     _check_classes(found, data[0])
     return found
 
@@ -209,8 +219,9 @@ def _read_csv(path: Path) -> OwnVideos:
         ) from error
     head = text.split('\n', 1)[0]
     mark = max(',;\t', key=head.count)
-    rows = list(csv.reader(text.splitlines(), delimiter=mark))
-    titles = [title.strip().lower() for title in rows[0]] if rows else []
+    reader = csv.reader(io.StringIO(text, newline=''), delimiter=mark)
+    rows = [(reader.line_num, row) for row in reader]
+    titles = [title.strip().lower() for title in rows[0][1]] if rows else []
     places = [
         next((titles.index(name) for name in names if name in titles), None)
         for names in (_PATH_COLUMNS, _LABEL_COLUMNS, _SPLIT_COLUMNS)
@@ -221,7 +232,7 @@ def _read_csv(path: Path) -> OwnVideos:
             f'got {head!r}.'
         )
     entries = []
-    for number, row in enumerate(rows[1:], 2):
+    for number, row in rows[1:]:
         if not any(row):
             continue
         if len(row) < len(titles):
@@ -258,7 +269,7 @@ def _labelled(
     if all(name.isdigit() for name in classes):
         classes.sort(key=int)
     videos = [
-        OwnVideo(osp.normpath(video), classes.index(name), split)
+        OwnVideo(clean_path(video), classes.index(name), split)
         for video, name, split in entries
     ]
     return OwnVideos(str(path.parent.resolve()), classes, videos)
@@ -275,7 +286,7 @@ def _read_lists(data: Sequence[str]) -> OwnVideos:
         for fault in faults:
             raise fault
         videos += [
-            OwnVideo(osp.relpath(s.file_path, root), s.labels[0], split)
+            OwnVideo(_relative(s.file_path, root), s.labels[0], split)
             for s in samples
         ]
     names = Path(root, 'classes.txt')
@@ -297,7 +308,13 @@ def _read_lists(data: Sequence[str]) -> OwnVideos:
 def _delimiter(path: str) -> str:
     """Return the delimiter before the last field of the first line."""
     line = next(iter(read_lines(path)), '').strip()
-    return max(DELIMITERS, key=line.rfind)
+    found = re.search(r'([,;|\t]) *[^ ,;|\t]*$', line)
+    return found[1] if found else ' '
+
+
+def _relative(path: str, root: str) -> str:
+    """Return a path relative to a folder, or as it is if it may leave it."""
+    return path if '..' in path.split(os.sep) else osp.relpath(path, root)
 
 
 def _check_files(found: OwnVideos, data: str) -> None:
@@ -327,6 +344,17 @@ def _check_contradictions(found: OwnVideos, data: str) -> None:
             f'Expected one label and one split for each video in {data}, got '
             f'several for {", ".join(list(twice)[:3])}. Remove lines.'
         )
+
+
+def _without_repetitions(found: OwnVideos, data: str) -> OwnVideos:
+    videos = list(dict.fromkeys(found.videos))
+    repeated = len(found.videos) - len(videos)
+    if repeated:
+        warnings.warn(
+            f'{repeated} lines of {data} repeat a video, which counts once.',
+            stacklevel=3,
+        )
+    return found._replace(videos=videos)
 
 
 def _check_classes(found: OwnVideos, data: str) -> None:

@@ -149,7 +149,7 @@ def _split_recordings(found: OwnVideos, val_share: float, seed: int) -> Split:
         chosen = _choose(videos, units, val_share, seed)
         left = {v.label for v, own in zip(videos, units) if own not in chosen}
         without = {v.label for v in videos} - left
-        if not without:
+        if without <= torn:
             break
         torn |= without
         units = [

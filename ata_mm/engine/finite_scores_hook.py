@@ -66,9 +66,12 @@ class FiniteScoresHook(Hook):
         for name, value in (metrics or {}).items():
             known = _ACCURACY.fullmatch(name)
             if known and not math.isfinite(value):
+                needed = 'samples of at least one class'
+                if 'mmit' in name:
+                    needed = 'a label of every sample'
                 raise ValueError(
-                    f'Expected a finite {name}, got {value}. Test with '
-                    'samples of at least one class.'
+                    f'Expected a finite {name}, which needs {needed}, got '
+                    f'{metrics}.'
                 )
 
     def after_val_iter(

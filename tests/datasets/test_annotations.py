@@ -71,6 +71,19 @@ def test_another_delimiter_allows_spaces_in_paths(listed, tmp_path):
     assert samples[0].path == str(tmp_path / 'my video.mp4')
 
 
+def test_a_label_may_have_spaces_beside_it(listed, tmp_path):
+    samples, faults = read_samples(listed('a.mp4, 1 ', delimiter=','))
+    assert samples[0].labels == (1,) and not faults
+
+
+def test_a_parent_folder_is_that_of_a_link(listed, tmp_path):
+    (tmp_path / 'disk' / 'inner').mkdir(parents=True)
+    (tmp_path / 'disk' / 'c.mp4').touch()
+    (tmp_path / 'link').symlink_to(tmp_path / 'disk' / 'inner')
+    samples, _ = read_samples(listed('link/../c.mp4 0', './link/../d.mp4 0'))
+    assert missing_files(samples) == samples[1:]
+
+
 def test_labels_are_optional_in_unlabelled_files(listed):
     samples, faults = read_samples(listed('a.mp4', 'b.mp4', labelled=False))
     assert [sample.labels for sample in samples] == [(), ()] and not faults

@@ -117,6 +117,36 @@ def test_accuracies_need_labels(listed):
 
 
 @pytest.mark.usefixtures('videos')
+@pytest.mark.parametrize(
+    'score, complaint',
+    [
+        ('mean_average_precision', None),
+        ('mmit_mean_average_precision', "line 2: 'b.mp4'.*got none on 1"),
+    ],
+)
+def test_a_precision_of_each_video_needs_a_label_of_each(
+    listed, score, complaint
+):
+    file = listed('a.mp4 0', 'b.mp4')
+    cfg = config(file, loader='test', multi_class=True, num_classes=2)
+    cfg.model.cls_head.multi_class = True
+    cfg.test_dataloader.dataset.num_classes = 2
+    cfg.test_evaluator = dict(type='AccMetric', metric_list=(score,))
+    if complaint is None:
+        check_config(cfg)
+        return
+    with pytest.raises(ValueError, match=complaint):
+        check_config(cfg)
+
+
+@pytest.mark.parametrize('delimiter', [['', ''], '', 1])
+def test_a_delimiter_is_a_string(listed, delimiter):
+    cfg = config(listed('a.mp4 0'), delimiter=delimiter)
+    with pytest.raises(ValueError, match='delimiter of .*list.txt to be a'):
+        check_config(cfg)
+
+
+@pytest.mark.usefixtures('videos')
 def test_predictions_without_labels_are_written_with_a_warning(
     listed, monkeypatch
 ):

@@ -83,6 +83,53 @@ def test_csv(folder, mark):
     assert ('b/1.mp4', 1, 'val') in of(found.videos)
 
 
+def test_a_line_break_in_a_quoted_label_is_kept(folder):
+    rows = [f'a/{n}.mp4,cat' for n in range(2)]
+    rows += [f'b/{n}.mp4,"dog\nbig"' for n in range(2)]
+    path = folder / 'list.csv'
+    path.write_text('\r\n'.join(['path,label', *rows]), newline='')
+    assert read_own_videos([str(path)]).classes == ['cat', 'dog\nbig']
+
+
+@pytest.mark.parametrize('again', ['b/0.mp4', './b//0.mp4'])
+def test_a_repeated_video_counts_once(folder, again):
+    rows = ['a/0.mp4,x', 'a/1.mp4,x', 'b/0.mp4,y', f'{again},y']
+    path = folder / 'list.csv'
+    path.write_text('\n'.join(['path,label', *rows]))
+    with (
+        pytest.warns(UserWarning, match='1 lines of .* repeat a video'),
+        pytest.raises(ValueError, match=r'two videos or more .* y \(1\)'),
+    ):
+        read_own_videos([str(path)])
+
+
+@pytest.mark.parametrize(
+    'line', ['{} {}', '{},{}', '{}, {}', '{}\t{}', '{}; {}', '{}|{}']
+)
+def test_the_delimiter_of_a_list_is_found(folder, line):
+    lines = [line.format(f'{n}/{i}.mp4', n == 'b') for n in 'ab' for i in '01']
+    text = '\n'.join(lines).replace('False', '0').replace('True', '1')
+    (folder / 'list.txt').write_text(text)
+    found = read_own_videos([str(folder / 'list.txt')])
+    assert ('b/1.mp4', 1, None) in of(found.videos)
+
+
+@pytest.mark.parametrize('suffix, mark', [('csv', ','), ('txt', ' ')])
+def test_a_parent_folder_is_that_of_a_link(
+    folder, tmp_path_factory, suffix, mark
+):
+    other = tmp_path_factory.mktemp('other')
+    (other / 'inner').mkdir()
+    (other / 'c.mp4').touch()
+    (folder / 'link').symlink_to(other / 'inner')
+    paths = ['link/../c.mp4', 'a/0.mp4', 'b/0.mp4', 'b/1.mp4']
+    lines = [f'{path}{mark}{int(i > 1)}' for i, path in enumerate(paths)]
+    lines = ['path,label', *lines] if suffix == 'csv' else lines
+    (folder / f'list.{suffix}').write_text('\n'.join(lines))
+    found = read_own_videos([str(folder / f'list.{suffix}')])
+    assert found.videos[0].path.endswith('link/../c.mp4')
+
+
 def test_columns_named_path_and_label_come_before_others(folder):
     rows = [
         f'{name},{name}/{number}.mp4,sport,{label}'

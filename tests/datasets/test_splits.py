@@ -90,6 +90,12 @@ def test_clips_of_a_class_with_one_recording_are_split():
     assert recordings['train'].isdisjoint(recordings['val'])
 
 
+def test_a_repeated_video_ends_the_search_of_a_split():
+    found = made(lambda label: 2 * 'a' if label else 'abc')
+    with pytest.raises(ValueError, match='Expected videos of each class for'):
+        split_videos(found, 0.2, 0)
+
+
 def test_a_class_keeps_clips_to_train_if_another_has_its_recordings():
     names = ['match1_clip1', 'match1_clip2', 'match2_clip1', 'match2_clip2']
     found = made(lambda label: names[:2] if label else names)

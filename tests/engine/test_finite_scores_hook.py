@@ -32,5 +32,14 @@ def test_an_accuracy_of_nothing_is_an_error():
         HOOK.after_test_epoch(None, {'acc/mean1': float('nan')})
 
 
+def test_an_accuracy_that_is_unknown_does_not_hide_the_others():
+    metrics = {
+        'acc/mean_average_precision': 0.5,
+        'acc/mmit_mean_average_precision': float('nan'),
+    }
+    with pytest.raises(ValueError, match='a label of every sample.*: 0.5'):
+        HOOK.after_test_epoch(None, metrics)
+
+
 def test_other_metrics_may_be_unknown():
     HOOK.after_test_epoch(None, {'acc/top1': 0.5, 'acc/fast': float('nan')})
