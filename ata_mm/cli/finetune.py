@@ -293,10 +293,9 @@ def begun(folder: Path) -> bool:
 
 def best_checkpoint(folder: Path) -> Path:
     """Return the checkpoint of the best validation, else the last one."""
-    best = sorted(
-        folder.glob('best_*.pth'), key=lambda file: file.stat().st_mtime
-    )
-    return best[-1] if best else Path(last_checkpoint(str(folder)))
+    last = Path(last_checkpoint(str(folder)))
+    best = folder.glob(f'best_*{last.suffix}')
+    return max(best, key=lambda file: file.stat().st_mtime, default=last)
 
 
 def print_cost(config: str, options: dict | None) -> None:

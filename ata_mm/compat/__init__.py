@@ -36,6 +36,7 @@ _SHIMS = {
         'checkpoint_urls',
     ),
     'mmengine.config': ('config_scope',),
+    'mmengine.runner.runner': ('collate_scope',),
     'mmaction.models': (
         'recognizer2d_neck',
         'testing_views',

@@ -173,7 +173,7 @@ def count_classes(samples: Sequence[Sample], num_classes: int) -> list[int]:
 
 def _compare_orders(video: str, decoder: Sequence[dict]) -> None:
     """Raise if random access gives other frames than reading in order."""
-    with FrameSource(video) as source:
+    with FrameSource(video, is_file=True) as source:
         in_order = [_thumbnail(frame) for frame in source]
     expected = np.stack(in_order)
     init, decode = Compose(decoder).transforms

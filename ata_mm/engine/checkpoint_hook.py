@@ -106,7 +106,8 @@ class ResumableCheckpointHook(CheckpointHook):
     def _remove_parts(self) -> None:
         """Remove what processes left that were killed while saving."""
         folder = glob.escape(self.out_dir)
-        for path in glob.glob(osp.join(folder, f'*.pth.*{PART}')):
+        suffix = osp.splitext(self.filename_tmpl)[1]
+        for path in glob.glob(osp.join(folder, f'*{suffix}.*{PART}')):
             os.remove(path)
 
     def _here(self, path: str) -> str:

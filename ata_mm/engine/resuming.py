@@ -142,8 +142,19 @@ def checkpoints_in(folder: str) -> list[str]:
     Returns:
         list[str]: Paths, sorted; readable or not.
     """
-    paths = glob.glob(osp.join(glob.escape(folder), '*.pth'))
-    names = [path for path in paths if osp.isfile(path)]
+    # With filename_tmpl of CheckpointHook, they have any suffix, or none.
+    last = osp.basename(last_checkpoint(folder))
+    patterns = (
+        '*.pth',
+        f'*{osp.splitext(last)[1] or ".pth"}',
+        glob.escape(last),
+    )
+    names = {
+        path
+        for pattern in patterns
+        for path in glob.glob(osp.join(glob.escape(folder), pattern))
+        if osp.isfile(path)
+    }
     return sorted(
         path
         for path in names

@@ -83,9 +83,9 @@ def read_view(video: str, cfg: Config, view: int | None = None) -> View:
     num_frames = results['clip_len']
     numbers = results['frame_inds'].reshape(-1, num_frames)
     inputs = packed
-    if packed.ndim == 4:  # frames of a Recognizer2D: one clip per crop
-        num_frames = results['frame_inds'].size
-        numbers = numbers.reshape(1, -1)
+    if packed.ndim == 4:  # frames of a Recognizer2D
+        num_frames = _num_segments(cfg, results['frame_inds'].size)
+        numbers = numbers.reshape(-1, num_frames)
         inputs = packed.unflatten(0, (-1, num_frames))
     num_views = len(inputs)
     if view is None:
@@ -105,6 +105,13 @@ def read_view(video: str, cfg: Config, view: int | None = None) -> View:
     ]
     own = inputs[view] if packed.ndim == 4 else inputs[view : view + 1]
     return View(frames, numbers[view % len(numbers)].tolist(), own)
+
+
+def _num_segments(cfg: Config, num_frames: int) -> int:
+    """Return the frames of a clip, of those of a crop, in a Recognizer2D."""
+    neck = cfg.model.get('neck') or {}
+    segments = neck.get('num_segments', num_frames)  # of ATANeck
+    return segments if num_frames % segments == 0 else num_frames
 
 
 def read_clip(

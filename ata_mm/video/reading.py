@@ -139,6 +139,8 @@ class FrameSource:
     Args:
         source (str): A video file, the number of a camera ('0'), or an address
             such as ``rtsp://…``.
+        is_file (bool, optional): Whether it is a file. Defaults to None, any
+            but a number and an address.
 
     Attributes:
         fps (float | None): Frames per second; None if unknown.
@@ -159,9 +161,13 @@ class FrameSource:
         ...         ...
     """
 
-    def __init__(self, source: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, source: str | os.PathLike[str], is_file: bool | None = None
+    ) -> None:
         self.source = source = os.fspath(source)
-        self.is_file = not source.isdecimal() and '://' not in source
+        if is_file is None:
+            is_file = not source.isdecimal() and '://' not in source
+        self.is_file = is_file
         self.num_frames: int | None = None
         self.span: tuple[float, float] | None = None
         self._is_read = False

@@ -84,6 +84,15 @@ def test_a_copied_folder_resumes_from_itself(folder):
     assert newest(copy).path == str(copy / 'iter_10.pth')
 
 
+@pytest.mark.parametrize('name', ['ck_{}.pt', 'ck_{}.ckpt', 'ck_{}'])
+def test_checkpoints_of_another_suffix_are_found(folder, name):
+    for file in list(folder.glob('*.pth')):
+        file.rename(folder / name.format(file.stem[5:]))
+    expected = folder / name.format(10)
+    (folder / 'last_checkpoint').write_text(f'/moved/{expected.name}')
+    assert newest(folder).path == str(expected)
+
+
 def test_the_name_of_a_folder_is_no_pattern(tmp_path):
     folder = tmp_path / 'run[1]'
     folder.mkdir()

@@ -64,6 +64,26 @@ def test_frames_of_a_2d_recognizer(tiny_config, video_root):
     assert len(clip.frames) == len(clip.numbers) == 4
 
 
+@pytest.mark.parametrize('view, first', [(0, 1.25), (1, 0.0)])
+def test_clips_of_a_2d_recognizer_have_the_segments_of_the_neck(
+    view, first, tiny_config, video_root
+):
+    cfg = load_config(tiny_config)
+    cfg.model.neck = dict(type='ATANeck', num_segments=8)
+    sample, *rest = cfg.test_pipeline[1:]
+    sample.update(clip_len=1, num_clips=8, twice_sample=True)
+    rest[-2].input_format = 'NCHW'
+    cfg.test_dataloader.dataset.pipeline = [
+        cfg.test_pipeline[0],
+        sample,
+        *rest,
+    ]
+    clip = read_view(str(video_root / '0.mp4'), cfg, view)  # of 20 frames
+    assert len(clip.frames) == len(clip.inputs) == 8
+    expected = (first + 2.5 * np.arange(8)).astype(int)
+    assert clip.numbers == expected.tolist()
+
+
 def test_view_out_of_range(cfg, video_root):
     with pytest.raises(ValueError, match='a view from 0 to 2, .* got 3'):
         read_view(str(video_root / '0.mp4'), cfg, 3)

@@ -26,6 +26,13 @@ def test_file_tells_its_length_and_rate(video_root):
         assert (source.num_frames, source.fps) == (20, 10)
 
 
+def test_a_number_may_be_the_name_of_a_file(video_root, tmp_path, monkeypatch):
+    (tmp_path / '0').write_bytes((video_root / '0.mp4').read_bytes())
+    monkeypatch.chdir(tmp_path)
+    with FrameSource('0', is_file=True) as source:
+        assert len(list(source)) == 20
+
+
 def test_missing_file():
     with pytest.raises(FileNotFoundError, match='x.mp4 does not exist'):
         FrameSource('x.mp4')
