@@ -36,7 +36,7 @@ def test_an_inherited_function_collates(inherited):
 
 def test_an_inherited_function_initialises_workers():
     function = dict(
-        type='worker_init_fn',
+        type=worker_init_fn,
         _scope_='mmengine',
         num_workers=1,
         rank=0,
