@@ -259,7 +259,8 @@ class StreamRecognizer:
         return (
             f'{text}: the matched features depend on the position of a frame '
             "in the window, by rounding with match_on='content' (see reuse "
-            "tolerance), by the time embedding with match_on='tokens'"
+            "tolerance), by the time embedding with match_on='tokens', or by "
+            'a backbone that mixes frames'
         )
 
     def _is_needed(self, index: int) -> bool:

@@ -128,9 +128,10 @@ def view_shape(
         takes frames as images.
 
     Raises:
-        ValueError: If ``view`` is missing, and the test pipeline does not
-            sample and crop frames.
+        ValueError: If the test pipeline formats other inputs than frames; or
+            if ``view`` is missing, and it does not sample and crop them.
     """
+    _check_format(cfg)
     images = (
         cfg.model.get('data_preprocessor', {}).get('format_shape', 'NCHW')
         == 'NCHW'
@@ -139,6 +140,22 @@ def view_shape(
     if images:
         return (1, frames, 3, height, width)
     return (1, 1, 3, frames, height, width)
+
+
+def _check_format(cfg: Config) -> None:
+    """Raise for the recognizers of skeletons, heat maps, flow and audio."""
+    loader = cfg.get('test_dataloader') or {}
+    steps = loader.get('dataset', {}).get('pipeline', [])
+    formats = {
+        step.get('input_format')
+        for name, step in zip(step_names(steps), steps)
+        if name.startswith('Format')
+    }
+    if formats and not formats & {'NCHW', 'NCTHW'}:
+        raise ValueError(
+            'Expected a recognizer of RGB frames, with FormatShape of NCHW or '
+            f'NCTHW in its test pipeline, got {", ".join(step_names(steps))}.'
+        )
 
 
 def _view_of_pipeline(cfg: Config, images: bool) -> tuple[int, int, int]:

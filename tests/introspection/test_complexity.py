@@ -174,3 +174,18 @@ def test_types_within_left_out_types_are_left_out_once():
     inner = nn.Sequential(nn.Sequential(nn.Linear(2, 2)), nn.Linear(2, 2))
     types = ['Sequential', 'Linear']
     assert _of_types(nn.ModuleList([inner]), types) == ['0']
+
+
+@pytest.mark.parametrize(
+    'step',
+    [
+        dict(type='FormatGCNInput', num_person=2),
+        dict(type='FormatAudioShape', input_format='NCTF'),
+        dict(type='mmaction.FormatShape', input_format='NCTHW_Heatmap'),
+    ],
+)
+def test_refuses_recognizers_of_other_inputs(step):
+    cfg = config('NCTHW')
+    cfg.test_dataloader.dataset.pipeline = [step]
+    with pytest.raises(ValueError, match='Expected a recognizer of RGB'):
+        view_shape(cfg, (4, 16, 16))
