@@ -24,7 +24,7 @@ from ata_mm.engine.resuming import last_checkpoint
 from ata_mm.video.pipeline import type_name
 
 from .arguments import FINETUNE_DEFAULTS, cfg_option_words, make_folder
-from .console import hide_log, print_message
+from .console import hide_log, print_message, shorten_warnings
 from .errors import user_errors
 from .result_files import lock_file, newest_metrics
 from .tables import markdown_table
@@ -63,6 +63,7 @@ def run_steps(args: argparse.Namespace, folder: Path) -> None:
         folder (Path): Folder of the results.
     """
     start_server()
+    shorten_warnings()
     steps = Steps()
     with user_errors():
         with steps.step('config'):
