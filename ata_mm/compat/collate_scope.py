@@ -9,12 +9,15 @@ fail at their first batch.
 Upstream: no known report.
 """
 
+from functools import wraps
+
 from mmengine.runner.runner import Runner
 from torch.utils.data import DataLoader
 
 _mmengine_build_dataloader = Runner.build_dataloader
 
 
+@wraps(_mmengine_build_dataloader)
 def build_dataloader(
     dataloader: DataLoader | dict,
     seed: int | None = None,
