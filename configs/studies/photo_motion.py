@@ -5,9 +5,9 @@ title = 'Photo motion, frozen image model, top-1 by speed: chance 0.125'
 config = 'configs/photos/ata_efficientnet_photo_motion.py'
 # After 4 epochs temporal attention is at chance, with 1e-3 as with 3e-3.
 options = {'train_cfg.max_epochs': 16}
-# Tried by temporal attention, ATA, also without route encoding, and refined
-# ATA. The other arms have the learning rate of the config.
 _rates = {'optim_wrapper.optimizer.lr': [3e-4, 1e-3, 3e-3, 1e-2]}
+# Of the controls: what temporal attention and ATA chose.
+_control_rates = {'optim_wrapper.optimizer.lr': [1e-3, 3e-3]}
 selection = dict(seed=100, metric='all')
 seeds = [0, 1, 2]
 
@@ -26,24 +26,29 @@ arms = {
     ),
     'temporal attention': dict(grid=_rates, options={_temporal: _attention}),
     'temporal attention, no route encoding': dict(
-        options={_temporal: dict(_attention, route_encoding=False)}
+        grid=_rates,
+        options={_temporal: dict(_attention, route_encoding=False)},
     ),
     'ATA': dict(grid=_rates),
-    # With the learning rate of the arms without a grid, to compare with them.
+    # With the learning rate that temporal attention chose.
     'ATA, lr=1e-3': dict(),
     # The control of the next: routes cannot encode positions there.
     'ATA, no route encoding': dict(
         grid=_rates, options={f'{_temporal}.route_encoding': False}
     ),
     'ATA, no de-alignment': dict(
+        grid=_control_rates,
         options={
             f'{_temporal}.dealign': False,
             f'{_temporal}.route_encoding': False,
-        }
+        },
     ),
     'refined ATA': dict(grid=_rates, options=_refined),
     'refined ATA, lr=1e-3': dict(options=_refined),
-    'random routes': dict(options={f'{_temporal}.matcher': 'RandomMatcher'}),
+    'random routes': dict(
+        grid=_control_rates,
+        options={f'{_temporal}.matcher': 'RandomMatcher'},
+    ),
 }
 baseline = 'temporal attention'
 
