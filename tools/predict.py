@@ -234,7 +234,7 @@ class Copy(NamedTuple):
 def annotate(copy: Copy) -> None:
     """Write a copy."""
     with (
-        FrameSource(copy.video, is_file=True) as source,
+        FrameSource(copy.video, is_file='://' not in copy.video) as source,
         OverlayWriter(str(copy.file), source.fps or 25.0) as out,
     ):
         for frame in source:

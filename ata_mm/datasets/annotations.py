@@ -246,7 +246,7 @@ def _names(folder: str, files: bool) -> set[str]:
 
 
 def clean_path(path: str) -> str:
-    """Normalise a path, of which ``..`` may follow a link to a folder."""
+    """Normalise a path without ``..``, which may follow a link."""
     if '://' in path or '..' in path.split(os.sep):
         return path
     return osp.normpath(path)
