@@ -3,11 +3,13 @@
 
 Sec. 3.2 and Table 4 of the paper. ``python
 tools/measure_mutual_information.py CONFIG CHECKPOINT`` runs the model on the
-test videos of the config, and prints a Markdown table with two rows for each
-temporal module, the features before and after it, in nats, averaged over all
-neighbouring frame pairs. 'all pairs' does not depend on the order of the
-patches; 'in place' compares a patch with the patch at the same position in the
-next frame, 'aligned' with its match. The upper bound of all is log N.
+test videos of the config, and prints a Markdown table in nats, averaged over
+all neighbouring frame pairs. It has two rows for each temporal module, the
+features before and after it; for `ATATimeSformer`, 'embedding', the patch
+embeddings without position and time, "None" in Table 4; and for all backbones
+of ata_mm 'final', the last patches. 'all pairs' does not depend on the order
+of the patches; 'in place' compares a patch with the patch at the same position
+in the next frame, 'aligned' with its match. The upper bound of all is log N.
 
 Matching raises the estimate even if frames have nothing in common. The columns
 'unrelated' are the control: the same quantities of frames of different videos,

@@ -17,7 +17,14 @@ from .information import InformationProbe
 from .listener import AlignmentEvent, Listener
 from .observation import Block, Observation, observe
 from .pixels import match_pixels
-from .taps import Tap, before_tap, final_tap, temporal_modules, temporal_taps
+from .taps import (
+    Tap,
+    before_tap,
+    embedding_tap,
+    final_tap,
+    temporal_modules,
+    temporal_taps,
+)
 
 __all__ = [
     'AlignedClip',
@@ -31,6 +38,7 @@ __all__ = [
     'Tap',
     'before_tap',
     'count_complexity',
+    'embedding_tap',
     'final_tap',
     'match_pixels',
     'observe',

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ata_mm.models import ATATimeSformer
+from ata_mm.models.backbones.base import VideoBackbone
 from ata_mm.ops import (
     align_frames,
     mutual_information,
@@ -16,7 +18,13 @@ from ata_mm.ops import (
 from ata_mm.ops.types import Grid
 
 from .listener import Listener, Read
-from .taps import Tap, before_tap, temporal_taps
+from .taps import (
+    Tap,
+    before_tap,
+    embedding_tap,
+    final_tap,
+    temporal_taps,
+)
 
 _INPUT = 'input'  # name of the tap on the input of the model
 
@@ -83,8 +91,11 @@ class InformationProbe(Listener):
     Attached to the model from construction until `detach`, or until the end of
     a ``with`` statement.
 
-    Class tokens are left out. ``before`` block 0 of a ViT are the patch
-    embeddings, including the position embedding.
+    Two more points are those of Table 4. ``embedding`` are the patch
+    embeddings of `ATATimeSformer`, without position and time, which the paper
+    calls "None"; ``block0/before`` contains the two. ``final`` are the last
+    patches of a backbone of ata_mm; see
+    :func:`~ata_mm.introspection.final_tap`. Class tokens are left out.
 
     As a control, the frames of each clip are also paired with those of the
     last clip of the previous video, see :func:`measure_unrelated`. The first
@@ -132,10 +143,11 @@ class InformationProbe(Listener):
         self.attach(model)
 
     def taps(self, model: nn.Module) -> list[Tap]:
-        """Return two taps for each block, named 'block0/before' and so on.
+        """Return the taps that are measured, in the order of the model.
 
-        The first of all is the input of the model, whose shape tells how many
-        clips each video has.
+        Two for each block, named 'block0/before' and so on, between
+        'embedding' and 'final'. The first of all is the input of the model,
+        whose shape tells how many clips each video has.
         """
         after = temporal_taps(model)
         taps = [
@@ -146,6 +158,11 @@ class InformationProbe(Listener):
                 ('after', after[index]),
             )
         ]
+        backbone = getattr(model, 'backbone', None)
+        if isinstance(backbone, ATATimeSformer):
+            taps.insert(0, embedding_tap(backbone))
+        if isinstance(backbone, VideoBackbone):
+            taps.append(final_tap(model))
         return [_input_tap(model), *taps]
 
     def on_patches(self, tap: Tap, x: Tensor, read: Read) -> None:

@@ -8,7 +8,7 @@ import torch
 from mmaction.models.recognizers.base import BaseRecognizer
 from torch import Tensor, nn
 
-from ata_mm.models import ATABackbone, TemporalModule
+from ata_mm.models import ATABackbone, ATATimeSformer, TemporalModule
 from ata_mm.models.backbones.timesformer import DividedBlock, TimeSformerBlock
 from ata_mm.models.layouts import Layout
 from ata_mm.ops import Alignment
@@ -155,6 +155,23 @@ def final_tap(model: BaseRecognizer) -> Tap:
         reader = _layout_reader(last, last.layouts[-1])
         return Tap('final', kind, block, _output, reader)
     return Tap('final', kind, last, _last_map, _read_maps)
+
+
+def embedding_tap(backbone: ATATimeSformer) -> Tap:
+    """Return the tap on the patch embeddings, without position and time.
+
+    Args:
+        backbone (ATATimeSformer): The backbone of a recognizer.
+    """
+    first = before_tap(temporal_taps(backbone)[0])
+
+    def read(x: Tensor, call: Call) -> Patches:
+        patches, grid = first.read(x, call)
+        position = Arguments(*call.args, **call.kwargs).position
+        return patches - position, grid
+
+    kind = type(backbone.patch_embed).__name__
+    return first._replace(name='embedding', kind=kind, read=read)
 
 
 def _output_tap(name: str, module: TimeMixer) -> Tap:

@@ -50,13 +50,13 @@ def test_is_reported_beside_accuracy(runner, loop):
     metrics = getattr(runner, loop)()
     assert 'acc/top1' in metrics
     kinds = [
-        (when, name)
-        for when in ('before', 'after')
+        (point, name)
+        for point in ('embedding', 'block1/before', 'block1/after', 'final')
         for quantity in ('all_pairs', 'in_place', 'aligned')
         for name in (quantity, f'{quantity}_unrelated')
     ]
-    for when, name in kinds:
-        assert f'mutual_information/block1/{when}/{name}' in metrics
+    for point, name in kinds:
+        assert f'mutual_information/{point}/{name}' in metrics
     assert len([name for name in metrics if 'mutual' in name]) == len(kinds)
 
 

@@ -32,18 +32,54 @@ def probed(model, *videos, blocks='all', **options):
 def test_every_block_is_measured(family, patches, kind):
     model = family(dict(type=kind))
     (values,), probe = probed(model, models.clip())
-    expected = [num for num in patches for _ in ('before', 'after')]
-    assert list(probe.num_patches.values()) == expected
-    assert len(values) == 3 * len(expected)
+    blocks = {
+        f'block{index}/{when}': num
+        for index, num in enumerate(patches)
+        for when in ('before', 'after')
+    }
+    ends = {'final': 16}
+    if family is models.vit:
+        ends['embedding'] = 16
+    assert probe.num_patches == {**blocks, **ends}
+    assert len(values) == 3 * len(probe.num_patches)
 
 
 def test_joint_attention_and_necks_are_measured():
-    for model, inputs, patches in (
-        (models.vit(dict(type='JointAttention')), models.clip(), [16] * 6),
+    for model, inputs, points in (
+        (models.vit(dict(type='JointAttention')), models.clip(), [16] * 8),
         (models.tsn(), models.images(), [4] * 2),
     ):
         _, probe = probed(model, inputs)
-        assert list(probe.num_patches.values()) == patches
+        assert list(probe.num_patches.values()) == points
+
+
+def test_points_are_in_the_order_of_the_model():
+    _, probe = probed(models.vit(), models.clip(), blocks=[1])
+    points = ['embedding', 'block1/before', 'block1/after', 'final']
+    assert list(probe.num_patches) == points
+
+
+def assert_measured(values, point, x):
+    """The values of a point are those of its features."""
+    for name, value in measure(x, 0.1, (4, 4)).items():
+        found = values[f'{point}/{name}']
+        assert found == pytest.approx(value.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize('kind', [*KINDS, 'JointAttention'])
+def test_the_ends_are_those_of_table_4(kind):
+    model, seen = models.vit(dict(type=kind)), []
+    backbone = model.backbone
+    for module in (backbone.patch_embed, backbone.blocks[-1]):
+        module.register_forward_hook(lambda *call: seen.append(call[-1]))
+    (values,), _ = probed(model, models.clip())
+    embedding, final = seen
+    assert_measured(values, 'embedding', embedding)
+    assert_measured(values, 'final', final[:, :, 1:])
+    # Otherwise the embedding could be measured with position and time.
+    assert values['embedding/in_place'] != pytest.approx(
+        values['block0/before/in_place'], rel=1e-3
+    )
 
 
 def test_the_features_are_those_around_the_module():
@@ -53,9 +89,7 @@ def test_the_features_are_those_around_the_module():
     )
     (values,), _ = probed(model, models.clip(), blocks=[1])
     for when, x in zip(('before', 'after'), seen):
-        for name, value in measure(x, 0.1, (4, 4)).items():
-            found = values[f'block1/{when}/{name}']
-            assert found == pytest.approx(value.item(), rel=1e-4)
+        assert_measured(values, f'block1/{when}', x)
 
 
 def test_averaging_changes_nothing():

@@ -34,7 +34,13 @@ def test_table_and_json_agree(done):
     ]
     values = [result['means'][f'block1/after/{name}'] for name in names]
     cells = ' | '.join(f'{value:.3f}' for value in (1.386, *values))
-    assert table.splitlines()[-1] == f'| block1, after | 4 | {cells} |'
+    assert f'| block1, after | 4 | {cells} |' in table.splitlines()
+
+
+def test_the_points_of_table_4_are_the_first_and_last_rows(done):
+    _, _, first, *_, last = done[0].split('\n\n')[1].splitlines()
+    assert first.startswith('| embedding |')
+    assert last.startswith('| final |')
 
 
 def test_number_of_videos_and_temperature_are_printed(done):
