@@ -175,6 +175,7 @@ def test_recipes_of_the_paper_have_no_addition_of_ours(name):
         ('ata_vit_camera_motion', 'attention_vit_camera_motion'),
         ('ata_vit_camera_motion', 'averaging_vit_camera_motion'),
         ('ata_vit_camera_motion_mixed', 'attention_vit_camera_motion_mixed'),
+        ('ata_vit_camera_motion_mixed', 'averaging_vit_camera_motion_mixed'),
     ],
 )
 def test_twins_differ_in_the_temporal_module_alone(name, twin):

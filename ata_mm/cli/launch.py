@@ -146,9 +146,9 @@ def check_precision(cfg: Config) -> None:
     if wrapper == 'AmpOptimWrapper' and get_device() in ('cpu', 'mps'):
         raise ValueError(
             'Expected a CUDA device for mixed precision training, got '
-            f'{get_device()!r}. On this machine, train without --amp, or with '
-            '--cfg-options optim_wrapper.type=OptimWrapper if the config '
-            'sets mixed precision.'
+            f'{get_device()!r}. On this machine, train without --amp; if the '
+            "config sets mixed precision, use type='OptimWrapper' in its "
+            'optim_wrapper, without loss_scale and dtype.'
         )
 
 
