@@ -168,7 +168,7 @@ def embedding_tap(backbone: ATATimeSformer) -> Tap:
     def read(x: Tensor, call: Call) -> Patches:
         patches, grid = first.read(x, call)
         position = Arguments(*call.args, **call.kwargs).position
-        return patches - position, grid
+        return (patches if position is None else patches - position), grid
 
     kind = type(backbone.patch_embed).__name__
     return first._replace(name='embedding', kind=kind, read=read)
