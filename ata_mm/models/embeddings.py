@@ -79,9 +79,9 @@ def _encode(
 ) -> Tensor:
     """Encode numbers in -bound+1..bound-1: (..., K) -> (..., K * channels)."""
     # By table lookup, since there are many patches and few distinct numbers.
-    steps = torch.arange(channels // 2, device=numbers.device)
+    steps = torch.arange(channels // 2, device=numbers.device).float()
     omega = torch.pi / 2 * 100 ** (-2 * steps / channels)
-    phase = torch.arange(1 - bound, bound, device=numbers.device)
+    phase = torch.arange(1 - bound, bound, device=numbers.device).float()
     phase = phase[:, None] * omega
     table = scale * torch.cat([phase.sin(), phase.cos()], dim=1)
     return F.embedding(numbers + bound - 1, table).flatten(-2)

@@ -2,11 +2,10 @@
 """Checks of the options that several models have in common."""
 
 from collections.abc import Sequence
-from numbers import Real
 
 import numpy as np
 
-from ata_mm.ops.validation import is_count
+from ata_mm.ops.validation import is_count, is_number
 
 from .layouts import ImageSize
 
@@ -21,7 +20,7 @@ def check_drop_path_rate(rate: float) -> float:
     Raises:
         ValueError: If it is not from 0 to below 1.
     """
-    if not isinstance(rate, Real) or not 0 <= rate < 1:
+    if not is_number(rate) or not 0 <= rate < 1:
         raise ValueError(
             f'Expected drop_path_rate from 0 to below 1, got {rate!r}.'
         )

@@ -20,7 +20,7 @@ from .matching import (
 from .norms import normalize
 from .permutation import identity
 from .types import Grid
-from .validation import check_grid, check_patches, is_count
+from .validation import check_grid, check_patches, is_count, is_number
 
 _BOTH = 'first-or-previous'
 # Names of the frame that each frame is matched to.
@@ -174,9 +174,7 @@ def check_options(
             f'Expected refine to be a number of times from 0, got {refine!r}.'
         )
     if min_similarity is not None and not (
-        isinstance(min_similarity, (int, float))
-        and not isinstance(min_similarity, bool)
-        and -1 <= min_similarity < 1  # False of NaN
+        is_number(min_similarity) and -1 <= min_similarity < 1  # False of NaN
     ):
         raise ValueError(
             'Expected min_similarity=None or a cosine similarity from -1 to '

@@ -3,13 +3,12 @@
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
+
+from .tracing import is_tracing
 
 # Norms whose squares, and those of their components, are far from the limits
 # of fp32.
 _SAFE_NORMS = (1e-12, 1e15)
-# Of zeros, whose cosine similarities are 0.
-_LEAST_NORM = 1e-12
 
 
 def rescale(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -25,14 +24,15 @@ def rescale(x: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         tuple[Tensor, Tensor]: (..., C), the input itself if all norms are safe
         and it is on the CPU, where looking costs less than scaling; and its
-        norms (...), at least 1e-12.
+        norms (...), infinity for zeros: their cosine similarities are 0, and
+        so are the gradients.
     """
     with torch.autocast(x.device.type, enabled=False):
         norm = torch.linalg.vector_norm(x, dim=-1)
-        if x.device.type != 'cpu' or is_compiling() or not _are_safe(norm):
+        if x.device.type != 'cpu' or is_tracing() or not _are_safe(norm):
             x = x * _power(x.detach())
             norm = torch.linalg.vector_norm(x, dim=-1)
-        return x, norm.clamp_min(_LEAST_NORM)
+        return x, norm.masked_fill(norm == 0, float('inf'))
 
 
 def _are_safe(norm: Tensor) -> bool:
@@ -45,7 +45,7 @@ def _are_safe(norm: Tensor) -> bool:
 def _power(x: Tensor) -> Tensor:
     """Return the powers of two that scale the largest magnitudes to 0.5..1."""
     largest = torch.linalg.vector_norm(x, float('inf'), -1, keepdim=True)
-    if is_compiling():  # ONNX has no frexp
+    if is_tracing():  # ONNX has no frexp
         return torch.exp2(-largest.log2().ceil().clamp(-125, 127))
     # Also the inverse of a denormal number has to be finite.
     exponent = torch.frexp(largest).exponent.clamp_min(-125)

@@ -167,6 +167,8 @@ class _Permute(torch.autograd.Function):
     that every patch is taken once.
     """
 
+    generate_vmap_rule = True  # of torch.func
+
     @staticmethod
     def forward(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
         return _take(x, order)

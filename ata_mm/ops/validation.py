@@ -9,7 +9,7 @@ the loss, which shows them.
 """
 
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -164,6 +164,27 @@ def is_count(value: object, least: int) -> bool:
     if isinstance(value, bool) or not isinstance(value, Integral):
         return False
     return int(value) >= least
+
+
+def is_number(value: object) -> bool:
+    """Return whether an option is a number, of any type but bool."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise if a temperature is not a number above 0.
+
+    Args:
+        temperature (float): In units of cosine similarity.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not is_number(temperature) or not temperature > 0:
+        raise ValueError(
+            'Expected temperature to be a number above 0, got '
+            f'{temperature!r}.'
+        )
 
 
 def check_counts(least: int = 1, **counts: object) -> None:

@@ -82,3 +82,12 @@ def test_positions_between_patches_are_rounded():
     near = route_encoding(route((0.6, 1.2), (1.1, 1.9)), (3, 3), 16)
     whole = route_encoding(route((1, 1), (1, 2)), (3, 3), 16)
     assert torch.equal(near, whole)
+
+
+def test_encoding_does_not_depend_on_the_default_dtype():
+    expected = sincos_embedding((14, 14), 16)
+    try:
+        torch.set_default_dtype(torch.bfloat16)
+        assert torch.equal(sincos_embedding((14, 14), 16), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -116,3 +116,14 @@ def static(equal):
 def test_equal_patches_stay_in_place(name, min_similarity, make):
     places = align(make(), name, min_similarity).places
     assert places.equal(torch.arange(36).expand_as(places))
+
+
+@pytest.mark.parametrize('name', ['SinkhornMatcher', 'DisplacementMatcher'])
+def test_a_patch_of_zeros_has_no_gradient(name):
+    """The similarity to it is 0 whatever it is compared with."""
+    x = clip()
+    x[0, 1, 5] = 0
+    x.requires_grad_()
+    align(x, name).align(x.detach()).square().sum().backward()
+    assert not x.grad[0, 1, 5].any()
+    assert 0 < x.grad.abs().max() < 1e6

@@ -131,3 +131,11 @@ def test_other_rows_get_the_free_columns_in_order():
     matching = torch.tensor([[3, 3, 0, 9]])
     keep = torch.tensor([[False, True, True, False]])
     assert complete(matching, keep).tolist() == [[1, 3, 0, 2]]
+
+
+def test_permute_is_batched_by_vmap():
+    order = random_permutations(2, 3)
+    x = torch.randn(5, 2, 3, 12, 4)
+    found = torch.func.vmap(lambda x: permute(x, order, invert(order)))(x)
+    expected = [permute(one, order, invert(order)) for one in x]
+    assert torch.equal(found, torch.stack(expected))

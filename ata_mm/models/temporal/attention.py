@@ -6,6 +6,7 @@ https://arxiv.org/abs/2102.05095; official code, Apache-2.0 for its ViT parts:
 https://github.com/facebookresearch/TimeSformer
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -13,11 +14,16 @@ import torch.nn.functional as F
 from mmaction.registry import MODELS
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
-from torch.compiler import is_compiling
 
 from ata_mm.ops import Alignment
+from ata_mm.ops.tracing import is_tracing
 from ata_mm.ops.types import Grid
-from ata_mm.ops.validation import check_counts, check_grid, is_count
+from ata_mm.ops.validation import (
+    check_counts,
+    check_grid,
+    is_count,
+    is_number,
+)
 
 from ..embeddings import patch_positions, route_encoding
 from ..options import check_drop_path_rate
@@ -126,7 +132,7 @@ class SelfAttention(nn.Module):
         # Fused kernels want exactly (batch, heads, L, d).
         query, key, value = qkv.reshape(3, -1, *qkv.shape[-3:])
         # A tracer would have to fix the batch to choose.
-        if query.is_cuda and not is_compiling() and len(query) > _MAX_BATCH:
+        if query.is_cuda and not is_tracing() and len(query) > _MAX_BATCH:
             out = attend_in_parts(query, key, value, bias)
         else:
             out = F.scaled_dot_product_attention(query, key, value, bias)
@@ -262,21 +268,15 @@ class TemporalAttention(TemporalModule):
                 f'time_bias_slopes={slopes}, got None.'
             )
         check_counts(num_frames=num_frames)
-        if slopes is not None and not len(slopes):
+        if slopes is not None and not _are_slopes(slopes):
             raise ValueError(
-                'Expected time_bias_slopes=None or at least one slope, got '
-                f'{slopes!r}.'
+                'Expected time_bias_slopes=None or a sequence of at least one '
+                f'finite number, such as (2.0, 0.25), got {slopes!r}.'
             )
         bias = torch.randn(num_heads, 2 * num_frames - 1) * (std or 0.0)
         if slopes is not None:
             bias += directed_time_bias(num_heads, num_frames, slopes)
         self.time_bias = nn.Parameter(bias)
-        # distance[t, s] = t - s + T - 1, the index of the bias with which
-        # frame t attends to frame s. Not in the state_dict, being constant.
-        time = torch.arange(num_frames)
-        self.register_buffer(
-            'distance', time[:, None] - time + num_frames - 1, persistent=False
-        )
 
     def branch(
         self,
@@ -298,9 +298,12 @@ class TemporalAttention(TemporalModule):
         return self.temporal_fc(self._drop_positions(x))
 
     def _check_frames(self, x: Tensor) -> None:
-        if self.time_bias is not None and len(self.distance) != x.shape[1]:
+        if self.time_bias is None:
+            return
+        num_frames = self.time_bias.shape[1] // 2 + 1
+        if num_frames != x.shape[1]:
             raise ValueError(
-                f'Expected clips of {len(self.distance)} frames, the '
+                f'Expected clips of {num_frames} frames, the '
                 f'num_frames of the time biases, got {x.shape[1]}. Set '
                 'num_frames of the temporal module to it.'
             )
@@ -328,7 +331,7 @@ class TemporalAttention(TemporalModule):
         """
         bias = None
         if self.time_bias is not None:
-            bias = self.time_bias[heads, self.distance]  # (heads, T, T)
+            bias = _unfold(self.time_bias[heads])
         if segments is None or _all_equal(segments):
             return bias
         seen = segments[:, :, None] == segments[:, None]  # (B, T, T, N)
@@ -398,10 +401,25 @@ class TemporalAttention(TemporalModule):
         return x + self.branch(x, self.encode_routes(x, grid))
 
 
+def _are_slopes(slopes: object) -> bool:
+    return (
+        isinstance(slopes, Sequence)
+        and len(slopes) > 0
+        and all(is_number(m) and math.isfinite(m) for m in slopes)
+    )
+
+
+def _unfold(time_bias: Tensor) -> Tensor:
+    """Return the bias of each two frames: (heads, 2T - 1) -> (heads, T, T)."""
+    last = time_bias.shape[1] // 2  # T - 1
+    time = torch.arange(last + 1, device=time_bias.device)
+    # Frame t attends to frame s with the bias at index t - s + T - 1.
+    return time_bias[:, time[:, None] - time + last]
+
+
 def _all_equal(segments: Tensor) -> bool:
     # Without a mask the kernel is faster. Not on a GPU, where reading a value
     # would synchronise host and device, nor in a graph that is traced.
-    tracing = is_compiling() or torch.jit.is_tracing()
-    if segments.device.type != 'cpu' or tracing:
+    if segments.device.type != 'cpu' or is_tracing():
         return False
     return not bool(segments.any())

@@ -11,7 +11,13 @@ from ..lap import solve_on_cpu
 from ..types import Grid
 from ..validation import check_grid
 from .hard import Alignment
-from .matches import Anchors, check_matches, prepend_frame_0, take_clip
+from .matches import (
+    Anchors,
+    check_matches,
+    check_mixed,
+    prepend_frame_0,
+    take_clip,
+)
 
 # Below this total weight a splatted value fades to 0 rather than being divided
 # by an ever smaller number. This also bounds the gradient.
@@ -191,9 +197,10 @@ class DisplacementAlignment(Alignment):
             Tensor: (B, T, N, C') in route order, in the dtype of x.
 
         Raises:
-            ValueError: If x is not of this clip's (B, T, N).
+            ValueError: If x is not floating point of this clip's (B, T, N).
         """
         self._check(x)
+        check_mixed(x)
         return self._sampling.read(x.flatten(0, 1)).view(x.shape)
 
     def dealign(self, y: Tensor) -> Tensor:
@@ -207,9 +214,10 @@ class DisplacementAlignment(Alignment):
             y.
 
         Raises:
-            ValueError: If y is not of this clip's (B, T, N).
+            ValueError: If y is not floating point of this clip's (B, T, N).
         """
         self._check(y)
+        check_mixed(y)
         mean = self._sampling.write(y.flatten(0, 1)) / self._total
         return mean.to(y.dtype).view(y.shape)
 

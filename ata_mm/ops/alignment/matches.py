@@ -20,6 +20,15 @@ def take_clip(x: Tensor, index: int, device: torch.device | None) -> Tensor:
     return x[index, None].detach().clone().to(device)
 
 
+def check_mixed(x: Tensor) -> None:
+    """Raise if features are of a dtype that cannot hold weighted means."""
+    if not x.is_floating_point():
+        raise ValueError(
+            'Expected floating-point features, of which weighted means are '
+            f'computed, got {x.dtype}.'
+        )
+
+
 def check_matches(
     shape: Sequence[int],
     matching: Tensor,

@@ -12,6 +12,7 @@ from .hard import Alignment
 from .matches import (
     Anchors,
     check_matches,
+    check_mixed,
     prepend_frame_0,
     take_clip,
     take_frames,
@@ -161,7 +162,7 @@ class SoftAlignment(Alignment):
             Tensor: (B, T, N, C') in route order, in the dtype of x.
 
         Raises:
-            ValueError: If x is not of this clip's (B, T, N).
+            ValueError: If x is not floating point of this clip's (B, T, N).
         """
         return self._mix(self.plans, x)
 
@@ -176,12 +177,13 @@ class SoftAlignment(Alignment):
             y.
 
         Raises:
-            ValueError: If y is not of this clip's (B, T, N).
+            ValueError: If y is not floating point of this clip's (B, T, N).
         """
         return self._mix(self.plans.transpose(2, 3), y)
 
     def _mix(self, plans: Tensor, x: Tensor) -> Tensor:
         self._check(x)
+        check_mixed(x)
         # In the precision of x: autocast would round positions to 8 bits.
         with torch.autocast(x.device.type, enabled=False):
             return plans.to(x.dtype) @ x

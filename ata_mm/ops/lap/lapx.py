@@ -23,6 +23,7 @@ else:
 CPU_SOLVER = 'lapx' if HAS_LAPX else 'scipy'
 
 _OMP_PAUSE_SOFT = 1  # omp_pause_resource_t of OpenMP 5.0
+_PROCESS = os.getpid()  # the one that may have OpenMP threads
 # Problems differ in difficulty: several chunks per thread balance the load.
 _CHUNKS_PER_THREAD = 8
 
@@ -109,7 +110,14 @@ def solve_lapx(similarity: np.ndarray, num_threads: int) -> np.ndarray:
         return columns
     pause_openmp()
     pool = _thread_pool(num_threads - 1, os.getpid())
-    workers = [pool.submit(solve) for _ in range(used - 1)]
+    workers = []
+    for _ in range(used - 1):
+        try:
+            workers.append(pool.submit(solve))
+        except RuntimeError as error:
+            # The main thread has ended: this thread does all the work.
+            if 'after interpreter shutdown' not in str(error):
+                raise
     solve()
     # Waits for the last chunks, and raises the errors of the workers.
     for worker in workers:
@@ -139,11 +147,13 @@ def pause_openmp() -> bool:
     ones in about 0.1 ms.
 
     Returns:
-        bool: True if they have ended. False within a parallel region, and if
-        torch was built without GNU OpenMP (macOS, Windows).
+        bool: True if they have ended. False within a parallel region, in a
+        forked process, and if torch was built without GNU OpenMP (macOS,
+        Windows).
     """
     library = _gnu_openmp()
-    if library is None:
+    # OpenMP would wait forever for threads that have not survived a fork.
+    if library is None or os.getpid() != _PROCESS:
         return False
     return library.omp_pause_resource_all(_OMP_PAUSE_SOFT) == 0
 

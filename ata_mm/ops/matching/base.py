@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.compiler import is_compiling
 
 from ..alignment import Alignment, SoftAlignment
+from ..tracing import is_tracing
 from ..types import Grid
 from .similarity import compare, favour_place
 
@@ -118,7 +118,7 @@ class Matcher:
             return Matching(matching, accepted)
         # A few pairs at a time: large maps have to fit into memory.
         step = pairs
-        if not is_compiling():  # the batch may be symbolic
+        if not is_tracing():  # the batch may be symbolic
             step = max(1, _MAX_SIMILARITIES // (batch * num**2))
         parts = []
         for i in range(0, pairs, step):

@@ -7,16 +7,17 @@ of ConvNeXt, one exact solve takes a second or more.
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from ..norms import normalize
 from ..permutation import identity, invert
+from ..tracing import is_tracing
 from ..types import Grid
 from ..validation import (
     check_counts,
     check_finite,
     check_grid,
     check_square,
+    is_number,
 )
 from .base import Matcher, Matching
 from .exact import ExactMatcher
@@ -103,8 +104,11 @@ class CoarseToFineMatcher(Matcher):
         check_counts(0, sweeps=sweeps)
         check_counts(2, group_size=group_size)
         check_counts(max_exact=max_exact)
-        if not 0 < active <= 1:
-            raise ValueError(f'Expected 0 < active <= 1, got {active}.')
+        if not is_number(active) or not 0 < active <= 1:
+            raise ValueError(
+                'Expected active to be a fraction above 0 and up to 1, got '
+                f'{active!r}.'
+            )
         self.sweeps = int(sweeps)
         self.group_size = int(group_size)
         self.active = float(active)
@@ -137,7 +141,8 @@ class CoarseToFineMatcher(Matcher):
         problems = similarity.detach().float().reshape(-1, num, num)
         # Sorting and topk would accept NaN silently.
         check_finite(problems)
-        matching = self._match(DenseSimilarity(problems), grid)
+        with torch.autocast(similarity.device.type, enabled=False):
+            matching = self._match(DenseSimilarity(problems), grid)
         return matching.view(similarity.shape[:-1])
 
     def match_pairs(
@@ -161,7 +166,7 @@ class CoarseToFineMatcher(Matcher):
                 source, target, grid, min_similarity, support_radius
             )
 
-        if is_compiling() and type(self) is CoarseToFineMatcher:
+        if is_tracing() and type(self) is CoarseToFineMatcher:
             return match_pairs(
                 self,
                 source,
@@ -332,11 +337,13 @@ def _nearest_neighbours(similarity: Similarity) -> tuple[Tensor, Tensor]:
 
 def _argmax(block: Tensor) -> Tensor:
     """Return the column of the largest value of each row: (P, n)."""
-    # numpy's is vectorised, torch's on the CPU takes eight times as long. Of a
-    # subclass, as in tracing, numpy could not see the values.
-    if block.device.type == 'cpu' and type(block) is Tensor:
+    if block.device.type != 'cpu':
+        return block.argmax(-1)
+    # numpy's is vectorised, torch's on the CPU takes eight times as long.
+    try:
         return torch.from_numpy(block.numpy().argmax(-1))
-    return block.argmax(-1)
+    except RuntimeError:  # no values, as in tracing or torch.func
+        return block.argmax(-1)
 
 
 def _voted_shift(nearest: Tensor, mutual: Tensor, grid: Grid) -> Tensor:
@@ -346,8 +353,8 @@ def _voted_shift(nearest: Tensor, mutual: Tensor, grid: Grid) -> Tensor:
     row, column = patch // width, patch % width
     down = (nearest // width - row) % height
     right = (nearest % width - column) % width
-    votes = torch.zeros(nearest.shape, device=nearest.device)
-    votes = votes.scatter_add(1, down * width + right, mutual.float())
+    votes = torch.zeros_like(nearest)
+    votes = votes.scatter_add(1, down * width + right, mutual.long())
     shift = votes.argmax(1, keepdim=True)
     row = (row + shift // width) % height
     return row * width + (column + shift % width) % width
@@ -412,7 +419,7 @@ def _held(matching: Tensor, rows: Tensor) -> Tensor:
 
 def _contrast(group: Similarity) -> Tensor:
     """Return weights 1 of the first patch and -1 of the last: (P, K, s)."""
-    weight = torch.zeros(group.shape, device=group.device)
+    weight = torch.zeros(group.shape, dtype=torch.float32, device=group.device)
     weight[..., 0] = 1
     weight[..., -1] = -1
     return weight

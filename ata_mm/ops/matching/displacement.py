@@ -14,7 +14,13 @@ from ..alignment.displacement import (
 from ..alignment.matches import check_matches, take_frames
 from ..norms import normalize
 from ..types import Grid
-from ..validation import check_counts, check_finite, check_grid, check_square
+from ..validation import (
+    check_counts,
+    check_finite,
+    check_grid,
+    check_square,
+    check_temperature,
+)
 from .auto import AutoMatcher
 from .base import Matcher, Matching
 from .similarity import unfold_support
@@ -56,8 +62,7 @@ class DisplacementMatcher(Matcher):
     def __init__(self, radius: int = 3, temperature: float = 0.02) -> None:
         check_counts(radius=radius)
         self.radius = int(radius)
-        if not temperature > 0:
-            raise ValueError(f'Expected temperature > 0, got {temperature}.')
+        check_temperature(temperature)
         self.temperature = temperature
 
     def match(self, similarity: Tensor, grid: Grid | None = None) -> Tensor:
@@ -84,7 +89,9 @@ class DisplacementMatcher(Matcher):
         # Only N K of the N^2 similarities are used: match_pairs computes
         # those alone, and with a gradient.
         windows = gather_window(problems, grid, self.radius)
-        return self._mean_offset(windows).view(*similarity.shape[:-1], 2)
+        with torch.autocast(similarity.device.type, enabled=False):
+            displacement = self._mean_offset(windows)
+        return displacement.view(*similarity.shape[:-1], 2)
 
     def match_pairs(
         self,

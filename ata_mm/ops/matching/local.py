@@ -6,11 +6,11 @@ import torch
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from ..lap import MAX_TRITON
 from ..norms import normalize
 from ..permutation import complete, identity
+from ..tracing import is_tracing
 from ..types import Grid
 from ..validation import (
     check_counts,
@@ -116,7 +116,7 @@ class LocalMatcher(Matcher):
             return super().match_pairs(
                 source, target, grid, min_similarity, support_radius
             )
-        if is_compiling() and type(self) is LocalMatcher:
+        if is_tracing() and type(self) is LocalMatcher:
             return match_pairs(
                 self,
                 source,
@@ -190,7 +190,9 @@ class LocalMatcher(Matcher):
         values = problems.where(near, bound).maximum(bound)
         matching = self._exact.match(values)
         found = values.gather(2, matching[..., None]).squeeze(2)
+        # `favour_place` does not make a match in place acceptable.
         similar = found > bound.squeeze(2)
+        similar &= found > least + STAY * (matching == patch)
         return complete(matching, similar), similar
 
     def _solve_sparse(
@@ -199,12 +201,15 @@ class LocalMatcher(Matcher):
         """Solve sparsely: windows (P, N, K), else as `_solve_dense`."""
         index = window_index(grid, self.radius).numpy()
         num, valid = len(index), index >= 0
+        centre = index.shape[1] // 2
         # One column more for each row, which stands for any other match.
         index = np.column_stack([index, num + np.arange(num)])
         matching = np.empty(windows.shape[:2], np.int64)
         for window, out in zip(windows.cpu().numpy(), matching):
             bound = max(window[valid].mean(dtype=np.float64), least)
-            edges = np.column_stack([window > bound, np.ones(num, bool)])
+            similar = window > bound
+            similar[:, centre] &= window[:, centre] > np.float32(least) + STAY
+            edges = np.column_stack([similar, np.ones(num, bool)])
             values = np.column_stack([window, np.full(num, bound)])[edges]
             # The solver minimises, and ignores edges of weight 0. In a row
             # columns ascend, as the CSR format wants them.

@@ -5,10 +5,10 @@ from itertools import product
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from .. import kernels
 from ..norms import rescale
+from ..tracing import is_tracing
 from ..types import Grid
 from ..validation import check_grid
 
@@ -72,7 +72,7 @@ def favour_place(similarity: Tensor) -> Tensor:
     Returns:
         Tensor: The argument; a copy while torch.compile is tracing.
     """
-    if is_compiling():  # exporters want no changes in place
+    if is_tracing():  # exporters want no changes in place
         num = similarity.shape[-1]
         return similarity + STAY * torch.eye(num, device=similarity.device)
     similarity.diagonal(dim1=-2, dim2=-1).add_(STAY)
@@ -83,7 +83,7 @@ def _products(
     source: Tensor, target: Tensor, rows: Tensor, columns: Tensor
 ) -> Tensor:
     batch, pairs, num, _ = target.shape
-    if is_compiling():  # the batch may be symbolic
+    if is_tracing():  # the batch may be symbolic
         with torch.autocast(target.device.type, enabled=False):
             similarity = source @ target.transpose(2, 3)
             similarity = similarity * rows.reciprocal()[..., None]

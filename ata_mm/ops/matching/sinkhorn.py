@@ -11,7 +11,13 @@ from torch.utils.checkpoint import checkpoint
 
 from ..norms import normalize
 from ..types import Grid
-from ..validation import check_counts, check_finite, check_grid, check_square
+from ..validation import (
+    check_counts,
+    check_finite,
+    check_grid,
+    check_square,
+    check_temperature,
+)
 from .base import Matcher, Matching
 from .similarity import aggregate
 
@@ -57,8 +63,7 @@ class SinkhornMatcher(Matcher):
         num_iters: int = 50,
         max_patches: int = 1024,
     ) -> None:
-        if not temperature > 0:
-            raise ValueError(f'Expected temperature > 0, got {temperature}.')
+        check_temperature(temperature)
         check_counts(num_iters=num_iters, max_patches=max_patches)
         self.temperature = temperature
         self.num_iters = num_iters

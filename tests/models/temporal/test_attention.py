@@ -106,7 +106,7 @@ def test_has_five_times_the_squared_channels_as_weights(channels):
 
 def test_time_bias_depends_on_the_distance_in_time():
     module = TemporalAttention(24, 3, num_frames=4, time_bias_std=1.0)
-    bias = module.time_bias[:, module.distance]
+    bias = module.logit_bias()
     assert torch.equal(bias[:, 1:, 1:], bias[:, :-1, :-1])
     assert torch.equal(bias[:, 3, 0], module.time_bias[:, 6])
 
@@ -232,9 +232,22 @@ def test_time_bias_refuses_clips_of_another_length(route_heads):
         module(torch.randn(1, 4, 6, 24))
 
 
-def test_refuses_no_slopes():
-    with pytest.raises(ValueError, match='at least one slope'):
-        TemporalAttention(24, 3, num_frames=5, time_bias_slopes=())
+def test_time_bias_is_that_of_weights_assigned_to_a_model_without():
+    """As large models are loaded: built without memory for the weights."""
+    trained = TemporalAttention(24, 3, zero_init=False, **TIME_BIAS)
+    with torch.device('meta'):
+        module = TemporalAttention(24, 3, zero_init=False, **TIME_BIAS)
+    module.load_state_dict(trained.state_dict(), assign=True)
+    x = torch.randn(1, 5, 6, 24)
+    assert torch.equal(module(x), trained(x))
+
+
+@pytest.mark.parametrize(
+    'slopes', [(), 0.5, 'steep', (1.0, 'flat'), (float('nan'),)]
+)
+def test_refuses_slopes_that_are_none(slopes):
+    with pytest.raises(ValueError, match='at least one finite number'):
+        TemporalAttention(24, 3, num_frames=5, time_bias_slopes=slopes)
 
 
 def test_refuses_no_heads():

@@ -384,3 +384,12 @@ def test_gradients_of_chained_displacements_are_correct():
         lambda steps: chain_displacements(steps, (3, 4)),
         steps.requires_grad_(),
     )
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int64, torch.bool])
+def test_integers_have_no_weighted_means(dtype):
+    alignment = moved((0.5, 0.0))
+    x = torch.ones(*alignment.shape, 3, dtype=dtype)
+    for apply in (alignment.align, alignment.dealign):
+        with pytest.raises(ValueError, match=f'floating-point.*{dtype}'):
+            apply(x)

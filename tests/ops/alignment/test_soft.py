@@ -210,3 +210,12 @@ def test_refuses_features_of_another_clip():
     alignment = SoftAlignment(torch.eye(4).expand(1, 2, 4, 4))
     with pytest.raises(ValueError, match=r'\(1, 2, 4\), got \(1, 3, 4, 5\)'):
         alignment.align(torch.randn(1, 3, 4, 5))
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int64, torch.bool])
+def test_integers_have_no_weighted_means(dtype):
+    alignment = soft(torch.randn(1, 2, 9, 6))
+    x = torch.ones(1, 2, 9, 6, dtype=dtype)
+    for apply in (alignment.align, alignment.dealign):
+        with pytest.raises(ValueError, match=f'floating-point.*{dtype}'):
+            apply(x)

@@ -1,4 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import os
 import subprocess
 import sys
 import threading
@@ -39,18 +40,52 @@ if child == 0:
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), same)
 """
 
+# OpenMP threads of the parent, of which the child knows, but which it lacks.
+FORK = """
+import os
+import torch
+from ata_mm.ops.lap.lapx import solve_on_cpu
 
-@pytest.fixture(scope='module')
-def process():
-    """Return the two lines that PROCESS prints."""
+torch.set_num_threads(2)
+torch.ones(10**6).exp()
+child = os.fork()
+if child == 0:
+    torch.set_num_threads(1)  # as a worker of a data loader does
+    solve_on_cpu(torch.rand(4, 8, 8), 'lapx', num_threads=3)
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+SERVICE = """
+import threading
+import torch
+from ata_mm.ops.lap.lapx import solve_on_cpu
+
+def serve():
+    threading.main_thread().join()
+    print(solve_on_cpu(similarity, 'lapx', num_threads=2).tolist())
+
+similarity = torch.eye(3).repeat(4, 1, 1)
+threading.Thread(target=serve).start()
+"""
+
+
+def printed(program):
+    """Run a program in another process, and return the lines it prints."""
     done = subprocess.run(
-        [sys.executable, '-c', PROCESS],
+        [sys.executable, '-c', program],
         check=True,
-        timeout=120,
+        timeout=60,
         capture_output=True,
         text=True,
     )
     return done.stdout.splitlines()
+
+
+@pytest.fixture(scope='module')
+def process():
+    """Return the two lines that PROCESS prints."""
+    return printed(PROCESS)
 
 
 def total(similarity, matching):
@@ -110,6 +145,15 @@ def test_openmp_threads_end_and_start_again(process):
 @pytest.mark.skipif(sys.platform != 'linux', reason='counts threads in /proc')
 def test_a_forked_process_has_its_own_threads(process):
     assert process[1].split() == ['0', 'True']
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='forks')
+def test_a_forked_process_waits_for_no_openmp_threads():
+    assert printed(FORK) == ['0']
+
+
+def test_a_thread_may_outlive_the_main_thread():
+    assert printed(SERVICE) == [str([[0, 1, 2]] * 4)]
 
 
 def test_batches_of_any_size_share_the_threads():

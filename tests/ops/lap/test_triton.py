@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -201,11 +200,8 @@ def test_alignment_compiles_to_one_graph(matcher):
 def test_host_reads_no_value(matcher, monkeypatch):
     """Match tensors without values, which raise if one is read."""
     fake_tensor = pytest.importorskip('torch._subclasses.fake_tensor')
-    for module in (validation, norms):
-        monkeypatch.setattr(module, 'is_compiling', lambda: True)
-    monkeypatch.setattr(
-        torch, 'randint', lambda *args, generator: np.array([3, 5])
-    )
+    monkeypatch.setattr(validation, 'is_compiling', lambda: True)
+    monkeypatch.setattr(norms, 'is_tracing', lambda: True)
     matcher._exact = ExactMatcher('triton')
     with fake_tensor.FakeTensorMode():
         x = torch.empty(2, 3, 784, 4)

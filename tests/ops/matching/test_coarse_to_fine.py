@@ -355,6 +355,7 @@ def test_refuses_a_grid_of_another_number_of_patches():
     [
         dict(group_size=1),
         dict(active=0.0),
+        dict(active='half'),
         dict(sweeps=-1),
         dict(max_exact=0),
     ],
@@ -362,3 +363,36 @@ def test_refuses_a_grid_of_another_number_of_patches():
 def test_refuses_options_out_of_range(option):
     with pytest.raises(ValueError, match=f'Expected .*{next(iter(option))}'):
         CoarseToFineMatcher(**option)
+
+
+def test_runs_with_any_default_dtype():
+    x = torch.randn(1, 2, 36, 8)
+    matcher = CoarseToFineMatcher(max_exact=2, group_size=4)
+    expected = matcher.match_frames(x, (6, 6))
+    similarity = neighbour_similarity(x)
+    given = matcher.match(similarity, (6, 6))
+    try:
+        for dtype in (torch.float64, torch.bfloat16):
+            torch.set_default_dtype(dtype)
+            assert torch.equal(matcher.match_frames(x, (6, 6)), expected)
+            assert torch.equal(matcher.match(similarity, (6, 6)), given)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_given_similarities_are_matched_in_fp32_under_autocast():
+    similarity = torch.rand(20, 40, 40)
+    matcher = CoarseToFineMatcher(max_exact=2, group_size=4)
+    expected = matcher.match(similarity)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(matcher.match(similarity), expected)
+
+
+def test_transforms_of_functions_pass():
+    x = torch.randn(1, 2, 36, 8)
+    matcher = CoarseToFineMatcher(max_exact=2, group_size=4)
+
+    def total(x):
+        return align_frames(x, matcher, (6, 6)).align(x).square().sum()
+
+    torch.testing.assert_close(torch.func.grad(total)(x), 2 * x)

@@ -210,3 +210,11 @@ def test_refuses_what_does_not_fit_the_displacements(options):
         DisplacementMatcher().follow(
             torch.zeros(1, 2, 120, 2), GRID, **options
         )
+
+
+def test_given_similarities_are_averaged_in_fp32_under_autocast():
+    similarity = neighbour_similarity(shifted_clip((0.3, 0.7)))
+    matcher = DisplacementMatcher(3, 0.1)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = matcher.match(similarity, GRID)
+    assert torch.equal(found, matcher.match(similarity, GRID))

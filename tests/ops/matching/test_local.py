@@ -214,3 +214,17 @@ def test_needs_the_grid(grid):
 def test_refuses_what_is_not_a_radius(radius):
     with pytest.raises(ValueError, match='radius'):
         LocalMatcher(radius)
+
+
+@pytest.mark.parametrize('least', [0.0, 0.5])
+def test_a_match_in_place_at_the_bound_is_rejected(solved, least):
+    """What makes equal patches stay in place does not make them similar."""
+    x = torch.zeros(1, 2, 35, 4)
+    x[..., 0] = 1.0
+    x[:, 1, :, :2] = torch.tensor([least, (1 - least**2) ** 0.5])
+    similarity = ExactMatcher().match_pairs(
+        x[:, :1], x[:, 1:], GRID, min_similarity=least
+    )
+    found = align_frames(x, LocalMatcher(1), GRID, min_similarity=least)
+    assert torch.equal(found.accepted[:, 1:], similarity.accepted)
+    assert not found.accepted[:, 1].any()

@@ -152,6 +152,7 @@ def test_refuses_more_patches_than_fit():
     'options',
     [
         dict(temperature=0.0),
+        dict(temperature='0.1'),
         dict(temperature=float('nan')),
         dict(num_iters=0),
         dict(max_patches=0),
