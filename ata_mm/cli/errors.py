@@ -57,11 +57,12 @@ def user_errors() -> Iterator[None]:
 def is_user_error(error: Exception) -> bool:
     """Return whether an error reports a fault that the user can mend.
 
-    These are an OSError, which concerns a file; a ValueError by a raise
-    statement of this package, OpenMMLab, torch's optimizers and data loaders
-    or the user's own code, unlike one by Python or NumPy, which is a fault of
-    the program; and an error of any type that refuses the arguments of a
-    config while a part is built.
+    These are an OSError, which concerns a file; a ValueError, or an
+    ImportError for want of a package, by a raise statement of this package,
+    OpenMMLab, torch's optimizers and data loaders or the user's own code,
+    unlike one by Python or NumPy, which is a fault of the program; and an
+    error of any type that refuses the arguments of a config while a part is
+    built.
 
     Args:
         error (Exception): The error, with its traceback.
@@ -71,7 +72,7 @@ def is_user_error(error: Exception) -> bool:
     """
     if isinstance(error, OSError):
         return True
-    if isinstance(error, ValueError) and _is_raised(error):
+    if isinstance(error, (ValueError, ImportError)) and _is_raised(error):
         return True
     if not isinstance(error, (ValueError, *_CONFIG_ERRORS)):
         return False

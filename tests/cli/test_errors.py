@@ -52,6 +52,10 @@ def refuse(item):
     raise ValueError('Expected a video, got none.')
 
 
+def need():
+    raise ImportError('Expected the package timm, but it is not installed.')
+
+
 def fail(item):
     return math.sqrt(-1)
 
@@ -68,6 +72,7 @@ def test_errors_become_one_line(monkeypatch):
     [
         lambda: parse_length('soon', 25.0),
         lambda: Path('/nowhere').read_text(),
+        need,
         lambda: torch.optim.SGD([torch.zeros(1)], lr=-1),
         lambda: DataLoader([1], num_workers=-1),
         lambda: MODELS.build(dict(type='ATANec', embed_dims=8)),
@@ -90,6 +95,7 @@ def test_faults_of_users_are_known(call):
         lambda: [].index(0),
         lambda: make_folder(*[1, 2]),
         lambda: {}['key'],
+        lambda: __import__('ata_mm.nowhere'),
         lambda: torch.zeros(2) + torch.zeros(3),
     ],
 )
