@@ -124,7 +124,7 @@ def saved_grid(state_dict: StateDict) -> Grid | None:
     """
     metadata = getattr(state_dict, '_metadata', None) or {}
     for entry in metadata.values():
-        if isinstance(entry, dict) and GRID in entry:
+        if isinstance(entry, dict) and entry.get(GRID):
             height, width = entry[GRID]
             return height, width
     return None
@@ -284,11 +284,17 @@ def _start_missing(
 def _check_complete(
     converted: StateDict, target: StateDict, layout: KeyLayout
 ) -> None:
-    """Raise if a parameter of the model is missing or of another shape."""
+    """Raise if a parameter is missing, or of another shape or kind."""
     for key, value in converted.items():
-        if value.shape != target[key].shape:
+        own = target[key]
+        if own.is_floating_point() and not value.is_floating_point():
             raise ValueError(
-                f'Expected {key} of shape {tuple(target[key].shape)}, got '
+                f'Expected {key} in floating point, got {value.dtype} from '
+                'the checkpoint. Save the weights without quantisation.'
+            )
+        if value.shape != own.shape:
+            raise ValueError(
+                f'Expected {key} of shape {tuple(own.shape)}, got '
                 f'{tuple(value.shape)} from the checkpoint ({layout.name}). '
                 "Check the model's arch or embed_dims, img_size, patch_size "
                 'and num_frames.'

@@ -4,6 +4,7 @@
 import re
 from collections.abc import Container
 
+import torch
 from torch import nn
 
 from .key_layouts import StateDict
@@ -13,7 +14,7 @@ _WRAPPER = re.compile(r'^(?:module|model|backbone|timesformer|vit|convnext)\.')
 _COMPILED = re.compile(r'(?<![^.])_orig_mod\.')
 _HEAD = re.compile(
     r'^(?:neck|cls_head|aux_head|heads?(?!\.norm\.)|head_dist|_?fc|'
-    r'classifier|last_linear|pre_logits|pooler)\.|'
+    r'classifier|last_linear|pre_logits|pooler|AuxLogits|aux1|aux2)\.|'
     r'^(?:n_averaged|steps)$'  # counters of averaged weights
 )
 _CLASSIFIER = re.compile(
@@ -39,16 +40,26 @@ def split_head(
     Returns:
         tuple[dict, dict]: Keys of the backbone and keys of neck and head,
         both still in their own layout.
+
+    Raises:
+        ValueError: If two different tensors have the same name without
+            prefixes.
     """
     backbone: StateDict = {}
     head: StateDict = {}
-    for key, value in state_dict.items():
-        if key not in own:
-            key = _COMPILED.sub('', key)
+    full_names: dict[str, str] = {}
+    for full, value in state_dict.items():
+        key = full if full in own else _COMPILED.sub('', full)
         while key not in own and _WRAPPER.match(key):
             key = _WRAPPER.sub('', key)
         is_head = key not in own and _HEAD.match(key)
-        (head if is_head else backbone)[key] = value
+        part = head if is_head else backbone
+        if key in part and not torch.equal(part[key], value):
+            raise ValueError(
+                f'Expected the weights of one model, got {full_names[key]} '
+                f'and {full}, which differ. Keep the keys of one of them.'
+            )
+        part[key], full_names[key] = value, full
     return backbone, head
 
 
@@ -61,10 +72,11 @@ def backbone_keys(backbone: nn.Module) -> set[str]:
 def find_classifier(head: StateDict) -> StateDict:
     """Return ``weight`` and ``bias`` of the classifier, empty without both."""
     layer = {}
-    for key, value in head.items():
+    # Last that of a recognizer, whose backbone may have one of its own.
+    for key in sorted(head, key=lambda key: key.startswith('cls_head.')):
         match = _CLASSIFIER.match(key)
         if match:
-            layer[match[1]] = value
+            layer[match[1]] = head[key]
     return layer if len(layer) == 2 else {}
 
 

@@ -122,7 +122,9 @@ def _load(backbone: nn.Module, state_dict: StateDict) -> None:
     versioned = OrderedDict(state_dict)
     metadata = backbone.state_dict()._metadata  # type: ignore[attr-defined]
     versioned._metadata = metadata  # type: ignore[attr-defined]
-    backbone.load_state_dict(versioned)
+    # All keys have been checked. SwinTransformerV2 of mmpretrain removes those
+    # of constants, which a strict load would miss.
+    backbone.load_state_dict(versioned, strict=False)
 
 
 def adapt_state_dict(
@@ -229,7 +231,7 @@ def convert_checkpoint(
     report.loaded += others
     report.dropped += [key for key in unused if key not in others]
     loaded = {k: v for k, v in converted.items() if k not in report.left}
-    result = as_recognizer(loaded, classifier, grid)
+    result = as_recognizer(loaded, classifier, grid, model)
     result.update(others)
     return result, report
 
@@ -278,7 +280,10 @@ def _fit_others(
 
 
 def as_recognizer(
-    backbone: StateDict, classifier: StateDict, grid: Grid | None = None
+    backbone: StateDict,
+    classifier: StateDict,
+    grid: Grid | None = None,
+    model: nn.Module | None = None,
 ) -> StateDict:
     """Add the prefixes that backbone and classifier have in a recognizer.
 
@@ -287,6 +292,8 @@ def as_recognizer(
         classifier (dict): ``weight`` and ``bias``, or empty.
         grid (tuple[int, int], optional): The grid of the patches, which is
             recorded as :func:`saved_grid` reads it. Defaults to None.
+        model (nn.Module, optional): A recognizer whose versions of modules are
+            recorded, which MNASNet of torchvision needs. Defaults to None.
 
     Returns:
         dict: Keys of a recognizer.
@@ -295,9 +302,14 @@ def as_recognizer(
         [(f'backbone.{key}', value) for key, value in backbone.items()]
         + [(f'cls_head.fc_cls.{k}', v) for k, v in classifier.items()]
     )
+    metadata: dict[str, dict] = {}
+    if model is not None:
+        metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
+    own = metadata.setdefault('backbone', {})
+    own.pop(GRID, None)  # that of the model, not of the embeddings
     if grid is not None:
-        metadata = {'backbone': {GRID: tuple(grid)}}
-        keys._metadata = metadata  # type: ignore[attr-defined]
+        own[GRID] = tuple(grid)
+    keys._metadata = metadata  # type: ignore[attr-defined]
     return keys
 
 
@@ -337,7 +349,7 @@ def name_as_recognizer(checkpoint: dict, model: nn.Module) -> StateDict:
         state_dict.update(as_recognizer({}, classifier))
     else:
         grid = saved_grid(state_dict)
-        state_dict = as_recognizer(keys, classifier, grid)
+        state_dict = as_recognizer(keys, classifier, grid, model)
     if state_dict is not checkpoint:
         checkpoint['state_dict'] = state_dict
     return state_dict

@@ -9,6 +9,7 @@ import os
 import torch
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
+from torch import Tensor
 
 from .key_layouts import StateDict
 
@@ -81,7 +82,20 @@ def read_state_dict(source: Source) -> StateDict:
             f'{name_of(source)} with the keys {list(found)[:8]}. If one of '
             'them holds the weights, save its value to a file of its own.'
         )
+    unusable = [key for key in found if not _is_weight(key, found[key])]
+    if unusable:
+        raise ValueError(
+            'Expected dense tensors with values, by names, in '
+            f'{name_of(source)}, got quantized, sparse or meta tensors, or '
+            f'keys that are no text, under {unusable[:3]}. Save the '
+            'state_dict of the model in floating point.'
+        )
     return found
+
+
+def _is_weight(key: object, value: Tensor) -> bool:
+    is_dense = value.layout == torch.strided and not value.is_quantized
+    return isinstance(key, str) and is_dense and not value.is_meta
 
 
 def _check_values(found: dict, name: object) -> None:
@@ -122,7 +136,7 @@ def check_finite_weights(state_dict: StateDict, source: object) -> None:
     broken = [
         key
         for key, value in state_dict.items()
-        if value.is_floating_point() and not value.isfinite().all()
+        if value.is_floating_point() and not _is_finite(value)
     ]
     if broken:
         raise ValueError(
@@ -130,6 +144,12 @@ def check_finite_weights(state_dict: StateDict, source: object) -> None:
             f'{len(broken)} of {len(state_dict)} tensors: {broken[:3]}. '
             'Training has diverged: use an earlier checkpoint.'
         )
+
+
+def _is_finite(value: Tensor) -> bool:
+    if value.element_size() == 1:  # of which torch has no isfinite
+        value = value.float()
+    return bool(value.isfinite().all())
 
 
 def name_of(source: Source) -> object:

@@ -23,7 +23,7 @@ from glob import escape, glob
 from os import PathLike
 from typing import Any
 from urllib.error import URLError
-from urllib.parse import urlparse
+from urllib.parse import quote, urlparse
 
 import torch
 from mmengine.fileio import get_file_backend
@@ -32,6 +32,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 _HUGGINGFACE = ('model.safetensors', 'pytorch_model.bin')
 _TEXT = string.printable.encode()
+# Of distributed training, averaged weights and torch.compile.
+_WRAPPER = re.compile(r'^(?:module\.|_orig_mod\.)+')
 _NO_CODE = (
     'Expected tensors and plain values in the checkpoint {path}, got {found}, '
     'which is refused because it can run code. Where the file comes from, '
@@ -116,7 +118,20 @@ def load_checkpoint(
             f'{filename}, got an object of type {type(found).__name__}. Save '
             'the state_dict of the model.'
         )
+    _unwrap_metadata(found.get('state_dict', found))
     return found
+
+
+def _unwrap_metadata(state_dict: Any) -> None:
+    """Name modules in the metadata of a state_dict without their wrappers.
+
+    mmengine removes ``module.`` from the keys, and not from the metadata, in
+    which backbones of ata_mm record their grid.
+    """
+    metadata = getattr(state_dict, '_metadata', None) or {}
+    for name in list(metadata):
+        plain = _WRAPPER.sub('', f'{name}.')[:-1]
+        metadata.setdefault(plain, metadata[name])
 
 
 @contextmanager
@@ -210,7 +225,7 @@ def _download(url: str) -> str:
     folder = osp.join(torch.hub.get_dir(), 'checkpoints')
     os.makedirs(folder, exist_ok=True)
     stem, suffix = osp.splitext(urlparse(url).netloc + _url_path(url))
-    path = osp.join(folder, re.sub(r'\W+', '_', stem) + suffix)
+    path = osp.join(folder, quote(stem, safe='') + suffix)
     if not osp.isfile(path):
         torch.hub.download_url_to_file(url, path, progress=False)
     return path

@@ -257,3 +257,12 @@ def test_long_rows_are_wrapped():
     text = str(LoadReport('some layout', loaded=names))
     assert max(map(len, text.splitlines())) < 80
     assert 'layer39' in text
+
+
+@pytest.mark.parametrize('dtype', [torch.int8, torch.complex64])
+def test_weights_that_are_no_real_numbers_are_refused(dtype):
+    model = timesformer()
+    source = model.state_dict()
+    source['cls_token'] = source['cls_token'].to(dtype)
+    with pytest.raises(ValueError, match=f'cls_token .* got {dtype}'):
+        load_pretrained(model, source)

@@ -7,7 +7,12 @@ from mmaction.registry import MODELS
 from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import get_state_dict, save_checkpoint
 
-from ata_mm.checkpoints import convert_checkpoint, load_pretrained
+from ata_mm.checkpoints import (
+    convert_checkpoint,
+    load_pretrained,
+    read_checkpoint,
+)
+from ata_mm.checkpoints.loading import name_as_recognizer
 
 
 def build(img_size, num_frames=4):
@@ -60,6 +65,33 @@ def loaded(request, wide, tmp_path):
         torch.save(dict(state_dict=keys), tmp_path / 'converted.pth')
         load_checkpoint(model, str(tmp_path / 'converted.pth'), strict=True)
     return model
+
+
+@pytest.mark.parametrize(
+    'wrap', [torch.optim.swa_utils.AveragedModel, torch.compile]
+)
+@pytest.mark.parametrize('load', [load_checkpoint, load_pretrained])
+def test_wrappers_keep_the_grid(load, wrap, wide, tmp_path):
+    path = str(tmp_path / 'wrapped.pth')
+    torch.save(wrap(build((32, 72))).state_dict(), path)
+    model, plain = build((48, 48)), build((48, 48))
+    if load is load_checkpoint and wrap is torch.compile:
+        keys = name_as_recognizer(read_checkpoint(path), model)
+        model.load_state_dict(keys)
+    else:
+        load(model, path)
+    load_pretrained(plain, wide)
+    assert rows(model) == rows(plain)
+
+
+def test_a_prefix_of_init_cfg_keeps_the_grid(wide):
+    model, plain = build((48, 48)), build((48, 48))
+    model.backbone.init_cfg = dict(
+        type='Pretrained', checkpoint=wide, prefix='backbone.'
+    )
+    model.backbone.init_weights()
+    load_pretrained(plain, wide)
+    assert rows(model) == rows(plain)
 
 
 def test_as_many_patches_in_another_grid_are_interpolated(loaded):

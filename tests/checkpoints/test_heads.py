@@ -118,3 +118,25 @@ def test_keys_of_a_used_classifier_are_not_unused():
 def test_classifier_of_efficientnet_is_not_part_of_the_backbone():
     keys, head = split_head({'_fc.weight': 1, '_conv_head.weight': 2})
     assert list(keys) == ['_conv_head.weight'] and list(head) == ['_fc.weight']
+
+
+def test_two_models_in_one_checkpoint_are_named():
+    two = {'module.a': torch.zeros(2), 'model.a': torch.ones(2)}
+    with pytest.raises(ValueError, match=r'got module\.a and model\.a,'):
+        split_head(two)
+    assert split_head({**two, 'model.a': torch.zeros(2)})[0].keys() == {'a'}
+
+
+def test_the_classifier_of_the_recognizer_precedes():
+    own = {f'cls_head.fc_cls.{k}': v for k, v in CLASSIFIER.items()}
+    other = {f'fc.{k}': -v for k, v in CLASSIFIER.items()}
+    for head in ({**own, **other}, {**other, **own}):
+        assert all(
+            torch.equal(value, CLASSIFIER[key])
+            for key, value in find_classifier(head).items()
+        )
+
+
+@pytest.mark.parametrize('name', ['aux1', 'aux2', 'AuxLogits'])
+def test_auxiliary_classifiers_of_torchvision_belong_to_the_head(name):
+    assert split_head({f'{name}.fc.bias': 1}) == ({}, {f'{name}.fc.bias': 1})

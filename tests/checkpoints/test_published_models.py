@@ -1,13 +1,22 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Weights of real models of other packages compute the same in ours."""
 
+from functools import partial
+
 import pytest
 import torch
+from mmaction.registry import MODELS
 from torch import nn
 
-from ata_mm.checkpoints import load_pretrained, read_state_dict
+from ata_mm.checkpoints import (
+    convert_checkpoint,
+    load_pretrained,
+    read_state_dict,
+)
+from ata_mm.checkpoints.loading import name_as_recognizer
 from ata_mm.models import ATATimeSformer
 from ata_mm.models.backbones.convnext import ConvNeXt
+from ata_mm.models.backbones.wrapper.image_builder import build_image_backbone
 from tests.checkpoints.toys import (
     Video,
     assert_equal,
@@ -217,6 +226,60 @@ def test_weights_of_a_model_with_versions_are_taken():
     load_pretrained(Video(image), dict(peer.state_dict()))
     weights = (model.layers[0].weight for model in (image, peer))
     assert torch.equal(*weights)
+
+
+def test_versions_of_modules_are_kept_for_load_from():
+    pytest.importorskip('torchvision')
+    backbone = dict(
+        type='ATABackbone',
+        image_backbone=dict(type='torchvision.mnasnet0_5'),
+        blocks='layers.8.*',
+        num_frames=2,
+        img_size=96,
+        head_dims=4,
+    )
+    head = dict(type='I3DHead', num_classes=2, in_channels=1280)
+    model = MODELS.build(
+        dict(type='Recognizer3D', backbone=backbone, cls_head=head)
+    )
+    image = {
+        key: value + 1
+        for key, value in model.backbone.image.state_dict().items()
+    }
+    state_dict = name_as_recognizer(dict(state_dict=image), model)
+    model.load_state_dict(state_dict, strict=False)
+    converted, _ = convert_checkpoint(image, model)
+    model.load_state_dict(converted, strict=False)
+    key = 'layers.0.weight'
+    assert torch.equal(model.backbone.image.get_parameter(key), image[key])
+
+
+@pytest.mark.parametrize('name', ['googlenet', 'inception_v3'])
+def test_auxiliary_classifiers_of_torchvision_are_dropped(name):
+    torchvision = pytest.importorskip('torchvision')
+    peer = torchvision.models.get_model(name, init_weights=False)
+    source = peer.state_dict()
+    model = Video(
+        build_image_backbone(
+            dict(type=f'torchvision.{name}', init_weights=False)
+        )[0]
+    )
+    report = load_pretrained(model, source)
+    assert all(
+        key.startswith(('aux1.', 'aux2.', 'AuxLogits.', 'fc.'))
+        for key in report.dropped
+    )
+
+
+def test_constants_that_a_model_computes_itself_are_not_needed():
+    mmpretrain = pytest.importorskip('mmpretrain')
+    build = partial(
+        mmpretrain.get_model, 'swinv2-tiny-w8_3rdparty_in1k-256px', head=None
+    )
+    peer, model = build().backbone, Video(build().backbone)
+    load_pretrained(model, peer.state_dict())
+    key = 'stages.0.blocks.0.attn.w_msa.qkv.weight'
+    assert torch.equal(model.image.get_parameter(key), peer.get_parameter(key))
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ import argparse
 import pytest
 import torch
 
-from ata_mm.checkpoints import read_state_dict
+from ata_mm.checkpoints import check_finite_weights, read_state_dict
 
 WEIGHTS = dict(weight=torch.arange(3.0))
 
@@ -66,3 +66,27 @@ def test_averaged_weights_beside_others_are_named(monkeypatch):
 def test_a_missing_file_is_named():
     with pytest.raises(FileNotFoundError, match='nowhere.pth'):
         read_state_dict('nowhere.pth')
+
+
+@pytest.mark.parametrize(
+    'key, value',
+    [
+        (7, torch.zeros(1)),
+        ('sparse', torch.eye(2).to_sparse()),
+        ('meta', torch.zeros(1, device='meta')),
+        (
+            'quantized',
+            torch.quantize_per_tensor(torch.ones(1), 1, 0, torch.qint8),
+        ),
+    ],
+)
+def test_tensors_that_are_no_weights_are_named(key, value):
+    with pytest.raises(ValueError, match=f'under .{key!r}'):
+        read_state_dict({**WEIGHTS, key: value})
+
+
+def test_weights_of_eight_bits_may_be_finite():
+    values = torch.tensor([1.0, float('nan')]).to(torch.float8_e4m3fn)
+    check_finite_weights(dict(a=values[:1]), 'x.pth')
+    with pytest.raises(ValueError, match=r"Expected finite .*'a'"):
+        check_finite_weights(dict(a=values), 'x.pth')

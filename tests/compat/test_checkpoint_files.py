@@ -155,7 +155,7 @@ def test_files_of_huggingface_are_kept_apart(tmp_path, monkeypatch):
         torch.save(dict(url=url), path)
 
     monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
-    for model in ('a', 'b', 'a'):
+    for model in ('a-b', 'a_b', 'a-b'):
         url = f'https://example.org/{model}/pytorch_model.bin'
         assert load(url) == dict(url=url)
     assert len(list(tmp_path.rglob('*.bin'))) == 2

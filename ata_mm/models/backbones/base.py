@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Base classes of the backbones, and validation of their options and input."""
 
+from collections import OrderedDict
 from collections.abc import Collection, Sequence
 
 from mmengine.model import BaseModule
@@ -11,7 +12,7 @@ from ata_mm.checkpoints import (
     load_pretrained,
     read_state_dict,
 )
-from ata_mm.checkpoints.conversion import GRID, StateDict
+from ata_mm.checkpoints.conversion import GRID, StateDict, saved_grid
 from ata_mm.ops.types import Grid
 
 #: Numbers per stage, such as ``dict(depths=[...], channels=[...])``.
@@ -58,16 +59,18 @@ def _keys_below(prefix: str, source: str) -> StateDict:
     """Return what a checkpoint has under a prefix, without it."""
     prefix = prefix.rstrip('.') + '.'
     state_dict = read_state_dict(source)
-    found = {
-        key.removeprefix(prefix): value
+    found = OrderedDict(
+        (key.removeprefix(prefix), value)
         for key, value in state_dict.items()
         if key.startswith(prefix)
-    }
+    )
     if not found:
         raise ValueError(
             f'Expected keys that start with the prefix {prefix!r} of init_cfg '
             f'in {source}, got {list(state_dict)[:8]}.'
         )
+    metadata = {'': {GRID: saved_grid(state_dict)}}
+    found._metadata = metadata  # type: ignore[attr-defined]
     return found
 
 

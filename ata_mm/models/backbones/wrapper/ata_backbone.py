@@ -73,7 +73,9 @@ class TemporalHook:
         layout (Layout): Layout of the block's input.
         num_frames (int): Frames per clip, T.
         with_cp (bool): Recompute the temporal module in the backward pass.
-        forward_pass (ForwardPass): That of the model, common to all hooks.
+        forward_pass (ForwardPass): That of the model, common to all hooks:
+            the image model calls them, and cannot pass them anything.
+        first (bool): Whether a forward pass starts with this hook.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class TemporalHook:
         num_frames: int,
         with_cp: bool,
         forward_pass: ForwardPass,
+        first: bool,
     ) -> None:
         self.temporal = temporal
         self.index = index
@@ -91,6 +94,7 @@ class TemporalHook:
         self.num_frames = num_frames
         self.with_cp = with_cp
         self.forward_pass = forward_pass
+        self.first = first
 
     def __call__(
         self, block: nn.Module, args: tuple, kwargs: dict
@@ -109,6 +113,8 @@ class TemporalHook:
         """
         module = self.temporal[self.index]
         patches, grid = self.layout.split(x, self.num_frames)
+        if self.first:  # also if the image model is called by itself
+            self.forward_pass.sharing = AlignmentSharing()
         # Outside of `checkpoint`, which would solve the matching twice.
         sharing = self.forward_pass.sharing
         alignment = sharing(module, patches, None, grid)
@@ -266,9 +272,11 @@ class ATABackbone(VideoBackbone):
         self.call_order = list(run.shapes)
         self.output_layout = find_output_layout(run, layout)
         self._check_output()
-        # The grid that position embeddings of checkpoints are resized to.
-        is_tokens = self.output_layout.kind == 'NLC'
-        self.grid = self.output_layout.grid if is_tokens else None
+        # The grid that position embeddings of checkpoints are resized to, of
+        # tokens: the model may return them as a map, or one of them.
+        layouts = self.output_layout, *self.layouts
+        grids = [one.grid for one in layouts if one.kind == 'NLC']
+        self.grid = grids[0] if grids else None
         # Tokens do not show their grid, which is known only for img_size.
         kinds = {one.kind for one in (*self.layouts, self.output_layout)}
         self.any_size = 'NLC' not in kinds
@@ -320,22 +328,20 @@ class ATABackbone(VideoBackbone):
                 )
 
     def _register_hooks(self, with_cp: bool) -> None:
-        for i, (name, layout) in enumerate(
-            zip(self.block_names, self.layouts)
-        ):
-            if not self.temporal[i].mixes_frames:
-                continue  # no hook, no overhead
+        # The others have no hook, and no overhead.
+        used = [i for i, t in enumerate(self.temporal) if t.mixes_frames]
+        for i in used:
             hook = TemporalHook(
                 self.temporal,
                 i,
-                layout,
+                self.layouts[i],
                 self.num_frames,
                 with_cp,
                 self.forward_pass,
+                first=i == used[0],
             )
-            self.image.get_submodule(name).register_forward_pre_hook(
-                hook, with_kwargs=True
-            )
+            block = self.image.get_submodule(self.block_names[i])
+            block.register_forward_pre_hook(hook, with_kwargs=True)
 
     def train(self, mode: bool = True) -> 'ATABackbone':
         """Set the mode, except that of a frozen image model."""
@@ -359,12 +365,11 @@ class ATABackbone(VideoBackbone):
         """
         size = ('H', 'W') if self.any_size else self.img_size
         check_clips(x, 3, self.num_frames, size)
-        # The image model calls the hooks, and cannot pass them anything: what
-        # they share in a forward pass is kept here.
-        self.forward_pass.sharing = AlignmentSharing()
         frames = x.transpose(1, 2).flatten(0, 1)  # (B*T, 3, H, W)
-        features = self._features(frames)
-        self.forward_pass.sharing = AlignmentSharing()  # frees the routes
+        try:
+            features = self._features(frames)
+        finally:
+            self.forward_pass.sharing = AlignmentSharing()  # frees the routes
         patches, grid = self.output_layout.split(features, self.num_frames)
         if self.output == 'cls_token':
             # The first of the prefix tokens, (B, T, 1, C).

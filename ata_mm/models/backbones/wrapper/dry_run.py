@@ -32,7 +32,7 @@ class DryRun(NamedTuple):
         prefix_tokens (int, optional): Number of tokens that are not patches,
             if the model states it.
         reordered (bool): Whether the model groups its tokens by window, as
-            timm's Hiera does.
+            timm's Hiera and NesT do.
     """
 
     img_size: ImageSize
@@ -89,7 +89,7 @@ def dry_run(
         varying,
         output,
         _prefix_tokens(image),
-        hasattr(image, 'unroll'),
+        hasattr(image, 'unroll') or type(image).__name__ == 'Nest',
     )
 
 
@@ -391,7 +391,7 @@ def _find_block_layout(name: str, run: DryRun, layout: str | dict) -> Layout:
             f'Expected blocks that are called with a feature map, but {name} '
             f'is called with vectors {shape}. {_candidates(run)}'
         )
-    if found.kind == 'NLC' and run.reordered:
+    if run.reordered:
         raise ValueError(
             f'Expected the tokens of {name} in the order of the rows of their '
             'grid, but the model groups them by window. Use another model, '

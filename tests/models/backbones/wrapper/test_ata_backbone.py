@@ -359,8 +359,32 @@ def test_the_image_model_alone_does_not_follow_routes_of_the_last_clip():
     x, other = clips(), clips()
     expected = model(x)
     model(other)
+    image_maps(model.image, other)
     maps = image_maps(model.image, x)
     torch.testing.assert_close(maps, expected)
+
+
+def test_a_forward_pass_that_fails_leaves_no_routes():
+    shared = dict(type='ATA', share_alignment='stage')
+    model = resnet(shared).eval()
+    handle = model.image.layer4.register_forward_pre_hook(lambda *call: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        model(clips())
+    handle.remove()
+    assert model.forward_pass.sharing._alignment is None
+
+
+class ReturnsMap(TokenModel):
+    """Tokens in the blocks, a map at the end."""
+
+    def forward(self, x):
+        tokens = super().forward(x)[-1][:, 1:]
+        return tokens.transpose(1, 2).unflatten(2, (4, 4))
+
+
+def test_grid_of_position_embeddings_is_that_of_the_tokens():
+    assert build(ReturnsMap).grid == build(TokenModel).grid == (4, 4)
+    assert build(MapModel).grid is None
 
 
 def test_channels_last_changes_the_memory_format_alone():

@@ -103,6 +103,15 @@ def test_tokens_that_are_grouped_by_window_are_refused():
         find_layouts(['blocks.0'], run(model), 'auto')
 
 
+class Nest(LastModel):
+    """Of the name of timm's, whose tokens look like a map."""
+
+
+def test_blocks_of_tokens_are_refused():
+    with pytest.raises(ValueError, match=r'rows of their grid, .* by window'):
+        find_layouts(['blocks.0'], run(Nest()), 'auto')
+
+
 class Random(MapModel):
     """Model that draws random numbers in every mode."""
 

@@ -31,7 +31,7 @@ def temporal():
 @pytest.fixture
 def hook(temporal):
     layout = Layout('NLC', 6, (4, 5), 1)
-    return TemporalHook(temporal, 1, layout, 4, False, ForwardPass())
+    return TemporalHook(temporal, 1, layout, 4, False, ForwardPass(), True)
 
 
 def test_applies_the_temporal_module_before_the_block(hook, temporal):
