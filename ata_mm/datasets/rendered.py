@@ -15,7 +15,7 @@ import numpy as np
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
 from mmengine.dist import barrier, is_main_process
-from mmengine.fileio import put_text
+from mmengine.fileio import list_from_file, put_text
 from mmengine.logging import print_log
 from mmengine.utils import track_progress_rich
 
@@ -39,7 +39,8 @@ class RenderedDataset(VideoDataset):
     and, written last, ``train.json`` with the parameters and the size of each
     video. ``classes.txt`` names the classes. A video depends only on the
     parameters, the split and its index. Lost or truncated videos are
-    restored; without ``train.json``, all videos are written again.
+    restored; without ``train.json``, or if it is damaged, all videos are
+    written again.
 
     A subclass sets ``METAINFO`` with the ``classes``, ``NAME`` and
     ``VERSION``, and overrides `render` and `layers`, which draw the speed
@@ -67,10 +68,11 @@ class RenderedDataset(VideoDataset):
 
     Raises:
         ValueError: If ``split`` is unknown, a parameter is out of range, or
-            ``data_root`` holds videos made with other parameters.
+            ``data_root`` holds videos of another data set or made with other
+            parameters.
     """
 
-    #: Name in messages.
+    #: Name in messages and in ``train.json``.
     NAME: str
     #: Increased when equal parameters give other videos.
     VERSION: int = 1
@@ -188,11 +190,13 @@ class RenderedDataset(VideoDataset):
 
         Raises:
             ValueError: If a parameter is out of range, or if ``data_root``
-                holds videos made with other parameters.
+                holds videos of another data set or made with other
+                parameters.
         """
         for split, number in (num_videos or NUM_VIDEOS).items():
             _check_parameters(number, num_frames, size, speed)
             parameters = dict(
+                name=cls.NAME,
                 version=cls.VERSION,
                 num_videos=number,
                 num_frames=num_frames,
@@ -208,8 +212,8 @@ class RenderedDataset(VideoDataset):
     ) -> None:
         """Write the missing videos of a split, and its text files."""
         manifest = osp.join(data_root, f'{split}.json')
-        sizes = _recorded_sizes(manifest, cls.NAME, parameters)
         classes = cls.METAINFO['classes']
+        sizes = _recorded_sizes(manifest, classes, parameters)
         labels = _labels(split, parameters, len(classes))
         names = [f'{split}/{i:05d}.mp4' for i in range(len(labels))]
         missing = [
@@ -361,14 +365,19 @@ def _check_parameters(
 
 
 def _recorded_sizes(
-    manifest: str, name: str, parameters: dict[str, Any]
+    manifest: str, classes: Sequence[str], parameters: dict[str, Any]
 ) -> dict[str, int]:
     """Return the file sizes in the manifest, empty if there is none."""
-    if not osp.exists(manifest):
+    try:
+        with open(manifest, encoding='utf-8') as f:
+            record = json.load(f)
+    except (FileNotFoundError, ValueError):  # none, or damaged
         return {}
-    with open(manifest) as f:
-        record = json.load(f)
+    folder, name = osp.dirname(manifest), parameters['name']
     found = record['parameters']
+    # Earlier versions recorded no name.
+    if 'name' not in found and _has_classes(folder, classes):
+        found['name'] = name
     changed = [
         f'{key}={found.get(key)} instead of {value}'
         for key, value in parameters.items()
@@ -376,11 +385,17 @@ def _recorded_sizes(
     ]
     if changed:
         raise ValueError(
-            f'Expected {name} videos of the given parameters in '
-            f'{osp.dirname(manifest)}, got {", ".join(changed)}. Delete the '
-            'folder or choose another data_root.'
+            f'Expected {name} videos of the given parameters in {folder}, got '
+            f'{", ".join(changed)}. Delete the folder or choose another '
+            'data_root.'
         )
     return record['files']
+
+
+def _has_classes(folder: str, classes: Sequence[str]) -> bool:
+    """Return whether ``classes.txt`` names these, or does not exist."""
+    path = osp.join(folder, 'classes.txt')
+    return not osp.exists(path) or list_from_file(path) == [*classes]
 
 
 def _labels(
@@ -410,7 +425,7 @@ def _file_size(path: str) -> int | None:
 def _write_text(path: str, text: str) -> None:
     """Write a file atomically, unless it already has this content."""
     if osp.exists(path):
-        with open(path) as f:
-            if f.read() == text:
+        with open(path, 'rb') as f:
+            if f.read() == text.encode('utf-8'):
                 return
     put_text(text, path)

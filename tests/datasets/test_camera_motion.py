@@ -1,4 +1,5 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mmaction.registry import DATASETS
 from ata_mm.datasets import (
     CLASSES,
     CameraMotionDataset,
+    MovingObjectsDataset,
     render_clip,
     rendered,
 )
@@ -99,6 +101,8 @@ def test_complete_files_are_not_written_again(data):
         lambda root: os.truncate(root / 'train/00003.mp4', 99),
         lambda root: (root / 'train.txt').unlink(),
         lambda root: (root / 'train.json').unlink(),
+        lambda root: os.truncate(root / 'train.json', 9),
+        lambda root: (root / 'train.json').write_bytes(b'\xff'),
     ],
 )
 def test_damaged_files_are_restored(data, damage):
@@ -119,6 +123,30 @@ def test_only_the_damaged_video_is_restored(data):
 def test_other_parameters_in_the_same_folder_are_an_error(data):
     with pytest.raises(ValueError, match='got seed=0 instead of 1.*Delete'):
         CameraMotionDataset.make(str(data), **SMALL, seed=1)
+
+
+def without_name(data):
+    """Change the manifest to that of an earlier version."""
+    record = json.loads((data / 'train.json').read_text())
+    del record['parameters']['name']
+    (data / 'train.json').write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize('change', [lambda data: None, without_name])
+def test_videos_of_another_data_set_are_an_error(data, change):
+    change(data)
+    with pytest.raises(ValueError, match='got name=.* instead of moving obj'):
+        MovingObjectsDataset.make(str(data), **SMALL)
+
+
+def test_folders_of_earlier_versions_stay_valid(data):
+    before = contents(data)
+    without_name(data)
+    video = data / 'train/00002.mp4'
+    written = video.stat().st_mtime_ns
+    CameraMotionDataset.make(str(data), **SMALL)
+    assert contents(data) == before
+    assert video.stat().st_mtime_ns == written
 
 
 @pytest.mark.parametrize(
