@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from ata_mm.apis.config import check_checkpoint, load_config
 from ata_mm.apis.finetune_config import Plan, write_config
 from ata_mm.datasets.annotations import read_samples
 from ata_mm.datasets.checks import annotation_files
-from ata_mm.datasets.own_videos import read_own_videos
+from ata_mm.datasets.own_videos import SPLITS, TABLES, read_own_videos
 from ata_mm.datasets.splits import split_videos, write_lists
 from ata_mm.engine.resuming import last_checkpoint
 from ata_mm.video.pipeline import type_name
@@ -176,7 +176,8 @@ def default_folder(args: argparse.Namespace) -> Path:
 def prepare_config(args: argparse.Namespace, folder: Path) -> Path:
     """Write the config and the lists, or use those of an earlier call.
 
-    The config is written once. Lists are written until a training begins.
+    The config is written once. Lists are written until a training begins, but
+    never over those of the user.
 
     Args:
         args (Namespace): The options.
@@ -201,6 +202,7 @@ def prepare_config(args: argparse.Namespace, folder: Path) -> Path:
         check_command(config, command)
         print(f'{config}: kept, and the training goes on.')
         return config
+    check_lists(args.data, folder)
     found = read_own_videos(args.data, folder)
     split = split_videos(found, args.val_share, args.seed)
     if config.is_file():
@@ -209,8 +211,8 @@ def prepare_config(args: argparse.Namespace, folder: Path) -> Path:
         if classes.split('\n')[:-1] != found.classes:
             raise ValueError(
                 f'Expected the classes that {config} was written for, got '
-                f'{", ".join(found.classes)}. Remove that file to have it '
-                'written again.'
+                f'{", ".join(found.classes)}. Remove that file and the lists '
+                'beside it to have them written again.'
             )
         listed = next(annotation_files(load_config(config), ['train'])).file
         delimiter = listed.delimiter if listed else None
@@ -264,6 +266,38 @@ def command_of(args: argparse.Namespace) -> str:
     return f'{_COMMAND} {shlex.join(words)}'
 
 
+def check_lists(data: Sequence[str], folder: Path) -> None:
+    """Raise if the lists to write would replace those of the user.
+
+    Args:
+        data (Sequence[str]): The data, as in the command.
+        folder (Path): Folder of the results.
+
+    Raises:
+        ValueError: If the data are lists in the folder, or lists are there
+            and no config that they were written with.
+    """
+    files = [folder / f'{name}.txt' for name in (*SPLITS, 'classes')]
+    own = {folder.resolve(), *(file.resolve() for file in files)}
+    for path in data:
+        is_list = osp.isfile(path) and not path.lower().endswith(TABLES)
+        # The names of the classes are beside a link, not beside its target.
+        places = {Path(path).resolve(), Path(path).absolute().parent.resolve()}
+        if is_list and own & places:
+            raise ValueError(
+                f'Expected a --work-dir other than the folder of {path}, as '
+                f'{", ".join(file.name for file in files)} are written there, '
+                f'got {folder}. Choose another --work-dir.'
+            )
+    there = [str(file) for file in files if file.exists()]
+    if there and not (folder / 'config.py').exists():
+        raise ValueError(
+            f'Expected a --work-dir without lists, which would be replaced, '
+            f'got {", ".join(there)} and no config.py beside them. Choose '
+            'another --work-dir, or remove them if an earlier call wrote them.'
+        )
+
+
 def check_command(config: Path, command: str) -> None:
     """Raise if a config was written by another command.
 
@@ -280,7 +314,10 @@ def check_command(config: Path, command: str) -> None:
     if first.startswith(_COMMAND) and first != command:
         advice = 'Edit the config instead, or choose another --work-dir.'
         if not begun(config.parent):
-            advice += ' To have the config written again, remove it.'
+            advice += (
+                ' To have the config written again, remove it and the lists '
+                'beside it.'
+            )
         raise ValueError(
             f'Expected the command that {config} was written by ({first}), '
             f'got {command}. {advice}'

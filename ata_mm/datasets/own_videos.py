@@ -21,6 +21,7 @@ from .annotations import (
 )
 
 SPLITS = ('train', 'val')
+TABLES = ('.csv', '.tsv')
 _SPLIT_NAMES = dict(
     train='train', training='train', val='val', valid='val', validation='val'
 )
@@ -110,7 +111,7 @@ def read_own_videos(
             )
     if len(data) == 1 and osp.isdir(data[0]):
         found = _read_folder(Path(data[0]), work_dir)
-    elif len(data) == 1 and data[0].lower().endswith(('.csv', '.tsv')):
+    elif len(data) == 1 and data[0].lower().endswith(TABLES):
         found = _read_csv(Path(data[0]))
     elif len(data) <= 2 and not any(map(osp.isdir, data)):
         found = _read_lists(data)

@@ -101,6 +101,32 @@ def test_other_classes_need_a_new_config(args, tmp_path):
         prepare_config(args, tmp_path / 'work')
 
 
+@pytest.mark.parametrize(
+    'lists, message',
+    [
+        (['train.txt', 'val.txt'], 'other than the folder of .*train.txt'),
+        (['one.txt'], 'other than the folder of .*one.txt'),
+        ([], 'without lists, .* got .*work/train.txt, .*work/val.txt and no'),
+    ],
+)
+def test_lists_of_the_user_are_not_replaced(args, tmp_path, lists, message):
+    folder = tmp_path / 'work'
+    folder.mkdir()
+    for name in lists or ['train.txt', 'val.txt']:
+        (folder / name).write_text(
+            ''.join(
+                f'../data/{name}/{seed}.mp4 {label}\n'
+                for label, name in enumerate(('in', 'out'))
+                for seed in range(2)
+            )
+        )
+    before = {path: path.read_text() for path in folder.iterdir()}
+    args.data = [str(folder / name) for name in lists] or args.data
+    with pytest.raises(ValueError, match=message):
+        prepare_config(args, folder)
+    assert {path: path.read_text() for path in folder.iterdir()} == before
+
+
 def test_the_config_of_a_training_is_not_to_be_removed(args, begun):
     args.temporal = 'TemporalAttention'
     with pytest.raises(ValueError, match='another --work-dir.$'):
