@@ -47,7 +47,7 @@ def split_videos(found: OwnVideos, val_share: float, seed: int) -> Split:
     Args:
         found (OwnVideos): The videos.
         val_share (float): Share of the validation in each class, at least one
-            video.
+            video, as near as whole recordings come to it.
         seed (int): Equal seeds give equal splits of equal videos.
 
     Returns:
@@ -190,9 +190,13 @@ def _choose(
         wanted = min(max(1, round(val_share * total)), total - 1)
         names = sorted(sizes)
         shuffle(names)
+        smallest = min(sizes.values())
         taken = sum(sizes[name] for name in names if name in chosen)
         for name in names:
-            if taken < wanted and name not in chosen:
+            size = sizes[name]
+            # A large recording may be far more than what is left to choose.
+            near = size == smallest or taken + size - wanted <= wanted - taken
+            if taken < wanted and near and name not in chosen:
                 chosen.add(name)
-                taken += sizes[name]
+                taken += size
     return chosen

@@ -118,6 +118,24 @@ def test_classes_of_few_recordings_choose_first():
         assert counts == {0: 1, 1: 1} and not torn
 
 
+@pytest.mark.parametrize('seed', range(5))
+@pytest.mark.parametrize(
+    'sizes, expected',
+    [((91, *9 * [1]), 9), ((50, 45, 5, 5), 10), ((60, 40), 40)],
+)
+def test_a_large_recording_does_not_exceed_the_share(sizes, expected, seed):
+    found = made(
+        lambda label: [
+            f'{label}match{i}_clip{n}'
+            for i, size in enumerate(sizes)
+            for n in range(size)
+        ]
+    )
+    videos, _, torn = split_videos(found, 0.2, seed)
+    counts = Counter(v.label for v in videos if v.split == 'val')
+    assert counts == {0: expected, 1: expected} and not torn
+
+
 @pytest.mark.parametrize('share', [0.01, 0.99])
 def test_two_videos_of_a_class_are_one_of_each_split(share):
     found = made(lambda _: 'ab')
