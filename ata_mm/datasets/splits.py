@@ -96,7 +96,8 @@ def write_lists(
 
     Raises:
         ValueError: If paths contain the delimiter, or all that there are;
-            names have a line break, or are not UTF-8.
+            names have a line break or are not UTF-8, or paths begin with
+            white space.
     """
     odd = [repr(video.path) for video in videos if not is_utf8(video.path)]
     if odd:
@@ -114,6 +115,13 @@ def write_lists(
             'Expected names of videos and classes without a line break, which '
             f'ends an entry of a list, got {", ".join(broken[:3])}. Rename '
             'them.'
+        )
+    # Readers of lists, also those of MMAction2, strip the lines.
+    bare = [repr(v.path) for v in videos if v.path != v.path.lstrip()]
+    if bare:
+        raise ValueError(
+            'Expected paths of videos that do not begin with white space, '
+            f'which a list loses, got {", ".join(bare[:3])}. Rename them.'
         )
     marks = DELIMITERS if delimiter is None else (delimiter,)
     paths = ''.join(video.path for video in videos)

@@ -173,6 +173,13 @@ def test_a_name_with_a_line_break_is_named(classes, name, mark, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_path_that_begins_with_white_space_is_named(tmp_path):
+    videos = [OwnVideo(' a/0.mp4', 0, 'train'), OwnVideo('a/0.mp4', 1, 'val')]
+    with pytest.raises(ValueError, match="white space, .* got ' a/0.mp4'. R"):
+        write_lists(OwnVideos('/', ['x', 'y'], videos), videos, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_name_that_is_not_utf8_is_named(tmp_path):
     name = os.fsdecode(b'caf\xe9.mp4')
     videos = [OwnVideo('a.mp4', 0, 'train'), OwnVideo(name, 1, 'val')]
