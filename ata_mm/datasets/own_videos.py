@@ -269,11 +269,16 @@ def _labelled(
     classes = sorted({name for _, name, _ in entries})
     if all(name.isdigit() for name in classes):
         classes.sort(key=int)
+    root = str(path.parent.resolve())
     videos = [
-        OwnVideo(clean_path(video), classes.index(name), split)
+        OwnVideo(
+            _relative(clean_path(osp.join(root, video)), root),
+            classes.index(name),
+            split,
+        )
         for video, name, split in entries
     ]
-    return OwnVideos(str(path.parent.resolve()), classes, videos)
+    return OwnVideos(root, classes, videos)
 
 
 def _read_lists(data: Sequence[str]) -> OwnVideos:

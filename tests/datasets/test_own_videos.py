@@ -91,9 +91,9 @@ def test_a_line_break_in_a_quoted_label_is_kept(folder):
     assert read_own_videos([str(path)]).classes == ['cat', 'dog\nbig']
 
 
-@pytest.mark.parametrize('again', ['b/0.mp4', './b//0.mp4'])
+@pytest.mark.parametrize('again', ['b/0.mp4', './b//0.mp4', '{}/b/0.mp4'])
 def test_a_repeated_video_counts_once(folder, again):
-    rows = ['a/0.mp4,x', 'a/1.mp4,x', 'b/0.mp4,y', f'{again},y']
+    rows = ['a/0.mp4,x', 'a/1.mp4,x', 'b/0.mp4,y', f'{again.format(folder)},y']
     path = folder / 'list.csv'
     path.write_text('\n'.join(['path,label', *rows]))
     with (
