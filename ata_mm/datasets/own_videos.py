@@ -236,10 +236,11 @@ def _read_csv(path: Path) -> OwnVideos:
     for number, row in rows[1:]:
         if not any(row):
             continue
-        if len(row) < len(titles):
+        if len(row) < len(titles) or any(row[len(titles) :]):
             raise ValueError(
                 f'Expected {len(titles)} columns in {path}, line {number}, '
-                f'got {len(row)}: {row}.'
+                f'got {len(row)}: {row}. Put text that contains {mark!r} in '
+                'double quotes.'
             )
         stated = '' if places[2] is None else row[places[2]].strip()
         split = _SPLIT_NAMES.get(stated.lower())

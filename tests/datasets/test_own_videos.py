@@ -236,6 +236,10 @@ def no_classes(folder):
             lambda f: write(f, 'x.csv', 'path,label\na/0.mp4,a\na/0.mp4,b\n'),
             'one label and one split .* several for a/0.mp4. Remove',
         ),
+        (
+            lambda f: write(f, 'x.csv', 'path,label\na/0.mp4,sit, then go\n'),
+            "2 columns in .*x.csv, line 2, got 3: .* contains ',' in double",
+        ),
         (not_utf8, 'x.csv is not UTF-8 .* Save it as "CSV UTF-8"'),
         (
             lambda f: write(f, 'x.csv', 'path,label,split\na/0.mp4,a,dev\n'),
