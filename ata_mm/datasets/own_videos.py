@@ -170,12 +170,13 @@ def _read_folder(root: Path, work_dir: Path | None) -> OwnVideos:
 def _check_splits(root: Path, names: Sequence[str]) -> None:
     """Raise if folders are splits, but not one to train and one to validate.
 
-    They would be taken for classes.
+    They would be taken for classes, as would others beside these two.
     """
     lower = [name.lower() for name in names]
-    splits = [_SPLIT_NAMES.get(name, 'test') for name in lower]
+    splits = [_SPLIT_NAMES.get(name, 'other') for name in lower]
     are_splits = {*_SPLIT_NAMES, *_TEST_NAMES}.issuperset(lower)
-    if names and are_splits and sorted(splits) != sorted(SPLITS):
+    have_both = {*SPLITS}.issubset(splits)
+    if names and (are_splits or have_both) and sorted(splits) != [*SPLITS]:
         raise ValueError(
             f'Expected the folders train and val in {root}, got '
             f'{", ".join(names)}. Rename or move the others; videos to test '

@@ -208,6 +208,13 @@ def split_for_test(folder):
     return [str(folder)]
 
 
+def splits_and_another(folder):
+    (folder / 'a').rename(folder / 'train')
+    (folder / 'b').rename(folder / 'val')
+    (folder / 'raw').mkdir()
+    return [str(folder)]
+
+
 def no_classes(folder):
     return [str(folder / 'a')]
 
@@ -219,6 +226,7 @@ def no_classes(folder):
         (one_left, r'got fewer of b \(1\)'),
         (no_classes, 'got 0 folders without any'),
         (split_for_test, 'folders train and val in .*, got test, train. Ren'),
+        (splits_and_another, 'train and val in .*, got raw, train, val. Ren'),
         (lambda _: ['nowhere'], 'nowhere does not exist'),
         (
             lambda f: write(f, 'x.csv', 'path,label\na/0.mp4,a\nz/9.mp4,b\n'),
