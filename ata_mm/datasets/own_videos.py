@@ -298,18 +298,28 @@ def _read_lists(data: Sequence[str]) -> OwnVideos:
             for s in samples
         ]
     names = Path(root, 'classes.txt')
-    number = 1 + max(video.label for video in videos)
-    classes = [f'class {i}' for i in range(number)]
+    labels = [video.label for video in videos]
+    lowest, number = min(labels), 1 + max(labels)
+    classes = None
     if names.is_file():
         classes = names.read_text(encoding='utf-8-sig').split('\n')
         classes = [name.strip() for name in classes if name.strip()]
-    lowest = min(video.label for video in videos)
-    if lowest or number > len(classes):
+    known = number if classes is None else len(classes)
+    if lowest or number > known:
         raise ValueError(
-            f'Expected labels in 0..{len(classes) - 1} in {data[0]}, got '
+            f'Expected labels in 0..{known - 1} in {data[0]}, got '
             f'{lowest}..{number - 1}. Count from 0, and name every class in '
             f'{names} or remove that file.'
         )
+    if classes is None:
+        if number > len(videos):  # may be any, by mistake
+            wrong = videos[labels.index(number - 1)]
+            raise ValueError(
+                f'Expected labels in 0..{len(videos) - 1} in {data[0]}, which '
+                f'has {len(videos)} videos, got {wrong.label} for '
+                f'{wrong.path}. Correct it.'
+            )
+        classes = [f'class {i}' for i in range(number)]
     return OwnVideos(root, classes, videos)
 
 
@@ -380,8 +390,9 @@ def _check_classes(found: OwnVideos, data: str) -> None:
         if number < 2
     ]
     if few:
+        more = f' and {len(few) - 10} more' if len(few) > 10 else ''
         raise ValueError(
             'Expected two videos or more of each class, to train and to '
-            f'validate, got fewer of {", ".join(few)}. Add videos, or leave '
-            'the class out.'
+            f'validate, got fewer of {", ".join(few[:10])}{more}. Add videos, '
+            'or leave the class out.'
         )

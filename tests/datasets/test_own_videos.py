@@ -215,6 +215,13 @@ def splits_and_another(folder):
     return [str(folder)]
 
 
+def many_classes(folder):
+    for number in range(12):
+        (folder / 'b' / f'{number}.mp4').touch()
+    rows = ''.join(f'b/{n}.mp4,{n}\n' for n in range(12))
+    return write(folder, 'x.csv', f'path,label\n{rows}')
+
+
 def no_classes(folder):
     return [str(folder / 'a')]
 
@@ -248,6 +255,11 @@ def no_classes(folder):
             lambda f: write(f, 'x.csv', 'path,label\na/0.mp4,sit, then go\n'),
             "2 columns in .*x.csv, line 2, got 3: .* contains ',' in double",
         ),
+        (
+            lambda f: write(f, 'x.txt', 'a/0.mp4 0\nb/0.mp4 20240131\n'),
+            r'labels in 0\.\.1 in .*x.txt, .* got 20240131 for b/0.mp4. Corr',
+        ),
+        (many_classes, r'fewer of 0 \(1\), .*, 9 \(1\) and 2 more. Add'),
         (not_utf8, 'x.csv is not UTF-8 .* Save it as "CSV UTF-8"'),
         (
             lambda f: write(f, 'x.csv', 'path,label,split\na/0.mp4,a,dev\n'),
