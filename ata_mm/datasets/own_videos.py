@@ -222,7 +222,13 @@ def _read_csv(path: Path) -> OwnVideos:
     head = text.split('\n', 1)[0]
     mark = max(',;\t', key=head.count)
     reader = csv.reader(io.StringIO(text, newline=''), delimiter=mark)
-    rows = [(reader.line_num, row) for row in reader]
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise ValueError(
+            f'Expected a CSV, but {path} cannot be read at line '
+            f'{reader.line_num}: {error}. Close every double quote.'
+        ) from error
     titles = [title.strip().lower() for title in rows[0][1]] if rows else []
     places = [
         next((titles.index(name) for name in names if name in titles), None)
@@ -269,7 +275,7 @@ def _labelled(
 ) -> OwnVideos:
     """Replace the names of classes by numbers."""
     classes = sorted({name for _, name, _ in entries})
-    if all(name.isdigit() for name in classes):
+    if all(name.isdecimal() for name in classes):
         classes.sort(key=int)
     root = str(path.parent.resolve())
     videos = [
@@ -302,8 +308,9 @@ def _read_lists(data: Sequence[str]) -> OwnVideos:
     lowest, number = min(labels), 1 + max(labels)
     classes = None
     if names.is_file():
-        classes = names.read_text(encoding='utf-8-sig').split('\n')
-        classes = [name.strip() for name in classes if name.strip()]
+        lines = read_lines(str(names))
+        classes = [line.removeprefix('\ufeff').strip() for line in lines]
+        classes = [name for name in classes if name]
     known = number if classes is None else len(classes)
     if lowest or number > known:
         raise ValueError(

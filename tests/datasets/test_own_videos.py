@@ -156,6 +156,15 @@ def test_numbers_as_classes_are_sorted_as_numbers(folder):
     assert ('b/0.mp4', 1, None) in of(found.videos)
 
 
+def test_digits_that_are_no_number_are_names(folder):
+    rows = [
+        f'{name}/{n}.mp4,{"1²"[name == "b"]}' for name in 'ab' for n in '01'
+    ]
+    path = folder / 'list.csv'
+    path.write_text('\n'.join(['path,label', *rows]), encoding='utf-8')
+    assert read_own_videos([str(path)]).classes == ['1', '²']
+
+
 def test_lists_for_training_and_validation(folder):
     (folder / 'classes.txt').write_text('first\nsecond\n')
     (folder / 'one.txt').write_text('a/0.mp4 0\nb/0.mp4 1\n')
@@ -188,6 +197,11 @@ def not_utf8(folder):
         'path;label\na/0.mp4;größer\n'.encode('cp1252')
     )
     return [str(folder / 'x.csv')]
+
+
+def classes_not_utf8(folder):
+    (folder / 'classes.txt').write_bytes('größer\n'.encode('cp1252'))
+    return write(folder, 'x.txt', 'a/0.mp4 0\na/1.mp4 0\n')
 
 
 def emptied(folder):
@@ -260,6 +274,13 @@ def no_classes(folder):
             r'labels in 0\.\.1 in .*x.txt, .* got 20240131 for b/0.mp4. Corr',
         ),
         (many_classes, r'fewer of 0 \(1\), .*, 9 \(1\) and 2 more. Add'),
+        (
+            lambda f: write(
+                f, 'x.csv', 'path,label\n"' + 20000 * 'a/0.mp4,x\n'
+            ),
+            'x.csv cannot be read at line .*field larger .* Close every doub',
+        ),
+        (classes_not_utf8, 'classes.txt is not UTF-8 .* Convert the file'),
         (not_utf8, 'x.csv is not UTF-8 .* Save it as "CSV UTF-8"'),
         (
             lambda f: write(f, 'x.csv', 'path,label,split\na/0.mp4,a,dev\n'),
