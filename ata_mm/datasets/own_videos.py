@@ -243,7 +243,7 @@ def _read_csv(path: Path) -> OwnVideos:
     for number, row in rows[1:]:
         if not any(row):
             continue
-        if len(row) < len(titles) or any(row[len(titles) :]):
+        if len(row) < len(titles) or ''.join(row[len(titles) :]).strip():
             raise ValueError(
                 f'Expected {len(titles)} columns in {path}, line {number}, '
                 f'got {len(row)}: {row}. Put text that contains {mark!r} in '
