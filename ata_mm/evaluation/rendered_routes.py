@@ -54,7 +54,8 @@ def load_clips(dataset: RenderedDataset, videos: int) -> list[KnownClip]:
         motion in its frames.
 
     Raises:
-        ValueError: If the pipeline takes several views of a video.
+        ValueError: If the pipeline takes several views of a video, mirrors or
+            distorts them, or resizes them after the crop.
     """
     return [_load(dataset, i) for i in range(min(videos, len(dataset)))]
 
@@ -198,20 +199,31 @@ def _load(dataset: RenderedDataset, index: int) -> KnownClip:
         results = transform(results)
         if 'imgs' in results:
             cropped = dict(results)  # packing forgets these keys
-    box, frames = np.array(cropped['crop_bbox']), cropped['frame_inds']
+    box, frames = np.array(cropped.get('crop_bbox')), cropped['frame_inds']
     if box.shape != (4,) or cropped['num_clips'] != 1:
         raise ValueError(
             'Expected a pipeline of one clip (num_clips=1) and one crop '
             '(CenterCrop), to compare routes with the true motion, got '
             f'num_clips={cropped["num_clips"]} and crops {box.shape}.'
         )
-    resized = cropped['original_shape'][1]
-    if 'scale_factor' in cropped:
-        resized *= cropped['scale_factor'][0]
-    scale = cropped['size'][0] / resized
+    height, width = cropped['original_shape']
+    factors = cropped.get('scale_factor', (1.0, 1.0))
+    # Resized sides are whole pixels.
+    uneven = abs(factors[0] - factors[1]) > 1 / width + 1 / height
+    side = int(box[2] - box[0])
+    image = tuple(map(int, cropped['img_shape']))
+    if cropped.get('flip') or uneven or image != (side, side):
+        raise ValueError(
+            'Expected frames that are not mirrored, keep their ratio of width '
+            'to height, and are cropped to squares last, to compare routes '
+            f'with the true motion, got flip={cropped.get("flip", False)}, '
+            f'scales of x and y of {factors[0]:.3g} and {factors[1]:.3g}, '
+            f'and images of {image} after a crop of side {side}. Change the '
+            'pipeline to Resize(keep_ratio=True) and CenterCrop, without Flip.'
+        )
+    scale = cropped['size'][0] / (width * factors[0])
     layers = [
         layer.seen(frames, scale, box[:2]) for layer in cropped['layers']()
     ]
     # Of the frames, only the side is used.
-    side = box[2] - box[0]
     return results, LayeredClip(np.empty((len(frames), side, 0, 3)), layers)

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ata_mm.cli.study import load_study
+from ata_mm.datasets import CameraMotionDataset
 from ata_mm.evaluation import rendered_routes
 from ata_mm.evaluation.known_motion import LayeredClip
 from ata_mm.evaluation.mutual_information import MutualInformation
@@ -150,6 +151,49 @@ def test_motion_is_that_of_resized_frames(panning, monkeypatch):
 def test_several_views_are_an_error(panning):
     with pytest.raises(ValueError, match='got num_clips=2 and crops'):
         panning('test_dataloader')
+
+
+@pytest.mark.parametrize(
+    'steps, message',
+    [
+        (
+            [
+                dict(type='Resize', scale=(48, 48), keep_ratio=False),
+                dict(type='CenterCrop', crop_size=48),
+            ],
+            'scales of x and y of 0.75 and 1',
+        ),
+        (
+            [
+                dict(type='Flip', flip_ratio=1),
+                dict(type='CenterCrop', crop_size=48),
+            ],
+            'flip=True',
+        ),
+        (
+            [
+                dict(type='CenterCrop', crop_size=48),
+                dict(type='Resize', scale=(24, 24)),
+            ],
+            r'images of \(24, 24\) after a crop of side 48',
+        ),
+    ],
+)
+def test_pipelines_that_lose_the_motion_are_an_error(tmp_path, steps, message):
+    init_default_scope('mmaction')
+    pipeline = [
+        dict(type='VideoInit'),
+        dict(type='SampleFrames', clip_len=2, num_clips=1),
+        dict(type='VideoDecode'),
+        *steps,
+        dict(type='FormatShape', input_format='NCTHW'),
+        dict(type='PackActionInputs'),
+    ]
+    dataset = CameraMotionDataset(
+        str(tmp_path), 'val', pipeline, num_videos=8, size=(64, 48)
+    )
+    with pytest.raises(ValueError, match=message):
+        load_clips(dataset, 1)
 
 
 def test_a_row_has_what_there_is():
