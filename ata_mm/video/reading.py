@@ -144,7 +144,7 @@ class FrameSource:
 
     Attributes:
         fps (float | None): Frames per second; None if unknown.
-        num_frames (int | None): Number of frames in the header of a file; None
+        num_frames (int | None): Number of frames that a file declares; None
             if unknown.
         span (tuple[float, float] | None): Start and end of the latest frame in
             seconds, as a file has them; None if unknown.
@@ -195,9 +195,16 @@ class FrameSource:
         set_threads(self._stream, 1)  # several conceal damage otherwise
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.fps = float(rate or 0) or None
+        number = self._stream.frames
+        is_avi = self._container.format.name == 'avi'
+        if is_avi:  # its header counts dropped frames too
+            entries = self._stream.index_entries
+            number = sum(entry.size > 0 for entry in entries) or number
         # Headers of recordings that were interrupted state any number.
-        if 0 < self._stream.frames < osp.getsize(self.source):
-            self.num_frames = self._stream.frames
+        if 0 < number < osp.getsize(self.source):
+            self.num_frames = number
+        # Times of AVI files are in decoding order.
+        self._counts = is_avi and self._stream.codec_context.has_b_frames
 
     def _open_stream(self) -> None:
         source = self.source
@@ -228,7 +235,7 @@ class FrameSource:
     ) -> tuple[float, float] | None:
         """Return start and end of a frame in seconds."""
         step = 1 / self.fps if self.fps else 0.0
-        if self._container.format.name == 'avi':  # times in decoding order
+        if self._counts:
             return (number * step, (number + 1) * step) if step else None
         if frame.time is None:
             return None

@@ -143,6 +143,16 @@ def test_times_of_a_variable_frame_rate(tmp_path):
         np.testing.assert_allclose(reader.timestamps, expected, atol=1e-3)
 
 
+def test_times_of_an_avi_file_with_dropped_frames(tmp_path):
+    times = [n + 100 * (n > 20) for n in range(FRAMES)]
+    path = make_video(tmp_path / 'a.avi', 'mpeg4', b_frames=0, times=times)
+    with FrameSource(path) as source, open_video(path) as reader:
+        assert source.num_frames == FRAMES
+        starts = [source.span[0] for _ in source]
+        np.testing.assert_allclose(starts, reader.timestamps)
+    np.testing.assert_allclose(starts, np.array(times) / 25)
+
+
 def test_broken_file_is_named(broken):
     with pytest.raises(ValueError, match='broken.mp4 '), open_video(broken):
         pass
