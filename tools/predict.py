@@ -165,6 +165,7 @@ from ata_mm.cli.outputs import json_line, unique_stems
 from ata_mm.cli.result_files import ResultFile
 from ata_mm.engine.runner import end_with_parent
 from ata_mm.video import FrameSource, Workers, find_videos
+from ata_mm.video.files import is_utf8
 from ata_mm.video.isolation import Outcome
 from ata_mm.visualization.captions import OverlayWriter
 
@@ -199,10 +200,16 @@ def annotated_files(videos: list[str], out_dir: str | None) -> dict[str, Path]:
         dict[str, Path]: File of each copy by video.
 
     Raises:
-        ValueError: If a copy would overwrite one of the videos.
+        ValueError: If a copy would overwrite one of the videos, or the name of
+            the folder is not UTF-8, as OpenCV requires.
     """
     if not out_dir:
         return {}
+    if not is_utf8(out_dir):
+        raise ValueError(
+            'Expected a name that is valid UTF-8 for --out-dir, got '
+            f'{out_dir!r}. Choose another folder.'
+        )
     files = {
         video: Path(out_dir, f'{name}.mp4')
         for video, name in unique_stems(videos).items()

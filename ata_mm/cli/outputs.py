@@ -88,8 +88,11 @@ def json_line(entry: dict) -> str:
     Raises:
         ValueError: If a number is NaN or infinite, which JSON does not have.
     """
-    text = json.dumps(entry, ensure_ascii=False, allow_nan=False)
-    # Bytes of a file name that are not UTF-8 are surrogates in Python.
+    return _as_utf8(json.dumps(entry, ensure_ascii=False, allow_nan=False))
+
+
+def _as_utf8(text: str) -> str:
+    """Escape bytes of a file name that are not UTF-8, surrogates in Python."""
     return text.encode('utf-8', 'backslashreplace').decode('utf-8')
 
 
@@ -115,13 +118,14 @@ def unique_stems(videos: Sequence[str]) -> dict[str, str]:
 
     Returns:
         dict[str, str]: The file name without suffix by video, with a number
-        behind from the second video of a name on.
+        behind from the second video of a name on. Bytes that are not UTF-8,
+        which OpenCV cannot write, are escaped.
     """
     names: dict[str, str] = {}
     used: set[str] = set()
     numbers: Counter[str] = Counter()
     for video in videos:
-        stem = name = Path(video).stem
+        stem = name = _as_utf8(Path(video).stem)
         while name in used:
             numbers[stem] += 1
             name = f'{stem}_{numbers[stem] + 1}'

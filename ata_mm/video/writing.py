@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from .containers import declared_size, is_mp4_without_index
+from .files import is_utf8
 from .pyav import open_container, read_packets, video_stream
 from .reader import VideoError
 
@@ -25,7 +26,7 @@ class VideoWriter:
     error, or it is removed if it could not be written.
 
     Args:
-        path (str | Path): The file, such as ``'out.mp4'``.
+        path (str | Path): The file, such as ``'out.mp4'``, in UTF-8.
         fps (float): Frames per second. Above 65, MPEG-4 stores the nearest
             rate that it can, within 0.002 %.
         size (tuple[int, int]): Width and height of the frames in pixels, both
@@ -49,13 +50,19 @@ class VideoWriter:
         codec: str = 'mp4v',
     ) -> None:
         self.size = size
-        self._path = str(path)
+        # FFmpeg takes 'a:b.mp4' for the address of a protocol 'a'.
+        self._path = os.path.join(os.curdir, path)
         self._written = 0
+        if not is_utf8(self._path):
+            raise ValueError(
+                'Expected a file name that is valid UTF-8, which OpenCV '
+                f'requires, got {str(path)!r}. Choose another name.'
+            )
         # Only the FFmpeg backend: if it fails, others would write a file of
         # another format under the same name.
         with nullcontext() if codec == 'mp4v' else _silent_stderr():
             self._writer = cv2.VideoWriter(
-                str(path),
+                self._path,
                 cv2.CAP_FFMPEG,
                 cv2.VideoWriter.fourcc(*codec),
                 _mpeg4_rate(fps) if codec == 'mp4v' else fps,
@@ -129,7 +136,7 @@ def write_video(
     """Write frames to a video file.
 
     Args:
-        path (str | Path): The file, such as ``'out.mp4'``.
+        path (str | Path): The file, such as ``'out.mp4'``, in UTF-8.
         frames (Iterable[np.ndarray]): RGB, (H, W, 3), uint8, at least one, all
             of one size with even H and W.
         fps (float): Frames per second.

@@ -1,6 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 import csv
 import json
+import os
 
 import pytest
 
@@ -101,6 +102,11 @@ def test_names_that_are_not_utf8_are_valid_json():
 def test_videos_of_one_name_have_outputs_of_their_own():
     names = unique_stems(['a/x.mp4', 'b/x.mp4', 'x.avi', 'x_2.mp4'])
     assert list(names.values()) == ['x', 'x_2', 'x_3', 'x_2_2']
+
+
+def test_names_of_outputs_are_utf8():
+    names = unique_stems([os.fsdecode(b'caf\xe9.mp4')])
+    assert list(names.values()) == ['caf\\udce9']
 
 
 def test_many_videos_of_one_name():

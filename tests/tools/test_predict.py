@@ -246,6 +246,8 @@ def test_crashes_and_odd_names_cost_one_file(
         config,
         '--checkpoint',
         checkpoint,
+        '--out-dir',
+        tmp_path / 'copies',
         PYTHONPATH=f'{ROOT}:{tmp_path}:{os.environ.get("PYTHONPATH", "")}',
     )
     assert done.returncode == 1
@@ -254,6 +256,8 @@ def test_crashes_and_odd_names_cost_one_file(
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     videos = [line['video'] for line in lines if 'labels' in line]
     assert videos == [os.fsdecode(latin), str(tmp_path / 'z.mp4')]
+    copies = sorted(path.name for path in (tmp_path / 'copies').iterdir())
+    assert copies == ['caf\\udce9.mp4', 'z.mp4']
 
 
 def test_a_copy_on_a_full_disk_is_removed_and_not_reported(

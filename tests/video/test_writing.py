@@ -1,4 +1,6 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
+import os
+
 import numpy as np
 import pytest
 
@@ -93,6 +95,18 @@ def test_rate_that_mp4_does_not_support(tmp_path):
 def test_path_that_cannot_be_written(tmp_path):
     with pytest.raises(ValueError, match=f'{tmp_path} cannot be written'):
         VideoWriter(tmp_path, 10, (64, 48))
+
+
+def test_name_that_is_not_utf8_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"got '.*/caf\\udce9.mp4'"):
+        write_video(os.fsdecode(bytes(tmp_path) + b'/caf\xe9.mp4'), [RED], 10)
+
+
+@pytest.mark.parametrize('suffix', ['mp4', 'ts'])
+def test_a_name_with_a_colon_is_no_protocol(tmp_path, monkeypatch, suffix):
+    monkeypatch.chdir(tmp_path)
+    write_video(f'a:b.{suffix}', [RED], fps=10)
+    assert len(read(tmp_path / f'a:b.{suffix}')) == 1
 
 
 @pytest.mark.parametrize('suffix', ['avi', 'mkv', 'mov', 'mpg', 'ts'])
