@@ -1,7 +1,7 @@
 # Copyright (c) ata_mm contributors. Licensed under Apache-2.0.
 """Tables and plots of the results of a study, see :mod:`ata_mm.cli.study`."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -67,10 +67,11 @@ def trial_table(
         tuple: Header and rows: arms, with a column for each setting. The best
         is bold.
     """
-    names = list(dict.fromkeys(_setting(result) for result in results))
+    short = _short_keys(results)
+    names = list(dict.fromkeys(_setting(result, short) for result in results))
     rows = []
     for arm, own in _by_arm(results).items():
-        found = {_setting(r): r['curve'][-1][metric] for r in own}
+        found = {_setting(r, short): r['curve'][-1][metric] for r in own}
         best = max(found, key=found.__getitem__)
         cells = {name: f'{value:.3f}' for name, value in found.items()}
         cells[best] = f'**{cells[best]}**'
@@ -78,11 +79,17 @@ def trial_table(
     return ['', *names], rows
 
 
-def _setting(result: dict) -> str:
-    """Describe a setting by the last words of its keys."""
+def _short_keys(results: Sequence[dict]) -> dict[str, str]:
+    """Return the last word of each key, or the key if others end in it."""
+    keys = {key for result in results for key in result['setting']}
+    words = {key: key.split('.')[-1] for key in keys}
+    number = Counter(words.values())
+    return {k: word if number[word] == 1 else k for k, word in words.items()}
+
+
+def _setting(result: dict, short: dict[str, str]) -> str:
     return ', '.join(
-        f'{key.split(".")[-1]}={value}'
-        for key, value in result['setting'].items()
+        f'{short[key]}={value}' for key, value in result['setting'].items()
     )
 
 
@@ -102,22 +109,38 @@ def difference(
         it has no part of the seed.
 
     Raises:
-        ValueError: If the numbers of test videos differ.
+        ValueError: If the test videos differ, in number, labels or speeds.
     """
-    count = {len(r['correct']) for r in (*results, *others)}
-    if len(count) > 1:
-        raise ValueError(
-            'Expected results of the same test videos, to compare arms, got '
-            f'results of {" and ".join(map(str, sorted(count)))} videos.'
-        )
+    _check_videos([*results, *others])
     own, other = _correct(results), _correct(others)
     rng = np.random.default_rng(0)
-    videos = count.pop()
+    videos = own.shape[1]
     # How often each sample has each video.
     counts = rng.multinomial(videos, np.full(videos, 1 / videos), _SAMPLES)
     found = _means(own, counts, rng) - _means(other, counts, rng)
     low, high = np.percentile(found, [2.5, 97.5])
     return float(own.mean() - other.mean()), float(low), float(high)
+
+
+def _check_videos(results: Sequence[dict]) -> None:
+    """Raise if the test videos of results are not the same."""
+    count = {len(r['correct']) for r in results}
+    differing = [
+        key
+        for key in ('labels', 'speeds')
+        if len({tuple(r[key]) for r in results if key in r}) > 1
+    ]
+    if len(count) > 1:
+        got = f'{" and ".join(map(str, sorted(count)))} videos'
+    elif differing:
+        got = f'videos of different {" and ".join(differing)}'
+    else:
+        return
+    raise ValueError(
+        'Expected results of the same test videos, to compare arms, got '
+        f'results of {got}. Give all arms the same test videos, and run the '
+        'study again.'
+    )
 
 
 def _means(
@@ -162,8 +185,12 @@ def group_table(
     Returns:
         tuple: Header and rows: arms, a column for each group and range, the
         mean over seeds and videos.
+
+    Raises:
+        ValueError: If the test videos differ, in number, labels or speeds.
     """
     results = [r for r in results if 'labels' in r and 'speeds' in r]
+    _check_videos(results)
     header = [f'{group}, {name}' for group in groups for name in ranges]
     rows = []
     for arm, own in _by_arm(results).items():

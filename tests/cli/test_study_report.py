@@ -111,6 +111,20 @@ def test_arms_of_other_test_videos_are_not_compared():
         difference([dict(correct='101')], [dict(correct='10')])
 
 
+@pytest.mark.parametrize('key', ['labels', 'speeds'])
+def test_arms_of_other_videos_in_equal_number_are_not_compared(key):
+    own, other = (
+        dict(arm=arm, correct='10', labels=[0, 1], speeds=[1, 2])
+        for arm in ('ATA', 'attention')
+    )
+    other[key] = [3, 3]
+    message = f'got results of videos of different {key}'
+    with pytest.raises(ValueError, match=message):
+        difference([own], [other])
+    with pytest.raises(ValueError, match=message):
+        group_table([own, other], dict(all=[0, 1]), dict(all=(0, 9)))
+
+
 def test_arms_that_agree_differ_by_nothing():
     assert difference(RESULTS[:1], RESULTS[:1]) == (0, 0, 0)
 
@@ -127,6 +141,15 @@ def test_best_setting_is_bold():
         ['ATA', '0.800', '**0.900**'],
         ['attention', '**0.750**', '–'],
     ]
+
+
+def test_settings_whose_keys_end_in_the_same_word_are_told_apart():
+    trials = [
+        dict(RESULTS[0], setting={key: 1, 'x.lr': 2})
+        for key in ('a.depth', 'b.depth')
+    ]
+    header, _ = trial_table(trials, 'all')
+    assert header == ['', 'a.depth=1, lr=2', 'b.depth=1, lr=2']
 
 
 def test_accuracy_is_plotted_over_speed():
