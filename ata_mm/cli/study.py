@@ -177,12 +177,18 @@ class Study:
         """Read the results of runs, see :func:`read_results`.
 
         Raises:
-            ValueError: If a result lacks a metric of the study.
+            ValueError: If a result lacks a metric of the study, or has
+                another one under its name.
         """
         results = read_results(path, runs)
         for result in results:
             found = result.get('metrics') or result['curve'][-1]
-            missing = [name for name in self.metrics if name not in found]
+            keys = result.get('metric_keys', self.metrics)
+            missing = [
+                f'{name}={key!r}'
+                for name, key in self.metrics.items()
+                if name not in found or keys.get(name) != key
+            ]
             if missing:
                 raise ValueError(
                     f'Expected the metrics {", ".join(self.metrics)} in '

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -163,6 +163,7 @@ def _train_and_test(run: Run, study: Study, results: Path) -> None:
         train_seconds=(
             None if resume else round(time.perf_counter() - start, 1)
         ),
+        metric_keys=study.metrics,
         curve=_curve(run, study.metrics),
         software=dict(
             ata_mm=__version__,
@@ -356,9 +357,10 @@ def read_curve(folder: Path, metrics: dict[str, str]) -> list[dict]:
     epochs: dict[int, dict] = {}
     for file in sorted(folder.glob('*/vis_data/scalars.json')):
         for line in file.read_text().splitlines():
-            entry = json.loads(line)
-            if all(key in entry for key in metrics.values()):
-                epochs[entry['step']] = entry
+            with suppress(ValueError):  # cut off, where a run was killed
+                entry = json.loads(line)
+                if all(key in entry for key in metrics.values()):
+                    epochs[entry['step']] = entry
     return [
         dict(epoch=epoch, **_rounded(epochs[epoch], metrics))
         for epoch in sorted(epochs)

@@ -199,6 +199,28 @@ def line(runs):
     return json.dumps(result).encode()
 
 
+@pytest.mark.parametrize(
+    'keys, valid',
+    [
+        ({}, True),
+        (dict(metric_keys=dict(all='acc/top1')), True),
+        (dict(metric_keys=dict(all='acc/mean1')), False),
+    ],
+)
+def test_a_metric_is_not_that_of_another_key(
+    study, runs, line, tmp_path, keys, valid
+):
+    path = tmp_path / 'results.jsonl'
+    path.write_text(
+        json.dumps(dict(json.loads(line), metrics=dict(all=0.5), **keys))
+    )
+    if valid:
+        assert len(study.read(path, runs)) == 1
+    else:
+        with pytest.raises(ValueError, match="without all='acc/top1'"):
+            study.read(path, runs)
+
+
 @pytest.mark.parametrize('rest', [b'', b'\n', b'\n\n', b'\n{"arm": "pl'])
 def test_results_beside_blank_and_unfinished_lines(runs, line, rest, tmp_path):
     path = tmp_path / 'results.jsonl'

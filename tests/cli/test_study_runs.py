@@ -118,6 +118,7 @@ def test_every_run_is_trained_and_tested(study, calls, tmp_path):
         ('two heads', 5),
     ]
     assert results[0]['metrics'] == {'all': 0.5123}
+    assert results[0]['metric_keys'] == {'all': 'acc/top1'}
     assert results[0]['correct'] == '10'
     assert len(calls) == 6
 
@@ -214,6 +215,15 @@ def test_curve_has_the_validations_of_a_resumed_run(tmp_path):
         path.write_text('\n'.join(map(json.dumps, lines)))
     assert read_curve(tmp_path, {'top-1': 'acc'}) == [
         {'epoch': e, 'top-1': e / 10} for e in (1, 2, 3)
+    ]
+
+
+def test_curve_without_a_line_that_was_cut_off(tmp_path):
+    path = tmp_path / '0' / 'vis_data' / 'scalars.json'
+    path.parent.mkdir(parents=True)
+    path.write_text('{"acc": 0.5, "step": 1}\n{"acc": 0.6, "st')
+    assert read_curve(tmp_path, {'top-1': 'acc'}) == [
+        {'epoch': 1, 'top-1': 0.5}
     ]
 
 
