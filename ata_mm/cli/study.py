@@ -23,19 +23,19 @@ from mmengine.registry import init_default_scope
 from ata_mm.apis.config import read_config, with_options
 from ata_mm.datasets.rendered import is_rendered
 
-_STUDY_KEYS = (
-    'arms',
-    'baseline',
-    'config',
-    'grid',
-    'groups',
-    'metrics',
-    'options',
-    'routes',
-    'seeds',
-    'selection',
-    'smoke',
-    'title',
+_STUDY_KEYS: dict[str, tuple[type, ...]] = dict(
+    arms=(dict,),
+    baseline=(str,),
+    config=(str,),
+    grid=(dict, list, tuple),
+    groups=(dict,),
+    metrics=(dict,),
+    options=(dict,),
+    routes=(int,),
+    seeds=(list, tuple, range),
+    selection=(dict,),
+    smoke=(dict,),
+    title=(str,),
 )
 _ARM_KEYS = ('config', 'grid', 'options', 'seeds')
 
@@ -261,8 +261,8 @@ def load_study(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a key is missing or unknown, or an arm; or if the true
-            motion is not known for ``routes``.
+        ValueError: If a key is missing or unknown or of a wrong type, or an
+            arm; or if the true motion is not known for ``routes``.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
@@ -270,7 +270,11 @@ def load_study(
             f'configs/studies/quickstart.py, but {path} is not a file.'
         )
     content = Config.fromfile(path).to_dict()
-    content = {k: v for k, v in content.items() if not k.startswith('_')}
+    content = {
+        key: value
+        for key, value in content.items()
+        if value is not None and not key.startswith('_')
+    }
     _check_keys(content, _STUDY_KEYS, path)
     for key in ('title', 'metrics', 'arms'):
         if not content.get(key):
@@ -323,8 +327,13 @@ def _read_arm(
             f'Expected config and seeds for arm {name} of {path}: its '
             'own, or those of the study.'
         )
+    if not all(isinstance(seed, int) for seed in arm['seeds']):
+        raise ValueError(
+            f'Expected integers for seeds of arm {name} of {path}, got '
+            f'{arm["seeds"]}.'
+        )
     grid = arm.get('grid', {})
-    grids = [grid] if isinstance(grid, dict) else grid
+    settings = _settings(grid, f'{path}, arm {name}')
     selection = study.get('selection', {})
     decided = selection.get('metric') in study['metrics']
     if grid and not (decided and 'seed' in selection):
@@ -334,11 +343,6 @@ def _read_arm(
         )
     trials = []
     cfg = read_config(arm['config'])
-    settings = [
-        dict(zip(one, values))
-        for one in grids
-        for values in itertools.product(*one.values())
-    ]
     for setting in settings[:2] if smoke else settings:
         options = {
             **study.get('options', {}),
@@ -372,6 +376,26 @@ def _read_arm(
     return Arm(name, trials, list(seeds))
 
 
+def _settings(grid: dict | Sequence[dict], place: str) -> list[dict]:
+    """Return the settings of a grid or several; an empty one without any."""
+    grids = [grid] if isinstance(grid, dict) else grid
+    for one in grids:
+        if not isinstance(one, dict) or not all(
+            isinstance(values, (list, tuple, range)) and values
+            for values in one.values()
+        ):
+            raise ValueError(
+                'Expected for grid a list of values by key of an option, or a '
+                f'list of such grids, in {place}, got {grid!r}.'
+            )
+    settings = [
+        dict(zip(one, values))
+        for one in grids
+        for values in itertools.product(*one.values())
+    ]
+    return settings or [{}]
+
+
 def _check_motion_is_known(arms: Sequence[Arm], path: str) -> None:
     """Raise if routes are to be compared with a motion that is not known."""
     for arm in arms:
@@ -389,13 +413,26 @@ def _quoted(names: Iterable[str]) -> str:
     return ', '.join(map(repr, names))  # names may contain commas
 
 
-def _check_keys(found: dict, known: Sequence[str], place: str) -> None:
+def _check_keys(found: dict, known: Iterable[str], place: str) -> None:
+    """Raise if a key is unknown, or of a wrong type."""
+    if not isinstance(found, dict):
+        raise ValueError(
+            f'Expected a dict with keys of {", ".join(known)} in {place}, got '
+            f'{found!r}.'
+        )
     unknown = sorted(set(found) - set(known))
     if unknown:
         raise ValueError(
             f'Expected keys of {", ".join(known)} in {place}, got '
             f'{", ".join(unknown)}.'
         )
+    for key, value in found.items():
+        kinds = _STUDY_KEYS[key]
+        if not isinstance(value, kinds):
+            raise ValueError(
+                f'Expected a {" or ".join(kind.__name__ for kind in kinds)} '
+                f'for {key} in {place}, got {value!r}.'
+            )
 
 
 def read_results(path: Path, runs: Sequence[Run]) -> list[dict]:

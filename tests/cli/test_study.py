@@ -135,12 +135,26 @@ def test_nothing_is_chosen_before_the_trials(grid_study, tmp_path):
             ),
             'Expected selection=dict(seed=…, metric=…)',
         ),
+        (('seeds = [0, 1]', 'seeds = 3'), 'for seeds in'),
+        (('seeds = [0, 1]', 'seeds = [0, 0.5]'), 'got [0, 0.5]'),
+        (('_variable = 3', "selection = 'all'"), 'a dict for selection in'),
+        (('_variable = 3', "arms = ['a']"), 'a dict for arms in'),
+        (('_variable = 3', "arms = {'a': 3}"), 'arm a, got 3'),
+        (('_variable = 3', 'grid = {"lr": 1e-3}'), "got {'lr': 0.001}"),
+        (('_variable = 3', 'grid = {"lr": []}'), "got {'lr': []}"),
+        (('_variable = 3', 'grid = [["lr"]]'), "got [['lr']]"),
     ],
 )
 def test_wrong_study_is_refused(file, tmp_path, change, message):
     file.write_text(file.read_text().replace(*change))
     with pytest.raises(ValueError, match=re.escape(message)):
         load_study(file, tmp_path)
+
+
+def test_an_empty_grid_has_one_setting(file, tmp_path):
+    file.write_text(f'{file.read_text()}\ngrid = []\n')
+    assert load_study(file, tmp_path).trials() == []
+    assert len(load_study(file, tmp_path).runs(tmp_path / 'none')) == 3
 
 
 def test_routes_need_motion_that_is_known(file, tmp_path, tiny_config):
