@@ -14,7 +14,8 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, NoReturn
 
 from mmengine.fileio import get_text
 
@@ -142,7 +143,8 @@ def read_results(path: str) -> Iterator[dict]:
         dict: A line.
 
     Raises:
-        ValueError: If another line has no name of a video.
+        ValueError: If another line has no name of a video, or a number that
+            JSON does not have.
     """
     with open(path, 'rb') as file:
         yield from _entries(file, path)
@@ -153,7 +155,7 @@ def _entries(lines: Iterable[bytes], path: str) -> Iterator[dict]:
         if not line.endswith(b'\n'):
             return
         try:
-            entry = json.loads(line)
+            entry = json.loads(line, parse_constant=_refuse)
             entry['video']
         except (ValueError, KeyError, TypeError):
             raise ValueError(
@@ -162,6 +164,10 @@ def _entries(lines: Iterable[bytes], path: str) -> Iterator[dict]:
                 'another file for --out.'
             ) from None
         yield entry
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f'{constant} is no JSON')
 
 
 def drop_done(names: list[str], out: str) -> list[str]:
@@ -207,7 +213,7 @@ def merge(out: str, names: Iterable[str] = ()) -> Merged:
     Raises:
         FileNotFoundError: If there is no file to merge.
         ValueError: If a process is still writing to one of them, or a line
-            has no name of a video.
+            has no name of a video, or a number that JSON does not have.
     """
     files = result_files(out)
     if not files:
@@ -224,6 +230,7 @@ def merge(out: str, names: Iterable[str] = ()) -> Merged:
             source = locked.enter_context(open(path, 'rb+'))
             lock_file(source, path)
             sources.append(source)
+        locked.callback(Path(partial).unlink, missing_ok=True)  # after errors
         with open(partial, 'wb') as file:
             for path, source in zip(files, sources):
                 for entry in _entries(source, path):

@@ -126,6 +126,17 @@ def test_merging_keeps_each_video_once(tmp_path):
     assert list(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.parametrize(
+    'line', ['no JSON', '{"video": "b", "scores": [NaN]}']
+)
+def test_a_merge_that_fails_leaves_the_files(tmp_path, line):
+    out = tmp_path / 'out.jsonl'
+    write(out, 'a', tail=line + '\n')
+    with pytest.raises(ValueError, match=f'line 2 of {out} is none'):
+        merge(str(out))
+    assert list(tmp_path.iterdir()) == [out]
+
+
 def test_files_of_others_are_left_alone(tmp_path):
     others = [tmp_path / f'out.rank{n}.jsonl' for n in ('_old', 'ed', '1.old')]
     for path in (tmp_path / 'out.rank0.jsonl', *others):
