@@ -222,7 +222,8 @@ class TorchCodecReader(VideoReader):
         with reader:
             self._times = reader.timestamps
             if not reader.has_times:
-                raise _not_torchcodec(video, 'packets have no times')
+                reason = 'its frames are not numbered by times'
+                raise _not_torchcodec(video, reason)
             if reader.is_mirrored:  # it would be rotated instead
                 raise _not_torchcodec(video, 'it is mirrored for display')
         with _torchcodec_errors(video):

@@ -45,8 +45,9 @@ class PyAVReader(VideoReader):
     have the times of their frames. The times in order number the frames. A
     frame is decoded from the key frame before it; if the decoded frames do
     not follow these times, from the start of the file. The frames of other
-    containers are numbered by decoding the file once; up to 256 MiB of them
-    are kept for the reading that follows.
+    containers, and of files that start between key frames, are numbered by
+    decoding the file once; up to 256 MiB of them are kept for the reading that
+    follows.
 
     Args:
         video (str): The file.
@@ -131,6 +132,8 @@ class PyAVReader(VideoReader):
             for packet in read_packets(self._container, self._stream):
                 if not packet.size or packet.is_corrupt:
                     continue
+                if not (times or packet.is_keyframe):
+                    return False  # cut between key frames: some lack one
                 times.append(packet.pts)
                 if packet.is_discard:  # cut off by an edit list
                     continue
@@ -203,10 +206,15 @@ class PyAVReader(VideoReader):
 
     def _find_by_count(self, index: int) -> 'VideoFrame':
         """Decode a frame of a file whose times or key frames are wrong."""
-        number, pts = len(self), self._pts
-        self._count_frames()
-        if len(self) != number:
-            raise damaged(self.video, len(self), f'of {number} frames')
+        pts, keys = self._pts, self._keys
+        try:
+            self._count_frames()
+            if len(self) != len(pts):
+                raise damaged(self.video, len(self), f'of {len(pts)} frames')
+        except VideoError:  # keep the numbers that the file has so far
+            self._pts, self._keys, self._kept = pts, keys, None
+            self._counts, self._next = False, -1
+            raise
         self._pts = pts
         return self._find(index)
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -86,9 +87,9 @@ def _unprivileged() -> Iterator[None]:
 
 
 def copy_video(
-    source: Path, path: Path, start: int = 0, **options: str
+    source: Path, path: Path, start: int = 0, lost: int = 0, **options: str
 ) -> Path:
-    """Copy the packets of a video, cut at a time in 1/25 s."""
+    """Copy a video, cut at a time in 1/25 s, without its first packets."""
     with (
         av.open(str(source)) as inner,
         av.open(str(path), 'w', options=options) as out,
@@ -97,7 +98,7 @@ def copy_video(
         copied = out.add_stream_from_template(stream)
         assert stream.time_base is not None
         shift = int(Fraction(start, 25) / stream.time_base)
-        for packet in inner.demux(stream):
+        for packet in islice(inner.demux(stream), lost, None):
             if packet.dts is not None and packet.pts is not None:
                 packet.pts -= shift
                 packet.dts -= shift

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ata_mm.video import PyAVReader, VideoError, pyav_reader
+from ata_mm.video import FrameSource, PyAVReader, VideoError, pyav_reader
 
 sys.path.append(str(Path(__file__).parent))
-from made import FRAMES, make_video, number_of
+from made import FRAMES, copy_video, make_video, number_of
 
 
 def test_frames_in_any_order_with_repetitions(tmp_path):
@@ -41,6 +41,24 @@ def test_wrong_key_frames_are_noticed(tmp_path, monkeypatch):
     with PyAVReader(str(path)) as reader:
         reader._keys = np.array([0, 20])
         assert number_of(reader.frames([25])[0]) == 25
+
+
+@pytest.mark.parametrize('suffix', ['mkv', 'mp4', 'flv'])
+def test_a_file_that_starts_between_key_frames(tmp_path, suffix):
+    whole = make_video(tmp_path / 'whole.mp4', options={'sc_threshold': '0'})
+    path = copy_video(whole, tmp_path / f'a.{suffix}', lost=5)
+    with FrameSource(path) as source, PyAVReader(str(path)) as reader:
+        shown = [number_of(frame) for frame in source]
+        read = [number_of(reader.frames([i])[0]) for i in range(len(reader))]
+    assert read == shown == list(range(12, FRAMES))
+
+
+def test_a_frame_that_is_missing_changes_no_numbers(tmp_path):
+    with PyAVReader(str(make_video(tmp_path / 'a.mp4'))) as reader:
+        reader._pts = np.append(reader._pts, reader._pts[-1] + 512)
+        for _ in range(2):
+            with pytest.raises(VideoError, match='of 41 frames'):
+                reader.frames([40])
 
 
 def test_frames_are_turned_upright(tmp_path):
